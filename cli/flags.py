@@ -1,0 +1,84 @@
+"""Flags of a command, derived from the fields of pydantic classes."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from sgpo_data.errors import UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+SIMPLE = (str, int, float, bool)
+
+
+def parameters(model: type[BaseModel], *, panel: str, prefix: str = "") -> Iterator[inspect.Parameter]:
+    """One keyword parameter per field, nested fields as `--outer.inner`, with the field's own default and description."""
+    yield from _parameters(model, {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}, panel, prefix)
+
+
+def built(model: type[M], given: Mapping[str, object], *, prefix: str = "") -> M:
+    """The model these flags describe.
+
+    Raises UsageError naming each flag with the value found.
+    """
+    try:
+        return model.model_validate(_nested(model, given, prefix))
+    except ValidationError as error:
+        faults = [f"--{prefix}{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']})" for fault in error.errors()]
+        raise UsageError("; ".join(faults)) from error
+
+
+def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: str, prefix: str) -> Iterator[inspect.Parameter]:
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            default = defaults[name]
+            inner = {key: getattr(default, key) for key in annotation.model_fields}
+            yield from _parameters(annotation, inner, panel, f"{prefix}{name}.")
+        else:
+            yield _parameter(f"{prefix}{name}", field, defaults[name], panel)
+
+
+def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspect.Parameter:
+    option = typer.Option(f"--{key}", help=field.description, rich_help_panel=panel)
+    if isinstance(default, tuple):
+        default = list(default)
+    return inspect.Parameter(
+        _variable(key),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default if isinstance(default, (*SIMPLE, list)) else None if default is None else str(default),
+        annotation=Annotated[_flag_type(field.annotation), option],
+    )
+
+
+def _flag_type(annotation: object) -> object:
+    """The type a flag is read as; what is more than a plain value is read as text and left to the model."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return Union[_flag_type(inner[0]), None]  # noqa: UP007 (the type is known at run time only)
+    if origin is tuple:
+        return list[str]
+    if origin is Literal or annotation in SIMPLE:
+        return annotation
+    return str
+
+
+def _nested(model: type[BaseModel], given: Mapping[str, object], prefix: str) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            values[name] = _nested(annotation, given, f"{prefix}{name}.")
+        elif _variable(f"{prefix}{name}") in given:
+            values[name] = given[_variable(f"{prefix}{name}")]
+    return values
+
+
+def _variable(key: str) -> str:
+    return key.replace(".", "__")

@@ -1,0 +1,60 @@
+"""sgpo: the entry point, and how an error becomes a line and an exit code."""
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+import typer
+from typer.core import TyperGroup
+
+from sgpo_data.errors import SgpoError
+
+from .check import check
+from .stages import add_stages
+
+NOISY = ("httpx", "httpx2", "urllib3", "filelock", "fsspec", "huggingface_hub")
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Runs the command; a mistake of the user's is one line, a traceback is a fault of ours."""
+        try:
+            return super().invoke(ctx)
+        except SgpoError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # A key of a recipe is spelled with underscores, a flag with dashes: either works for both.
+    context_settings={"token_normalize_func": lambda token: token.replace("-", "_"), "help_option_names": ["--help", "-h"]},
+)
+
+
+@app.callback()
+def options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Log in detail.")) -> None:
+    """Make, inspect, publish and train on preference data that your own model generated."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+add_stages(app)
+app.command(rich_help_panel="Look")(check)
+
+
+def main() -> None:
+    """Runs the command line; SIGTERM stops it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _stop)
+    app()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

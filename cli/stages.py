@@ -1,0 +1,88 @@
+"""A command for each stage alone, with flags derived from its class."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgpo_data.errors import UsageError
+from sgpo_data.execution import Execution
+from sgpo_data.reading import Source
+from sgpo_data.stages import RowStage, Stage
+from sgpo_data.stages.filter import Filter
+from sgpo_data.stages.improve import Improve
+from sgpo_data.stages.pair import Pair
+from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.stages.seed import Seed
+
+from .flags import built, parameters
+
+STAGES: tuple[type[Stage], ...] = (Seed, Improve, ScorePpl, Filter, Pair)
+
+
+def add_stages(app: typer.Typer) -> None:
+    """Adds one command per stage, in their order."""
+    for stage in STAGES:
+        app.command(stage.stage_name, help=inspect.getdoc(stage), rich_help_panel="Stages")(_command(stage))
+
+
+def _command(stage: type[Stage]) -> Callable[..., None]:
+    def command(**given: object) -> None:
+        # DuckDB and Arrow take a while to import: --help does without.
+        from sgpo_data.runner import run
+
+        from .output import print_made
+
+        reference, out, model, adapter = given["reference"], given.get("out"), given.get("model"), given.get("adapter")
+        dataset = run(
+            built(stage, given),
+            _reference(str(reference)),
+            out=Path(str(out)) if out else None,
+            model=str(model) if model else None,
+            adapter=str(adapter) if adapter else None,
+            source=built(Source, given, prefix="source."),
+            execution=built(Execution, given),
+        )
+        print_made(dataset, as_json=bool(given["json"]))
+
+    signature = [*_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
+    if "prompts" in stage.reads:
+        signature += parameters(Source, panel="How a raw source is read", prefix="source.")
+    signature += parameters(Execution, panel="How it is run")
+    command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    return command
+
+
+def _common(stage: type[Stage]) -> list[inspect.Parameter]:
+    reads = "A raw source (file, folder, Hub dataset) or a dataset" if "prompts" in stage.reads else "A dataset"
+    found: dict[str, tuple[object, object]] = {
+        "reference": (Annotated[str, typer.Argument(metavar="INPUT", help=f"{reads}; - reads the reference from standard input.")], ...),
+        "out": (Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; the store if not given.")], None),
+        "json": (Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")], False),
+    }
+    if issubclass(stage, RowStage):
+        flag = "--scorer" if stage.model_role == "scorer" else "--model"
+        absent = {"policy": "", "improver": "; that of the input if not given", "scorer": "; the one the lineage began with if not given"}
+        found["model"] = (Annotated[str | None, typer.Option(flag, help=f"Model folder, or org/name@revision{absent[stage.model_role]}.")], None)
+        found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
+    positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(
+            name, positional if default is ... else keyword, annotation=annotation, default=inspect.Parameter.empty if default is ... else default
+        )
+        for name, (annotation, default) in found.items()
+    ]
+
+
+def _reference(given: str) -> str:
+    """The reference itself, or for `-` the last line of standard input, which is where a stage prints its own."""
+    if given != "-":
+        return given
+    lines = sys.stdin.read().split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), None)
+    if last is None:
+        raise UsageError("-: standard input is empty, so the stage before it failed; its own line above says why")
+    return last

@@ -1,0 +1,1 @@
+"""The row types, one commented CREATE TABLE a file."""

@@ -1,0 +1,131 @@
+"""A finished dataset: a folder of Parquet parts and the manifest that was written last."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.manifest import MANIFEST, Manifest, file_digest
+from sgpo_data.parquet import METADATA_KEY
+from sgpo_data.rows import Row
+from sgpo_data.schema import schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BATCH_ROWS = 1024
+WORK = ".unfinished"
+"""Folder that only a dataset in the making has."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder that holds a finished table."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.manifest.table
+
+    @property
+    def paths(self) -> list[Path]:
+        """The Parquet parts, in the order of their rows."""
+        return [self.folder / record.name for record in self.manifest.files]
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in order.
+
+        Raises DatasetError if a part can not be read.
+        """
+        for path in self.paths:
+            try:
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches(BATCH_ROWS):
+                        yield from cast(list[Row], batch.to_pylist())
+            except (OSError, pa.ArrowException) as error:
+                raise DatasetError(f"{path}: can not be read ({error}); sgpo check {self.folder} tells what is broken") from error
+
+    def relation(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """All rows, lazily, in order, for SQL."""
+        if not self.paths:
+            return con.from_arrow(schema(self.table).arrow.empty_table())
+        return con.read_parquet([str(path) for path in self.paths])
+
+    def scan(self) -> "pl.LazyFrame":
+        """All rows, lazily, in order, for Polars."""
+        import polars as pl
+
+        if not self.paths:
+            return pl.LazyFrame(pl.DataFrame(schema(self.table).arrow.empty_table()))
+        return pl.scan_parquet(self.paths)
+
+
+def find_dataset(reference: str, root: Path) -> Dataset | None:
+    """The dataset that a reference names: a folder, or a folder of the root; None if it names no dataset.
+
+    Raises DatasetError if it names one that was never finished.
+    """
+    for folder in (Path(reference), root / reference):
+        if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
+            return open_dataset(folder)
+    return None
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """The dataset in this folder.
+
+    Raises DatasetError if the folder is missing, if the dataset was never finished, or if a part is gone.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such dataset; sgpo sql, inspect and check take the folder a stage wrote")
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DatasetError(f"{folder}: no {MANIFEST}, so this dataset was never finished; run its stage again")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+    gone = [record.name for record in manifest.files if not (folder / record.name).is_file()]
+    if gone:
+        raise DatasetError(f"{folder}: {gone[0]} is gone; copy it back, or remove the folder and run its stage again")
+    return Dataset(folder, manifest)
+
+
+def faults(dataset: Dataset) -> list[str]:
+    """Everything that sets the files apart from the manifest and the schema; empty if the dataset is whole."""
+    found = [fault for path, record in zip(dataset.paths, dataset.manifest.files, strict=True) for fault in _file_faults(dataset, path, record.sha256)]
+    if found:
+        return found
+    with duckdb.connect() as con:
+        rows = dataset.relation(con)
+        try:
+            schema(dataset.table).check(rows, place=str(dataset.folder))
+        except SchemaError as error:
+            return [str(error)]
+        ((total,),) = rows.aggregate("count(*)").fetchall()
+    if total != dataset.manifest.rows:
+        found.append(f"{dataset.folder}: {total} rows, the manifest counts {dataset.manifest.rows}")
+    if sum(dataset.manifest.outcomes.values()) != dataset.manifest.rows:
+        found.append(f"{dataset.folder}: {MANIFEST}: outcomes add up to {sum(dataset.manifest.outcomes.values())}, rows are {dataset.manifest.rows}")
+    if dataset.manifest.identity.fingerprint != dataset.manifest.fingerprint:
+        found.append(f"{dataset.folder}: {MANIFEST}: the fingerprint is not that of the identity beside it")
+    return found
+
+
+def _file_faults(dataset: Dataset, path: Path, sha256: str) -> list[str]:
+    digest = file_digest(path)
+    if digest != sha256:
+        return [f"{path}: SHA-256 is {digest[:16]}..., the manifest says {sha256[:16]}...; copy it back, or remove the folder and run its stage again"]
+    with pq.ParquetFile(path) as file:
+        stamp = (file.metadata.metadata or {}).get(METADATA_KEY.encode(), b"")
+    expected = dataset.manifest.fingerprint.encode()
+    return [] if expected in stamp else [f"{path}: written for another fingerprint than {dataset.manifest.fingerprint[:8]}"]

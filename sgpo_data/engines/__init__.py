@@ -1,0 +1,111 @@
+"""What runs a model: two protocols, each a stream of requests in and a stream of results out, in any order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sgpo_data.rows import Finish, Message
+
+Key = tuple[str, int]
+"""(prompt_id, sample): what a result is matched with its row by."""
+
+ScoreKey = tuple[str, int, str]
+"""(prompt_id, sample, context): a row is scored in more than one context."""
+
+
+class Sampling(BaseModel):
+    """How answers are drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(0.7, ge=0, description="Flatness of the distribution that is sampled from; 0 takes the likeliest token.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Sample from the smallest set of tokens that holds this probability.")
+    top_k: int = Field(0, ge=0, description="Sample from this many likeliest tokens; 0 for no limit.")
+    max_tokens: int = Field(1024, ge=1, description="Longest answer, in tokens, the end of turn included.")
+    seed: int = Field(0, ge=0, description="Seed from which the seed of each row is derived.")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One answer wanted: `messages` end with the turn to be answered, `seed` is this row's alone."""
+
+    key: Key
+    messages: list[Message]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One answer, or why there is none.
+
+    `text` is None exactly when `finish` is too_long or refused. `nll` is in nats, summed over `tokens` sampled tokens (the end of turn
+    included), under the model at temperature 1 before top-p and top-k; None if nothing was sampled or the engine can not tell.
+    """
+
+    key: Key
+    text: str | None
+    finish: Finish
+    nll: float | None
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """Answers to be scored given one prompt; an answer may be the empty text."""
+
+    key: ScoreKey
+    messages: list[Message]
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Likelihood of one answer: -ln p in nats, summed over `tokens` answer tokens; `nll` is None if the pair does not fit the context."""
+
+    nll: float | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One likelihood for each answer of the request, in its order."""
+
+    key: ScoreKey
+    likelihoods: tuple[Likelihood, ...]
+
+
+class Generator(Protocol):
+    """Writes answers."""
+
+    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+        """One result per request, in any order, matched by `key`; requests are drawn as there is room for them.
+
+        A result is yielded as soon as its answer is finished. What a row gets depends on its messages and its seed, not on the rows beside it.
+
+        Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the memory of the model; nothing may be asked afterwards."""
+        ...
+
+
+class Scorer(Protocol):
+    """Measures the likelihood of answers."""
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
+        """Likelihood of each answer given its prompt, under the chat template of the model.
+
+        Sums -ln p over answer tokens, in nats. The end-of-turn token counts; prompt and template tokens do not.
+        One result per request, in any order, matched by `key`. A pair longer than the context has `nll = None`.
+
+        Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the memory of the model; nothing may be asked afterwards."""
+        ...

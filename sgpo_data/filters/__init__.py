@@ -1,0 +1,1 @@
+"""The filter strategies, one SQL file each."""

@@ -1,0 +1,125 @@
+"""Raw rows of a dataset on the Hub, at one commit."""
+
+import importlib.util
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sgpo_data.errors import DatasetError, HubError, MissingExtraError
+from sgpo_data.records import arrow_records
+from sgpo_data.shapes import Record
+
+if TYPE_CHECKING:
+    import datasets  # type: ignore[import-untyped]
+
+ARROW_BATCH_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class HubSplit:
+    """A split of a Hub dataset at a commit."""
+
+    name: str
+    commit: str
+    config: str | None
+    split: str
+
+    @property
+    def identity(self) -> str:
+        """Where the rows stand; `default` stands for the config that the commit itself makes its default."""
+        return f"hub:{self.name}@{self.commit}/{self.config or 'default'}/{self.split}"
+
+    def records(self, columns: Collection[str]) -> Iterator[Record]:
+        """Every row in order; of other columns than these, the values may be left out.
+
+        Raises DatasetError if the commit has no such config or split, HubError if the download fails.
+        """
+        if Path(self.name).exists():
+            # load_dataset takes the folder for the dataset, whatever the revision.
+            raise DatasetError(f"{self.name}: a local path of this name hides the Hub dataset; run from another folder")
+        with _hub_faults(self.name):
+            loaded = self._loaded()
+        names = tuple(loaded.column_names)
+        # A table of no columns has no rows either.
+        wanted = loaded.select_columns([name for name in names if name in columns] or names[:1]).with_format("arrow")
+        first = 1
+        for table in wanted.iter(batch_size=ARROW_BATCH_ROWS):
+            for batch in table.to_batches():
+                yield from arrow_records(batch, names, name=self.name, first=first)
+                first += batch.num_rows
+
+    def _loaded(self) -> "datasets.Dataset":
+        import datasets
+        import httpx2
+        from datasets.data_files import EmptyDatasetError  # type: ignore[import-untyped]
+
+        try:
+            return datasets.load_dataset(self.name, self.config, split=self.split, revision=self.commit)
+        except ValueError as error:
+            raise DatasetError(f"{self.name}: {self._what_is_there(error)}") from error
+        except (datasets.exceptions.DataFilesNotFoundError, EmptyDatasetError) as error:
+            raise DatasetError(f"{self.name}: no data files in it that can be read") from error
+        except (datasets.exceptions.DatasetsError, RuntimeError) as error:
+            if isinstance(error.__cause__, httpx2.HTTPError | OSError):
+                raise error.__cause__ from error
+            raise DatasetError(f"{self.name}: can not be read: {_first_line(error.__cause__ or error)}") from error
+
+    def _what_is_there(self, error: ValueError) -> str:
+        import datasets
+
+        configs = datasets.get_dataset_config_names(self.name, revision=self.commit)
+        if self.config not in (None, *configs):
+            return f"no config {self.config!r}; set source.config to one of {', '.join(configs)}"
+        if self.config is None and len(configs) > 1 and "default" not in configs:
+            return f"several configs; set source.config to one of {', '.join(configs)}"
+        splits = datasets.get_dataset_split_names(self.name, self.config, revision=self.commit)
+        if self.split not in splits:
+            return f"no split {self.split!r}; set source.split to one of {', '.join(splits)}"
+        return f"can not be read: {_first_line(error)}"
+
+
+def hub_split(name: str, *, config: str | None, split: str, revision: str | None) -> HubSplit:
+    """The split at the commit that `revision` (the default branch if None) stands for now; a full commit hash is taken as it is.
+
+    Raises DatasetError if there is no such dataset or revision, HubError if the Hub can not be asked, MissingExtraError without `datasets`.
+    """
+    if importlib.util.find_spec("datasets") is None:
+        raise MissingExtraError("datasets", "datasets")
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return HubSplit(name, revision, config, split)
+    from huggingface_hub import HfApi
+
+    with _hub_faults(name, revision):
+        # Unlike a download, this never answers from the cache when the Hub is down.
+        commit = HfApi().repo_info(name, repo_type="dataset", revision=revision, timeout=30).sha
+    if commit is None:
+        raise HubError(f"{name}: the Hub names no commit for revision {revision or 'main'}")
+    return HubSplit(name, commit, config, split)
+
+
+@contextmanager
+def _hub_faults(name: str, revision: str | None = None) -> Iterator[None]:
+    import httpx2
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise DatasetError(f"{name}: a gated dataset; ask for access on its page, then run: hf auth login") from error
+    except RevisionNotFoundError as error:
+        raise DatasetError(f"{name}: no revision {revision} in this Hub dataset") from error
+    except RepositoryNotFoundError as error:
+        raise DatasetError(f"{name}: no such dataset on the Hub, or no access to it; if it is private, run: hf auth login") from error
+    except HFValidationError as error:
+        raise DatasetError(f"{name}: not the name of a Hub dataset: {_first_line(error)}") from error
+    except HfHubHTTPError as error:
+        raise HubError(f"{name}: the Hub answered {error.response.status_code}; try again later") from error
+    except (httpx2.HTTPError, OSError) as error:
+        raise HubError(f"{name}: can not be fetched from the Hub: {_first_line(error).rstrip('.')}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

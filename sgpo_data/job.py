@@ -1,0 +1,95 @@
+"""A stage with its input and its model resolved: what a fingerprint is taken of, known before anything is made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgpo_data.dataset import Dataset, find_dataset
+from sgpo_data.engines.loading import resolved
+from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.manifest import Identity, InputRecord, ModelRecord
+from sgpo_data.model import Model, recorded_model
+from sgpo_data.stages import RowStage, Stage
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input: a dataset that is made, or one that is still to be made by the job before."""
+
+    record: InputRecord
+    folder: Path
+    origin: ModelRecord | None
+    """The model that the lineage began with."""
+    policy: ModelRecord | None
+    """The model that wrote its responses."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One dataset to be made."""
+
+    stage: Stage
+    """With nothing left to be guessed."""
+    given: Given
+    model: Model | None
+
+    @property
+    def identity(self) -> Identity:
+        """All that decides the rows."""
+        models = {self.stage.model_role: self.model.record} if isinstance(self.stage, RowStage) and self.model else {}
+        return Identity(stage=self.stage.stage_name, revision=self.stage.revision, fields=self.stage.identity(), inputs=(self.given.record,), models=models)
+
+    @property
+    def name(self) -> str:
+        """Name of its folder in the store."""
+        return f"{self.stage.writes}@{self.identity.fingerprint[:8]}"
+
+    @property
+    def origin(self) -> ModelRecord | None:
+        """The model that the lineage began with."""
+        return self.given.origin or (self.model.origin if self.model else None)
+
+    def output(self, folder: Path) -> Given:
+        """What it makes, as the input of the next job."""
+        policy = self.model.record if self.model and self.stage.writes == "responses" else self.given.policy
+        record = InputRecord(reference=str(folder), table=self.stage.writes, fingerprint=self.identity.fingerprint)
+        return Given(record, folder, self.origin, policy)
+
+
+def given_input(reference: str, root: Path) -> Given | None:
+    """The dataset of this reference, None if there is none.
+
+    Raises DatasetError if it was never finished.
+    """
+    dataset = find_dataset(reference, root)
+    return None if dataset is None else input_of(dataset, reference)
+
+
+def input_of(dataset: Dataset, reference: str) -> Given:
+    """A dataset that is made, as an input."""
+    manifest = dataset.manifest
+    record = InputRecord(reference=reference, table=manifest.table, fingerprint=manifest.fingerprint)
+    return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"))
+
+
+def planned(stage: Stage, given: Given, *, model: Model | None) -> Job:
+    """The stage over this input, every auto resolved.
+
+    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with.
+    Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, or that model has changed.
+    """
+    if given.record.table not in stage.reads:
+        raise SchemaError(f"{given.record.reference}: holds {given.record.table}; {stage.stage_name} reads {' or '.join(stage.reads)}")
+    if not isinstance(stage, RowStage):
+        return Job(stage, given, None)
+    found = model or _model_of(stage, given)
+    loading = resolved(stage.engine, stage.dtype, stage.context_tokens, found.config)
+    frozen = stage.model_copy(update={"engine": loading.engine, "dtype": loading.dtype, "context_tokens": loading.context_tokens})
+    return Job(frozen, given, found)
+
+
+def _model_of(stage: RowStage, given: Given) -> Model:
+    flag = "--scorer" if stage.model_role == "scorer" else "--model"
+    record = given.origin if stage.model_role == "scorer" else given.policy
+    if record is None:
+        raise DatasetError(f"{stage.stage_name}: its input does not say which model made it; name one with {flag}")
+    return recorded_model(record, flag=flag)

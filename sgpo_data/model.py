@@ -1,0 +1,92 @@
+"""A model reference: found, identified, and checked against what the rows say."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgpo_data.errors import DatasetError, HubError
+from sgpo_data.manifest import ModelRecord, file_digest
+
+COUNTED = (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model")
+# Written by training beside the model, not part of it.
+NOT_COUNTED = ("training_args.bin", "trainer_state.json", "manifest.json")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder on this machine, an adapter over it if there is one, and what its rows will name it by."""
+
+    folder: Path
+    adapter: Path | None
+    record: ModelRecord
+    origin: ModelRecord
+    """The model this one's lineage began with; itself if it was not trained on rows of another."""
+    config: Path
+    """Folder of the config.json that tells its type and context: its own or, before it is trained, that of the model it starts from."""
+
+
+def find_model(reference: str, adapter: str | None = None) -> Model:
+    """The model of a folder or of `org/name@revision` on the Hub, with its adapter.
+
+    A Hub revision is resolved to its commit first; a folder is known by its content.
+    Raises DatasetError if there is no such model, HubError if the Hub can not be asked.
+    """
+    folder, identity, location = _found(reference)
+    if adapter is None:
+        record = ModelRecord(identity=identity, location=location)
+        return Model(folder, None, record, record, config=folder)
+    adapter_folder, adapter_identity, adapter_location = _found(adapter)
+    record = ModelRecord(identity=f"{identity}+{adapter_identity}", location=f"{location}+{adapter_location}")
+    return Model(folder, adapter_folder, record, record, config=folder)
+
+
+def recorded_model(record: ModelRecord, *, flag: str) -> Model:
+    """The model of a manifest, if it still is what it was.
+
+    Raises DatasetError if it is gone or has changed.
+    """
+    base, _, adapter = record.location.partition("+")
+    try:
+        model = find_model(base, adapter or None)
+    except DatasetError as error:
+        raise DatasetError(f"{error}; the input was made with it: give its new place with {flag}") from error
+    if model.record.identity != record.identity:
+        raise DatasetError(f"{record.location}: is {model.record.identity} now, the input was made with {record.identity}; name the model to use with {flag}")
+    return model
+
+
+def _found(reference: str) -> tuple[Path, str, str]:
+    folder = Path(reference)
+    if folder.is_dir():
+        return folder, f"folder:{_content_digest(folder)}", str(folder.resolve())
+    name, _, revision = reference.removeprefix("hf://").partition("@")
+    if reference.startswith(("/", ".", "~")) or name.count("/") != 1:
+        raise DatasetError(f"{reference}: no such model folder; give a folder or a Hub model as org/name@revision")
+    return _from_hub(name, revision or None)
+
+
+def _content_digest(folder: Path) -> str:
+    """First 32 hex digits of the SHA-256 over names and contents of what makes the model: weights, configuration, tokenizer, template."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in COUNTED and path.name not in NOT_COUNTED)
+    if not any(path.name == "config.json" or path.name == "adapter_config.json" for path in files):
+        raise DatasetError(f"{folder}: no config.json, so this is no model folder")
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
+    return whole.hexdigest()[:32]
+
+
+def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
+    import httpx2
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        # Asked first, because the download alone would fall back on a stale cache without a word.
+        commit = HfApi().repo_info(name, revision=revision).sha
+        folder = snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"])
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise DatasetError(f"{name}@{revision or 'main'}: no such model folder, and no such model on the Hub for this login") from error
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        raise HubError(f"{name}: no such folder, and the Hub does not answer ({error}); try again, or give a folder") from error
+    return Path(folder), f"hub:{name}@{commit}", f"{name}@{commit}"

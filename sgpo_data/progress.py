@@ -1,0 +1,61 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, on standard error."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+log = logging.getLogger(__name__)
+LINE_SECONDS = 10.0
+
+Report = Callable[[int, int], None]
+"""Called with rows done in all, and tokens of this session."""
+
+
+@contextmanager
+def progress(what: str, rows: int, *, style: Literal["auto", "bar", "plain", "none"]) -> Iterator[Report]:
+    """Shows how far `what` is on its way to `rows` rows, with tokens per second and the time left."""
+    if style == "auto":
+        style = "bar" if sys.stderr.isatty() else "plain"
+    if style == "bar":
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), _TokenSpeed(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=rows, tokens=0)
+            yield lambda done, tokens: bar.update(task, completed=done, tokens=tokens)
+    elif style == "plain":
+        yield _Lines(what, rows).report
+    else:
+        yield lambda done, tokens: None
+
+
+class _TokenSpeed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['tokens'] / max(task.elapsed or 0.0, 0.1):,.0f} tokens/s")
+
+
+class _Lines:
+    """One line now and then, for logs."""
+
+    def __init__(self, what: str, rows: int) -> None:
+        self.what = what
+        self.rows = rows
+        self.started = self.last = monotonic()
+        self.first: int | None = None
+
+    def report(self, done: int, tokens: int) -> None:
+        """Logs a line if the last one is long enough ago."""
+        now = monotonic()
+        if self.first is None:
+            self.first = done
+        if now - self.last < LINE_SECONDS:
+            return
+        self.last = now
+        seconds = now - self.started
+        left = (self.rows - done) * seconds / max(done - self.first, 1)
+        log.info("%s: %d of %d rows, %.0f tokens/s, about %.0f s left", self.what, done, self.rows, tokens / seconds, left)

@@ -1,0 +1,111 @@
+"""Running a stage: plan, skip what is made, read, run, check against the schema, record."""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import duckdb
+
+from sgpo_data.dataset import WORK, Dataset, open_dataset
+from sgpo_data.engines.loading import open_engine, resolved
+from sgpo_data.errors import DatasetError
+from sgpo_data.execution import Execution
+from sgpo_data.job import Job, given_input, input_of, planned
+from sgpo_data.model import Model, find_model
+from sgpo_data.progress import progress
+from sgpo_data.reading import Source
+from sgpo_data.resume import make
+from sgpo_data.schema import schema
+from sgpo_data.sourced import read_prompts
+from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
+from sgpo_data.stream import CountedGenerator, CountedScorer, Fill, stream
+from sgpo_data.unfinished import Found, Unfinished
+
+log = logging.getLogger(__name__)
+# A part of a table-wise stage is written in one go, so it can be as large as is good for readers.
+TABLE_PART_ROWS = 131072
+
+
+def run(
+    stage: Stage,
+    reference: str,
+    *,
+    out: Path | None = None,
+    model: str | None = None,
+    adapter: str | None = None,
+    source: Source | None = None,
+    execution: Execution | None = None,
+) -> Dataset:
+    """The dataset that the stage makes of the input, made now as far as it is not made already.
+
+    `reference` is a dataset, or for a stage that reads prompts a raw source, read as `source` says. Without `out` it goes to the store.
+    Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
+    """
+    execution = execution or Execution()
+    given = given_input(reference, execution.root)
+    if given is None:
+        if "prompts" not in stage.reads:
+            raise DatasetError(f"{reference}: no such dataset; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
+        given = input_of(read_prompts(reference, source or Source(), execution), reference)
+    job = planned(stage, given, model=None if model is None else find_model(model, adapter))
+    return do(job, out or execution.store / job.name, execution)
+
+
+def do(job: Job, folder: Path, execution: Execution) -> Dataset:
+    """The dataset of this job in this folder, made now as far as it is not made already."""
+    part_rows = execution.part_rows if isinstance(job.stage, RowStage) else TABLE_PART_ROWS
+    return make(folder, job.identity, table=job.stage.writes, part_rows=part_rows, work=partial(_work, job, execution=execution))
+
+
+def _work(job: Job, into: Unfinished, execution: Execution) -> Found:
+    source = open_dataset(job.given.folder)
+    if source.manifest.rows == 0:
+        raise DatasetError(f"{source.folder}: has no rows, so there is nothing to {job.stage.stage_name}; look at it with: sgpo inspect {source.folder}")
+    if isinstance(job.stage, TableStage):
+        return _decide(job.stage, source, into)
+    assert isinstance(job.stage, RowStage)
+    assert job.model is not None
+    _fill(job.stage, source, job.model, into, execution)
+    return Found(source.manifest.rows, job.stage.outcome, origin=job.origin, exact=job.stage.dtype == "float32")
+
+
+def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
+    with duckdb.connect(config={"temp_directory": str(into.folder / WORK / "spill")}) as con:
+        source.relation(con).create_view("input")
+        decided = stage.table(con, source.table)
+        for warning in decided.warnings:
+            log.warning("%s: %s", stage.stage_name, warning)
+        into.write_all(decided.rows.to_arrow_reader(TABLE_PART_ROWS).cast(schema(stage.writes).arrow))
+    if stage.needs_rows and not into.files:
+        raise DatasetError(f"{stage.stage_name}: no row of {source.folder} is left to make {stage.writes} of; see why with: sgpo inspect {source.folder}")
+    return Found(source.manifest.rows, stage.outcome, origin=source.manifest.origin, facts=decided.facts, warnings=decided.warnings)
+
+
+def _fill(stage: RowStage, source: Dataset, model: Model, into: Unfinished, execution: Execution) -> None:
+    rows = source.manifest.rows * len(list(stage.items(next(source.rows()))))
+    with ExitStack() as stack:
+        report = stack.enter_context(progress(stage.stage_name, rows, style=execution.progress))
+        stream(stage, source.rows(), into, author=model.record.identity, opened=_opener(stage, model, into, execution, stack), report=report)
+
+
+def _opener(stage: RowStage, model: Model, into: Unfinished, execution: Execution, stack: ExitStack) -> Callable[[], Fill]:
+    def opened() -> Fill:
+        engine = open_engine(
+            resolved(stage.engine, stage.dtype, stage.context_tokens, model.config),
+            model.folder,
+            adapter=model.adapter,
+            device=execution.device,
+            batch_tokens=execution.batch_tokens,
+            window=execution.window,
+        )
+        stack.callback(engine.close)
+        into.accelerator = engine.accelerator
+        if isinstance(stage, GeneratingStage):
+            return partial(stage.rows, generator=CountedGenerator(engine, into), author=model.record.identity)
+        if isinstance(stage, ScoringStage):
+            return partial(stage.rows, scorer=CountedScorer(engine, into), author=model.record.identity)
+        raise AssertionError(stage)
+
+    return opened

@@ -1,0 +1,182 @@
+"""A raw source, local or on the Hub, as rows of table prompts."""
+
+import hashlib
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import duckdb
+import pyarrow as pa
+
+from sgpo_data.errors import DatasetError, HubError, RecipeError
+from sgpo_data.hub_records import HubSplit, hub_split
+from sgpo_data.reading import Source
+from sgpo_data.records import names_a_file, raw_files
+from sgpo_data.rows import Message, Row
+from sgpo_data.schema import schema
+from sgpo_data.shapes import KNOWN_COLUMNS, Binding, Record, bind, prompt
+
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 2048
+BATCH_CHARACTERS = 1 << 24
+OUT_ROWS = 128
+
+PICKED = """
+    WITH picked AS (
+        SELECT
+            min(position)                                                                  AS position,
+            count(*)                                                                       AS count,
+            CASE WHEN $seed IS NOT NULL THEN sha256($seed::VARCHAR || '/' || prompt_id) END AS rank
+        FROM found
+        GROUP BY prompt_id
+        ORDER BY rank, position
+        LIMIT $limit OFFSET $offset
+    )
+    SELECT prompt_id, messages, reference, rejected, source, picked.count AS count
+    FROM found JOIN picked USING (position)
+    ORDER BY rank, position
+"""
+
+
+class RawContent(Protocol):
+    """Rows that do not change, under an identity that says so."""
+
+    @property
+    def identity(self) -> str:
+        """The same for the same rows, wherever they lie."""
+        ...
+
+    def records(self, columns: Collection[str]) -> Iterator[Record]:
+        """Every row in order; of other columns than these, the values may be left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenedSource:
+    """A source whose content is fixed and whose rows are not read yet."""
+
+    reference: str
+    source: Source
+    content: RawContent
+
+    @property
+    def identity(self) -> str:
+        """`file:` and a SHA-256 over names and contents, or `hub:org/name@commit/config/split`; how it is read is not in it."""
+        return self.content.identity
+
+    def rows(self) -> Iterator[Row]:
+        """Rows of table prompts, in the order asked for, `count` being that of the whole source.
+
+        Reads the source once, before the first row; meanwhile they wait in a temporary DuckDB file, so memory is bounded by DuckDB's limit.
+
+        Raises DatasetError if the source can not be read or has no rows, SchemaError at the first row that is no prompt, HubError if the
+        download fails, RecipeError if the options leave no prompt.
+        """
+        with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb") as con:
+            self._fill(con)
+            options = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}
+            picked = con.sql(PICKED, params=options).to_arrow_reader(OUT_ROWS)
+            empty = True
+            for batch in picked:
+                for row in batch.to_pylist():
+                    empty = False
+                    yield cast(Row, row)
+            if empty:
+                fields = self.source.model_dump(include={"held_out", "take", "offset", "limit"})
+                told = ", ".join(f"{name} = {value}" for name, value in fields.items())
+                raise RecipeError(f"{self.reference}: no prompt is left; source has {told}")
+
+    def _fill(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Table `found`: one row per raw row that is on the side to be taken."""
+        types = pa.schema([("position", pa.int64()), *schema("prompts").arrow])
+        con.from_arrow(types.empty_table()).create("found")
+        con.begin()
+        total = 0
+        batch: list[dict[str, object]] = []
+        characters = 0
+        for total, row in enumerate(self._prompts(), 1):
+            if self.source.takes(row["prompt_id"]):
+                batch.append({"position": total, **row})
+                characters += sum(len(message["content"]) for message in row["messages"]) + len(row["reference"] or "") + len(row["rejected"] or "")
+            if len(batch) == BATCH_ROWS or characters > BATCH_CHARACTERS:
+                con.from_arrow(pa.Table.from_pylist(batch, types)).insert_into("found")
+                batch, characters = [], 0
+        con.from_arrow(pa.Table.from_pylist(batch, types)).insert_into("found")
+        con.commit()
+        if not total:
+            raise DatasetError(f"{self.reference}: no rows")
+
+    def _prompts(self) -> Iterator[Row]:
+        """One row per raw row, in order, its duplicates not merged."""
+        given = dict(entry.split("=", 1) for entry in self.source.columns)
+        bound: dict[tuple[str, ...], Binding] = {}
+        first: Binding | None = None
+        for record in self.content.records(KNOWN_COLUMNS.union(given.values())):
+            binding = bound.get(record.columns)
+            if binding is None:
+                binding = bound[record.columns] = bind(record, self.source.shape, given)
+                if first is None:
+                    first = binding
+                    logger.info("%s: %s", self.reference, binding)
+                elif binding.shape != first.shape:
+                    columns = ", ".join(record.columns)
+                    raise DatasetError(f"{record.place}: columns {columns} are of shape {binding.shape}, rows before of {first.shape}; set source.shape")
+            found = prompt(record, binding)
+            yield Row(
+                prompt_id=prompt_id(found.messages),
+                messages=found.messages,
+                reference=found.reference,
+                rejected=found.rejected,
+                source=record.source,
+                count=1,
+            )
+
+
+def open_source(reference: str, source: Source) -> OpenedSource:
+    """The source at a path, or on the Hub: `org/name` where there is no such path, or `hf://datasets/org/name@revision`.
+
+    Hashes files, resolves a revision to its commit, downloads nothing.
+
+    Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub can not be asked.
+    """
+    hub = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@(.+))?", reference)
+    if hub:
+        return OpenedSource(reference, source, _hub(reference, hub[1], source, hub[2]))
+    if reference.startswith("hf://"):
+        raise DatasetError(
+            f"{reference}: not the name of a Hub dataset; write hf://datasets/org/name@revision, and its files with source.config and source.split"
+        )
+    path = Path(reference).expanduser()
+    if path.exists() or names_a_file(reference) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference):
+        set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]
+        if set_in_vain:
+            raise RecipeError(f"{reference}: source.{set_in_vain[0]} is for datasets on the Hub (got {getattr(source, set_in_vain[0])!r}); remove it")
+        return OpenedSource(reference, source, raw_files(path))
+    try:
+        return OpenedSource(reference, source, _hub(reference, reference, source, None))
+    except HubError as error:
+        raise HubError(f"{error}; and there is no local path {reference}") from error
+    except DatasetError as error:
+        raise DatasetError(f"{error}; and there is no local path {reference}") from error
+
+
+def _hub(reference: str, name: str, source: Source, revision: str | None) -> HubSplit:
+    if revision is not None and source.revision not in (None, revision):
+        raise RecipeError(f"{reference}: revision {revision} here, and source.revision is {source.revision}; keep one")
+    return hub_split(name, config=source.config, split=source.split, revision=revision or source.revision)
+
+
+def prompt_id(messages: list[Message]) -> str:
+    """First 32 hex digits of the SHA-256 of the messages' canonical JSON.
+
+    Canonical: only role and content, keys sorted, no spaces, characters beyond ASCII as they are, in UTF-8.
+    """
+    kept = [{"role": message["role"], "content": message["content"]} for message in messages]
+    text = json.dumps(kept, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

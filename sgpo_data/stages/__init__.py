@@ -1,0 +1,111 @@
+"""What a stage is: a pure step from rows to rows, whose fields are its recipe entry and its flags."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from sgpo_data.engines import Generator, Key, Scorer
+from sgpo_data.rows import Row
+
+if TYPE_CHECKING:
+    import duckdb
+
+ModelRole = Literal["policy", "improver", "scorer"]
+
+
+class Stage(BaseModel):
+    """A pure step: no paths, no network, no globals, no printing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage_name: ClassVar[str]
+    """As in the recipe and on the command line."""
+    revision: ClassVar[int]
+    """Raised when the same fields begin to give other rows."""
+    reads: ClassVar[tuple[str, ...]]
+    """Tables it takes, the usual one first."""
+    outcome: ClassVar[str]
+    """SQL over the table it writes: the name each row is counted under in the manifest."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> str:
+        """The table it makes."""
+
+    def identity(self) -> JsonValue:
+        """All that decides its rows besides inputs and models, as JSON: the fields, with the bytes of what they name."""
+        return self.model_dump(mode="json")
+
+
+class RowStage(Stage):
+    """A stage that fills rows one by one, with a model."""
+
+    model_role: ClassVar[ModelRole]
+    """The column that names its model, and the key of that model in the manifest."""
+
+    engine: Literal["auto", "transformers"] = Field("auto", description="What runs the model.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Type of the weights; auto for that of the checkpoint.")
+    context_tokens: int | None = Field(None, ge=8, description="Longest prompt and answer together, in tokens; the model's own limit if not given.")
+
+    def items(self, row: Row) -> Iterator[Row]:
+        """The rows, still to be filled, that one input row becomes; every input row becomes the same number of them."""
+        yield row
+
+    def settled(self, row: Row, author: str) -> Row | None:
+        """The finished row if it needs no model, else None."""
+        return None
+
+
+class GeneratingStage(RowStage):
+    """A row-wise stage whose model writes."""
+
+    @abstractmethod
+    def rows(self, rows: Iterable[Row], generator: Generator, author: str) -> Iterator[Row]:
+        """Every item filled, in any order; `author` is the identity of the model."""
+
+
+class ScoringStage(RowStage):
+    """A row-wise stage whose model measures."""
+
+    @abstractmethod
+    def rows(self, rows: Iterable[Row], scorer: Scorer, author: str) -> Iterator[Row]:
+        """Every item filled, in any order; `author` is the identity of the model."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a table-wise stage gives: a lazy relation of exactly its schema's columns, in a fixed order of rows."""
+
+    rows: "duckdb.DuckDBPyRelation"
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Numbers it took from the table, such as fences; they stand in the manifest."""
+
+
+class TableStage(Stage):
+    """A stage that decides over the whole table, in SQL."""
+
+    needs_rows: ClassVar[bool] = False
+    """Whether a table without rows is of no use, so that a chain had better stop."""
+
+    @abstractmethod
+    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
+        """The rows made of view `input` of this connection, which holds table `source` in key order.
+
+        Its temporary views and variables stay in the connection, which is this run's alone.
+        """
+
+
+def row_key(row: Row) -> Key:
+    """(prompt_id, sample)."""
+    return row["prompt_id"], row["sample"]
+
+
+def row_seed(seed: int, stage: str, key: Key) -> int:
+    """The sampling seed of one row, below 2**63: the same wherever, whenever and beside whatever the row is run."""
+    text = f"{seed}/{stage}/{key[0]}/{key[1]}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,86 @@
+"""improve: the improver rewrites every response."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo
+
+from sgpo_data.engines import GenerateRequest, Generator, Key, Sampling
+from sgpo_data.rows import Finish, Message, Role, Row
+from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
+from sgpo_data.templates import Template, load_template
+
+
+def _loaded(value: object, info: ValidationInfo) -> object:
+    folder = info.context.get("folder", Path()) if isinstance(info.context, dict) else Path()
+    return load_template(value, folder) if isinstance(value, str) else value
+
+
+TemplateName = Annotated[Template, BeforeValidator(_loaded)]
+"""Given by name or file, held as its text; the file is looked for in `folder` of the validation context."""
+
+
+class Improve(GeneratingStage):
+    """Rewrite every response: with the reference in sight (refine), or from the request and the draft alone (improve)."""
+
+    stage_name: ClassVar[str] = "improve"
+    revision: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("responses",)
+    outcome: ClassVar[str] = "improved_finish"
+    model_role: ClassVar[ModelRole] = "improver"
+
+    role: Role = Field("refine", description="refine shows the reference to the improver; improve does not.")
+    improve_template: TemplateName = Field("improve", validate_default=True, description="Template without the reference: improve, or a file.")
+    refine_template: TemplateName = Field("refine", validate_default=True, description="Template with the reference: refine, or a file.")
+    sampling: Sampling = Sampling()
+
+    @property
+    def writes(self) -> str:
+        """The table it makes."""
+        return "improved"
+
+    def identity(self) -> JsonValue:
+        """The fields, with the text of the templates; what their files are called does not count."""
+        return {**self.model_dump(mode="json"), "improve_template": self.improve_template.text, "refine_template": self.refine_template.text}
+
+    def settled(self, row: Row, author: str) -> Row | None:
+        """The finished row if there is nothing to rewrite, or no reference to refine it with."""
+        if row["finish"] != "stop":
+            return self._row(row, author, text=None, finish="no_response")
+        if self.role == "refine" and row["reference"] is None:
+            return self._row(row, author, text=None, finish="no_reference")
+        return None
+
+    def rows(self, rows: Iterable[Row], generator: Generator, author: str) -> Iterator[Row]:
+        """Every row with its improved answer, in any order."""
+        waiting: dict[Key, Row] = {}
+
+        def requests() -> Iterator[GenerateRequest]:
+            for row in rows:
+                key = row_key(row)
+                waiting[key] = row
+                yield GenerateRequest(key, self._request(row), row_seed(self.sampling.seed, self.stage_name, key))
+
+        for result in generator.generate(requests(), self.sampling):
+            yield self._row(waiting.pop(result.key), author, text=result.text, finish=result.finish)
+
+    def _request(self, row: Row) -> list[Message]:
+        if self.role == "improve":
+            return self._improve_prompt(row)
+        return self.refine_template.render(row["messages"], response=row["response"] or "", reference=row["reference"])
+
+    def _improve_prompt(self, row: Row) -> list[Message]:
+        return self.improve_template.render(row["messages"], response=row["response"] or "")
+
+    def _row(self, row: Row, improver: str, *, text: str | None, finish: Finish) -> Row:
+        return {
+            **row,
+            "improved": text,
+            "improved_finish": finish,
+            "improver": improver,
+            "role": self.role,
+            "improver_prompt": None if finish == "no_response" else self._improve_prompt(row),
+            "improve_template": self.improve_template.digest,
+            "refine_template": self.refine_template.digest if self.role == "refine" else None,
+        }

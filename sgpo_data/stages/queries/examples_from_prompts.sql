@@ -1,0 +1,12 @@
+-- One row per prompt with a reference: answer as it does.
+CREATE OR REPLACE TEMP VIEW candidates AS
+SELECT
+    messages                                         AS prompt,
+    [{'role': 'assistant', 'content': reference}]    AS completion,
+    prompt_id,
+    0::INTEGER                                       AS sample,
+    'reference'                                      AS kind,
+    source,
+    NULL::VARCHAR                                    AS policy
+FROM input
+WHERE regexp_matches(reference, '\S');

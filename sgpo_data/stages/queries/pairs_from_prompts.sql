@@ -1,0 +1,20 @@
+-- A given preference set: both answers came with the prompt.
+-- One row per prompt with two different answers.
+CREATE OR REPLACE TEMP VIEW candidates AS
+SELECT
+    messages                                         AS prompt,
+    [{'role': 'assistant', 'content': reference}]    AS chosen,
+    [{'role': 'assistant', 'content': rejected}]     AS rejected,
+    prompt_id,
+    0::INTEGER                                       AS sample,
+    NULL::DOUBLE                                     AS chosen_nll,
+    NULL::INTEGER                                    AS chosen_tokens,
+    NULL::DOUBLE                                     AS rejected_nll,
+    NULL::INTEGER                                    AS rejected_tokens,
+    NULL::INTEGER                                    AS edited_words,
+    source,
+    NULL::VARCHAR                                    AS policy,
+    NULL::VARCHAR                                    AS improver,
+    NULL::VARCHAR                                    AS scorer
+FROM input
+WHERE regexp_matches(reference, '\S') AND reference != input.rejected;

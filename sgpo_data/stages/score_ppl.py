@@ -1,0 +1,82 @@
+"""score-ppl: the scorer measures how likely every answer is, and how far the texts are apart."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from sgpo_data.engines import Key, Likelihood, Scorer, ScoreRequest
+from sgpo_data.rows import Row
+from sgpo_data.stages import ModelRole, ScoringStage, row_key
+from sgpo_data.stages.measures import measures
+
+
+class ScorePpl(ScoringStage):
+    """Measure the likelihood of response, improved and reference under one model, and the texts against each other."""
+
+    stage_name: ClassVar[str] = "score-ppl"
+    revision: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("improved",)
+    outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"
+    model_role: ClassVar[ModelRole] = "scorer"
+
+    @property
+    def writes(self) -> str:
+        """The table it makes."""
+        return "scored"
+
+    def settled(self, row: Row, author: str) -> Row | None:
+        """The finished row if it has no answer of a model: then nothing is measured, the reference neither."""
+        return None if row["response"] is not None or row["improved"] is not None else _scored(row, {}, author)
+
+    def rows(self, rows: Iterable[Row], scorer: Scorer, author: str) -> Iterator[Row]:
+        """Every row with its likelihoods and text measures, in any order."""
+        waiting: dict[Key, tuple[Row, dict[str, Likelihood]]] = {}
+
+        def requests() -> Iterator[ScoreRequest]:
+            for row in rows:
+                waiting[row_key(row)] = (row, {})
+                yield from _requests(row)
+
+        for result in scorer.score(requests()):
+            key, context = result.key[:2], result.key[2]
+            row, found = waiting[key]
+            found.update(zip(_answers(row, context), result.likelihoods, strict=True))
+            if len(found) == sum(len(request.answers) for request in _requests(row)):
+                del waiting[key]
+                yield _scored(row, found, author)
+
+
+def _answers(row: Row, context: str) -> dict[str, str]:
+    """The texts to be scored in this context, by the column their likelihood goes to."""
+    if context == "improver":
+        texts = {"improved_nll_given_draft": row["improved"]}
+    else:
+        texts = {"response_nll": row["response"], "improved_nll": row["improved"], "reference_nll": row["reference"]}
+    return {column: text for column, text in texts.items() if text is not None}
+
+
+def _requests(row: Row) -> Iterator[ScoreRequest]:
+    for context, messages in (("policy", row["messages"]), ("improver", row["improver_prompt"])):
+        answers = tuple(_answers(row, context).values())
+        if messages is not None and answers:
+            yield ScoreRequest((*row_key(row), context), messages, answers)
+
+
+def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str) -> Row:
+    def nll(column: str) -> float | None:
+        return found[column].nll if column in found else None
+
+    def tokens(column: str) -> int | None:
+        return found[column].tokens if column in found else None
+
+    return {
+        **row,
+        "response_nll": nll("response_nll"),
+        "response_tokens": tokens("response_nll"),
+        "improved_nll": nll("improved_nll"),
+        "improved_tokens": tokens("improved_nll"),
+        "reference_nll": nll("reference_nll"),
+        "reference_tokens": tokens("reference_nll"),
+        "improved_nll_given_draft": nll("improved_nll_given_draft"),
+        "scorer": scorer,
+        **measures(row["response"], row["improved"], row["reference"]),
+    }

@@ -1,0 +1,39 @@
+"""How a model is trained: the options, which decide its weights."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+
+class Lora(BaseModel):
+    """Low-rank adaptation in place of full training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(0, ge=0, description="Rank of the adapter; 0 trains all weights.")
+    alpha: int = Field(16, ge=1, description="Scale of the adapter.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the adapter.")
+    target_modules: str = Field("all-linear", description="Layers that get an adapter: all-linear, or names with commas between.")
+
+
+class Train(BaseModel):
+    """Train the model that comes next: on pairs (dpo) or on examples (sft), by TRL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Literal["dpo", "sft"] = Field("dpo", description="dpo reads pairs, sft reads examples.")
+    reference: str = Field(
+        "start", description="dpo: the reference policy: start (the model training starts from), origin (the one the lineage began with), or a model."
+    )
+    beta: float = Field(0.1, gt=0, description="dpo: weight of the reference policy (arXiv 2305.18290, eq. 7).")
+    sft_weight: float = Field(0.0, ge=0, description="dpo: weight of an SFT loss on chosen, added to that of dpo.")
+    learning_rate: float | None = Field(None, gt=0, description="Peak learning rate; 5e-7 for dpo and 2e-5 for sft if not given.")
+    epochs: float = Field(1.0, gt=0, description="Passes over the data.")
+    batch_rows: int = Field(32, ge=1, description="Pairs or examples of each optimizer step, over all devices.")
+    max_tokens: int = Field(1024, ge=8, description="Longest prompt and answer together; longer ones are left out, and counted.")
+    seed: int = Field(0, ge=0, description="Seed of order and dropout.")
+    lora: Lora = Field(default_factory=Lora)
+    allow_policies: tuple[str, ...] = Field(
+        (), description="dpo: identities whose pairs are taken besides those of the model itself; given for given preferences."
+    )
+    trl: dict[str, JsonValue] = Field(default_factory=dict, description="Further keys of trl.DPOConfig or trl.SFTConfig, as key=value.")

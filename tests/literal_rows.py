@@ -1,0 +1,94 @@
+"""Whole rows and tables for tests, of defaults and what a test says otherwise."""
+
+import hashlib
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from sgpo_data.rows import Row
+from sgpo_data.schema import schema
+from sgpo_data.stages import Decided
+
+Given = dict[str, object]
+"""A row of `filtered`, or some of its columns."""
+
+
+def prompt_id(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def row(name: str = "p", /, **given: object) -> Given:
+    """A row of `filtered` that fails no rule by default, and neither repeats the answer of another prompt."""
+    default = Row(
+        prompt_id=prompt_id(name),
+        messages=[{"role": "user", "content": f"question {name}"}],
+        reference=f"reference {name}",
+        rejected=None,
+        source="train.jsonl",
+        count=1,
+        sample=0,
+        response=f"response {name}",
+        finish="stop",
+        sampled_nll=50.0,
+        sampled_tokens=100,
+        policy="model-p",
+        improved=f"improved {name} {given.get('sample', 0)}",
+        improved_finish="stop",
+        improver="model-i",
+        role="refine",
+        improver_prompt=[{"role": "user", "content": f"improve {name}"}],
+        improve_template="ab",
+        refine_template="cd",
+        response_nll=120.0,
+        response_tokens=100,
+        improved_nll=100.0,
+        improved_tokens=100,
+        reference_nll=90.0,
+        reference_tokens=100,
+        improved_nll_given_draft=30.0,
+        scorer="model-s",
+        response_words=100,
+        improved_words=100,
+        reference_words=100,
+        edited_words=30,
+        reference_edited_words=60,
+        response_repeats=0,
+        improved_repeats=0,
+        residue=None,
+    )
+    unknown = given.keys() - set(schema("filtered").column_names)
+    assert not unknown
+    return {**default, "dropped_by": None, "failed_rules": [], **given}
+
+
+def key(given: Given) -> tuple[str, int]:
+    name, sample = given["prompt_id"], given["sample"]
+    assert isinstance(name, str)
+    assert isinstance(sample, int)
+    return name, sample
+
+
+def rules(given: Given) -> list[str]:
+    failed = given["failed_rules"]
+    assert isinstance(failed, list)
+    return failed
+
+
+def connect(table: str, rows: Sequence[Given], threads: int = 2) -> duckdb.DuckDBPyConnection:
+    """A connection whose view `input` holds these rows with the columns of this table."""
+    con = duckdb.connect(config={"threads": threads})
+    names = schema(table).column_names
+    con.register("literal", pa.Table.from_pylist([{name: value for name, value in each.items() if name in names} for each in rows], schema=schema(table).arrow))
+    con.execute("CREATE VIEW input AS SELECT * FROM literal")
+    return con
+
+
+def checked(decided: Decided, table: str) -> list[Given]:
+    """The rows decided, once they have shown to be of this table, types and column order included."""
+    schema(table).check(decided.rows, place="test")
+    arrow = decided.rows.to_arrow_table()
+    assert tuple(arrow.column_names) == schema(table).column_names
+    arrow.cast(schema(table).arrow)
+    rows: list[Given] = arrow.to_pylist()
+    return rows

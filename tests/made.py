@@ -1,0 +1,29 @@
+"""Finished datasets of literal rows, for tests."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from sgpo_data.dataset import Dataset
+from sgpo_data.manifest import Identity, ModelRecord
+from sgpo_data.resume import make
+from sgpo_data.schema import schema
+from sgpo_data.unfinished import Found, Unfinished
+
+OUTCOMES = {"responses": "finish", "improved": "improved_finish", "scored": "improved_finish", "filtered": "coalesce(dropped_by, 'kept')"}
+
+
+def made_dataset(folder: Path, table: str, rows: Sequence[Mapping[str, object]], *, part_rows: int = 2) -> Dataset:
+    """These rows as a finished dataset of this table; what other tables have besides is left out. Other rows, other fingerprint."""
+    arrow = schema(table).arrow
+    data = pa.Table.from_pylist([{name: each.get(name) for name in arrow.names} for each in rows], schema=arrow)
+    models = {"policy": ModelRecord(identity="folder:abc", location="models/p")}
+    identity = Identity(stage=f"test-{table}", revision=1, fields=json.loads(json.dumps(data.to_pylist())), inputs=(), models=models)
+
+    def work(into: Unfinished) -> Found:
+        into.write_all(data.to_reader())
+        return Found(rows_in=len(rows), outcome=OUTCOMES.get(table, "'row'"), facts={"upper_fence": 1.5}, warnings=("few rows",))
+
+    return make(folder, identity, table=table, part_rows=part_rows, work=work)
