@@ -14,13 +14,12 @@ def check(
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
     """Verify digests, schema and counts of datasets; exit 3 if one is broken."""
+    from sgpo_data.catalog import existing
     from sgpo_data.dataset import faults
-
-    from .references import dataset_of
 
     found = []
     for reference in references:
-        dataset = dataset_of(reference, root)
+        dataset = existing(reference, root)
         broken = faults(dataset)
         found += broken
         if not broken:

@@ -45,7 +45,8 @@ def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: s
 
 
 def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspect.Parameter:
-    option = typer.Option(f"--{key}", help=field.description, rich_help_panel=panel)
+    names = (f"--{key}/--no-{key}",) if field.annotation is bool else (f"--{key}",)
+    option = typer.Option(*names, help=field.description, rich_help_panel=panel)
     if isinstance(default, tuple):
         default = list(default)
     return inspect.Parameter(

@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import count
 from typing import BinaryIO
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich import box
@@ -20,7 +21,7 @@ from rich.text import Text
 
 from sgpo_data.errors import UsageError
 
-from .printable import cut, printable
+from .printable import cut, printable, printable_json
 
 CELL_CHARACTERS = 400
 COLUMN_WIDTH = 7
@@ -52,7 +53,7 @@ def write_table(batches: Batches, names: list[str], out: BinaryIO, *, width: int
 
 
 def write_csv(batches: Batches, names: list[str], out: BinaryIO) -> None:
-    """CSV with a header; null is empty, lists and structs are JSON."""
+    """CSV with a header; null is empty, lists and structs are JSON. Texts are as they are, control characters too."""
     _write_csv_row(names, out)
     for row in _rows(batches):
         _write_csv_row([_plain_text(value) for value in row], out)
@@ -125,7 +126,13 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _json_row(names: list[str], row: list[object]) -> bytes:
-    return json.dumps(dict(zip(names, map(json_value, row), strict=True)), ensure_ascii=False).encode()
+    record = dict(zip(names, row, strict=True))
+    try:
+        text = orjson.dumps(record, default=json_value, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Integers of more than 64 bits, which sums of integers can be.
+        text = json.dumps(json_value(record), ensure_ascii=False, separators=(",", ":"))
+    return printable_json(text).encode()
 
 
 def _plain_text(value: object) -> str:
@@ -170,4 +177,6 @@ def _print_records(console: Console, names: list[str], rows: list[list[Text]]) -
     for number, row in enumerate(rows, 1):
         console.print(Text(f"── row {number} ".ljust(console.width, "─")))
         for label, cell in zip(labels, row, strict=True):
-            console.print(Text(cut(f"{label.ljust(margin)}  {cell.plain}", console.width)), no_wrap=True, crop=True)
+            line = Text(f"{label.ljust(margin)}  {cell.plain}")
+            line.truncate(console.width, overflow="ellipsis")
+            console.print(line)

@@ -11,7 +11,12 @@ from typer.core import TyperGroup
 from sgpo_data.errors import SgpoError
 
 from .check import check
+from .gc import gc
+from .inspect import inspect
+from .run import add_run
+from .sql import sql
 from .stages import add_stages
+from .train import add_train
 
 NOISY = ("httpx", "httpx2", "urllib3", "filelock", "fsspec", "huggingface_hub")
 
@@ -46,8 +51,13 @@ def options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Log in 
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+add_run(app)
 add_stages(app)
+add_train(app)
+app.command(rich_help_panel="Look")(sql)
+app.command(rich_help_panel="Look")(inspect)
 app.command(rich_help_panel="Look")(check)
+app.command(rich_help_panel="Look")(gc)
 
 
 def main() -> None:

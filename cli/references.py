@@ -1,17 +1,16 @@
-"""References as they are typed: a dataset or a line that says where to look."""
+"""References as they are typed."""
 
-from pathlib import Path
+import sys
 
-from sgpo_data.dataset import Dataset, find_dataset
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import UsageError
 
 
-def dataset_of(reference: str, root: Path) -> Dataset:
-    """The dataset a reference names.
-
-    Raises DatasetError if there is none.
-    """
-    dataset = find_dataset(reference, root)
-    if dataset is None:
-        raise DatasetError(f"{reference}: no such dataset, here or in {root}; give the folder that a stage printed")
-    return dataset
+def typed(reference: str) -> str:
+    """The reference itself, or for `-` the last line of standard input, which is where a stage prints its own."""
+    if reference != "-":
+        return reference
+    lines = sys.stdin.read().split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), None)
+    if last is None:
+        raise UsageError("-: standard input is empty, so the stage before it failed; its own line above says why")
+    return last

@@ -1,14 +1,12 @@
 """A command for each stage alone, with flags derived from its class."""
 
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.reading import Source
 from sgpo_data.stages import RowStage, Stage
@@ -19,6 +17,7 @@ from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
 
 from .flags import built, parameters
+from .references import typed
 
 STAGES: tuple[type[Stage], ...] = (Seed, Improve, ScorePpl, Filter, Pair)
 
@@ -39,7 +38,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
         reference, out, model, adapter = given["reference"], given.get("out"), given.get("model"), given.get("adapter")
         dataset = run(
             built(stage, given),
-            _reference(str(reference)),
+            typed(str(reference)),
             out=Path(str(out)) if out else None,
             model=str(model) if model else None,
             adapter=str(adapter) if adapter else None,
@@ -75,14 +74,3 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
         )
         for name, (annotation, default) in found.items()
     ]
-
-
-def _reference(given: str) -> str:
-    """The reference itself, or for `-` the last line of standard input, which is where a stage prints its own."""
-    if given != "-":
-        return given
-    lines = sys.stdin.read().split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), None)
-    if last is None:
-        raise UsageError("-: standard input is empty, so the stage before it failed; its own line above says why")
-    return last

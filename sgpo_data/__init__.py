@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-__all__ = ["scan", "sql"]
+    from sgpo_data.execution import Execution
+    from sgpo_data.loop import Confirm, Ran
+
+__all__ = ["run", "scan", "sql"]
 
 Reference = str | PathLike[str]
 """A folder, or a folder of the root."""
@@ -26,7 +29,7 @@ def scan(reference: Reference, *, root: Reference | None = None) -> "pl.LazyFram
 
 
 def sql(query: str, *references: Reference, run: str | None = None, root: Reference | None = None) -> "duckdb.DuckDBPyRelation":
-    """What one SELECT gives over datasets, lazily; `.pl()`, `.df()`, `.fetchall()` and `.to_arrow_reader()` take it on.
+    """What one SELECT gives over datasets, lazily; `.pl()`, `.fetchall()` and `.to_arrow_reader()` take it on.
 
     A reference is a view named by its table, or as `name=reference` says; `run` adds the tables of a run. `sgpo_data.catalog.catalog` tells more.
     The relation is read-only: it can not write files or read others.
@@ -36,6 +39,17 @@ def sql(query: str, *references: Reference, run: str | None = None, root: Refere
     from sgpo_data.sandbox import selected
 
     return selected(catalog([fspath(reference) for reference in references], run=run, root=_root(root)).connect(), query)
+
+
+def run(recipe: Reference, execution: "Execution | None" = None, *, confirm: "Confirm | None" = None) -> "list[Ran]":
+    """Everything a recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
+
+    If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, whatever a stage raises.
+    """
+    from sgpo_data.loop import run_recipe
+
+    return run_recipe(Path(recipe), execution, confirm=confirm)
 
 
 def _root(given: Reference | None) -> Path:

@@ -120,7 +120,7 @@ def _of_reference(given: str, root: Path) -> Visible:
 
 
 def _of_run(run: str, root: Path) -> Iterable[Visible]:
-    folder = next((place for place in (Path(run), root / run) if place.is_dir()), None)
+    folder = next((place for place in (root / run, Path(run)) if place.is_dir()), None)
     if folder is None:
         known = sorted(place.name for place in root.iterdir() if place.is_dir() and place.name != "store") if root.is_dir() else []
         raise DatasetError(f"{run}: no such run in {root}; " + (f"there are {', '.join(known)}" if known else "make one with: sgpo run RECIPE"))
@@ -137,6 +137,9 @@ def _step_order(step: tuple[re.Match[str], Path]) -> tuple[str, int]:
 
 def _of_step(phase: str, number: int, folder: Path) -> Iterable[Visible]:
     for place in sorted(folder.iterdir()):
+        if place.name not in tables():
+            # The model that was trained on them.
+            continue
         if (place / MANIFEST).is_file():
             dataset = open_dataset(place)
             yield Visible(re.sub(r"\W", "_", f"{phase}_{number}_{dataset.table}"), dataset, phase, number)

@@ -91,5 +91,5 @@ def _model_of(stage: RowStage, given: Given) -> Model:
     flag = "--scorer" if stage.model_role == "scorer" else "--model"
     record = given.origin if stage.model_role == "scorer" else given.policy
     if record is None:
-        raise DatasetError(f"{stage.stage_name}: its input does not say which model made it; name one with {flag}")
+        raise DatasetError(f"{stage.stage_name}: no model is named, and its input does not say which to take; name one with {flag}")
     return recorded_model(record, flag=flag)

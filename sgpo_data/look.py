@@ -138,9 +138,8 @@ def _reasons(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> dict[
     present = [column.name for column in columns if column.name in REASONS]
     if not present:
         return {}
-    values = {
-        name: f"unnest({name})" if name == "failed_rules" else "coalesce(dropped_by, 'kept')" if name == "dropped_by" else quoted(name) for name in present
-    }
+    special = {"failed_rules": "unnest(failed_rules)", "dropped_by": "coalesce(dropped_by, 'kept')"}
+    values = {name: special.get(name, quoted(name)) for name in present}
     counts = [f"SELECT '{name}' AS reason, value, count(*) AS rows FROM (SELECT {value} AS value FROM rows) GROUP BY value" for name, value in values.items()]
     found: dict[str, dict[str, int]] = {name: {} for name in present}
     query = f"FROM ({' UNION ALL '.join(counts)}) WHERE value IS NOT NULL QUALIFY row_number() OVER (PARTITION BY reason ORDER BY rows DESC, value) <= ?"

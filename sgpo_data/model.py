@@ -1,11 +1,15 @@
 """A model reference: found, identified, and checked against what the rows say."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from sgpo_data.dataset import WORK
 from sgpo_data.errors import DatasetError, HubError
-from sgpo_data.manifest import ModelRecord, file_digest
+from sgpo_data.manifest import MANIFEST, ModelManifest, ModelRecord, file_digest
 
 COUNTED = (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model")
 # Written by training beside the model, not part of it.
@@ -28,16 +32,56 @@ class Model:
 def find_model(reference: str, adapter: str | None = None) -> Model:
     """The model of a folder or of `org/name@revision` on the Hub, with its adapter.
 
-    A Hub revision is resolved to its commit first; a folder is known by its content.
-    Raises DatasetError if there is no such model, HubError if the Hub can not be asked.
+    A Hub revision is resolved to its commit first; a folder is known by its content, one that was trained here by its fingerprint.
+    Raises DatasetError if there is no such model, if its training was never finished, or if its weights are not those that were trained;
+    HubError if the Hub can not be asked.
     """
     folder, identity, location = _found(reference)
     if adapter is None:
         record = ModelRecord(identity=identity, location=location)
-        return Model(folder, None, record, record, config=folder)
+        manifest = model_manifest(folder)
+        return Model(folder, None, record, record if manifest is None else manifest.origin or record, config=folder)
     adapter_folder, adapter_identity, adapter_location = _found(adapter)
     record = ModelRecord(identity=f"{identity}+{adapter_identity}", location=f"{location}+{adapter_location}")
     return Model(folder, adapter_folder, record, record, config=folder)
+
+
+def trained_identity(fingerprint: str) -> str:
+    """What a model made by a training step is named by, known before it is trained."""
+    return f"train:{fingerprint[:32]}"
+
+
+def model_manifest(folder: Path) -> ModelManifest | None:
+    """The record of the training that made this folder, None if it was not made here.
+
+    Raises DatasetError if the training was never finished, or if the folder holds a dataset.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        if (folder / WORK).is_dir():
+            raise DatasetError(f"{folder}: no {MANIFEST}, so its training was never finished; run the same sgpo train again")
+        return None
+    content = path.read_bytes()
+    try:
+        return ModelManifest.model_validate_json(content)
+    except ValidationError as error:
+        found = _keys(content)
+        if "table" in found:
+            raise DatasetError(f"{folder}: holds a dataset, not a model; give a model folder or a Hub model as org/name@revision") from error
+        if "fingerprint" not in found:
+            return None
+        raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+
+
+def content_digest(folder: Path) -> str:
+    """First 32 hex digits of the SHA-256 over names and contents of what makes the model: weights, configuration, tokenizer, template."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in COUNTED and path.name not in NOT_COUNTED)
+    if not any(path.name == "config.json" or path.name == "adapter_config.json" for path in files):
+        raise DatasetError(f"{folder}: no config.json, so this is no model folder")
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
+    return whole.hexdigest()[:32]
 
 
 def recorded_model(record: ModelRecord, *, flag: str) -> Model:
@@ -58,22 +102,32 @@ def recorded_model(record: ModelRecord, *, flag: str) -> Model:
 def _found(reference: str) -> tuple[Path, str, str]:
     folder = Path(reference)
     if folder.is_dir():
-        return folder, f"folder:{_content_digest(folder)}", str(folder.resolve())
+        return folder, _folder_identity(folder), str(folder.resolve())
     name, _, revision = reference.removeprefix("hf://").partition("@")
     if reference.startswith(("/", ".", "~")) or name.count("/") != 1:
         raise DatasetError(f"{reference}: no such model folder; give a folder or a Hub model as org/name@revision")
     return _from_hub(name, revision or None)
 
 
-def _content_digest(folder: Path) -> str:
-    """First 32 hex digits of the SHA-256 over names and contents of what makes the model: weights, configuration, tokenizer, template."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in COUNTED and path.name not in NOT_COUNTED)
-    if not any(path.name == "config.json" or path.name == "adapter_config.json" for path in files):
-        raise DatasetError(f"{folder}: no config.json, so this is no model folder")
-    whole = hashlib.sha256()
-    for path in files:
-        whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
-    return whole.hexdigest()[:32]
+def _folder_identity(folder: Path) -> str:
+    manifest = model_manifest(folder)
+    digest = content_digest(folder)
+    if manifest is None:
+        return f"folder:{digest}"
+    if digest != manifest.weights:
+        raise DatasetError(
+            f"{folder}: the weights have changed since they were trained, content {digest[:8]} in place of {manifest.weights[:8]}; "
+            f"copy them back, or remove its {MANIFEST} to use them as a model of their own"
+        )
+    return trained_identity(manifest.fingerprint)
+
+
+def _keys(content: bytes) -> set[str]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return set()
+    return set(found) if isinstance(found, dict) else set()
 
 
 def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:

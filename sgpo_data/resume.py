@@ -2,38 +2,24 @@
 
 import logging
 import os
-import socket
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import duckdb
-import filelock
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
 
+from sgpo_data.claim import claimed, frozen_plan, refuse_other
 from sgpo_data.dataset import WORK, Dataset, open_dataset
 from sgpo_data.errors import DatasetError
 from sgpo_data.manifest import MANIFEST, FileRecord, Identity, Manifest, file_digest
-from sgpo_data.parquet import disk_error, write_text
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
-from sgpo_data.unfinished import DONE, PLAN, Done, Found, Plan, Unfinished, journal_path, part_name
+from sgpo_data.unfinished import Found, Plan, Unfinished, done_before, journal_path, part_name
 
 log = logging.getLogger(__name__)
-
-
-class Holder(BaseModel):
-    """The process that is making a dataset."""
-
-    process: int
-    host: str
-    since: str
-    command: str
 
 
 def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], Found]) -> Dataset:
@@ -45,19 +31,19 @@ def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: 
     if dataset is not None:
         log.info("%s: made already, %d rows", folder, dataset.manifest.rows)
         return dataset
-    _refuse_foreign(folder)
-    try:
-        (folder / WORK).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(folder, error) from error
-    with _held(folder):
-        if _made(folder, identity) is None:
+    with claimed(folder):
+        if _made(folder, identity) is not None:
+            # Another process has finished it while this one was waiting to begin.
+            rmtree(folder / WORK, ignore_errors=True)
+        else:
             into = _taken_up(folder, Plan(identity=identity, table=table, part_rows=part_rows))
             try:
                 into.finish(work(into))
             except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
                 reason = str(error).splitlines()[0]
-                raise DatasetError(f"{folder}: can not be made here ({reason}); make room, then run the same command again") from error
+                raise DatasetError(
+                    f"{folder}: stopped ({reason}); make room, or find the broken input with sgpo check, then run the same command again"
+                ) from error
             finally:
                 into.close()
     dataset = open_dataset(folder)
@@ -73,79 +59,18 @@ def _made(folder: Path, identity: Identity) -> Dataset | None:
     if not (folder / MANIFEST).is_file():
         return None
     dataset = open_dataset(folder)
-    _refuse_other(folder, dataset.manifest.identity, identity)
+    refuse_other(folder, dataset.manifest.identity, identity)
     return dataset
 
 
 def _taken_up(folder: Path, wanted: Plan) -> Unfinished:
-    plan = _plan(folder, wanted)
+    begun = any(folder.glob("part-*.parquet")) or any((folder / WORK).glob("part-*.jsonl"))
+    plan = frozen_plan(folder, wanted, begun=begun)
     files = _whole_parts(folder, plan)
-    left = Unfinished(folder, plan, schema(plan.table), files, _journalled(folder, files), _done(folder))
+    left = Unfinished(folder, plan, schema(plan.table), files, _journalled(folder, files), done_before(folder))
     if left.rows_done:
         log.info("%s: taken up again, %d rows done", folder, left.rows_done)
     return left
-
-
-def _refuse_other(folder: Path, there: Identity, wanted: Identity) -> None:
-    if there.fingerprint != wanted.fingerprint:
-        changes = "; ".join(change if len(change) < 160 else f"{change[:160]}..." for change in there.differences(wanted)[:4])
-        raise DatasetError(
-            f"{folder}: belongs to another fingerprint, {there.stage}@{there.fingerprint[:8]}, not {wanted.stage}@{wanted.fingerprint[:8]} "
-            f"({changes}); give another -o, or remove it"
-        )
-
-
-def _refuse_foreign(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder}: is a file; give a folder for -o")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / WORK).is_dir() and not (folder / MANIFEST).is_file():
-        raise DatasetError(f"{folder}: is not empty, and no dataset; give an empty or a new folder for -o")
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    work = folder / WORK
-    lock = filelock.FileLock(work / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise DatasetError(f"{folder}: is being made by {_holder(work)}; wait for it, or stop it and run the same command again") from error
-    try:
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        holder = Holder(process=os.getpid(), host=socket.gethostname(), since=since, command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]))
-        if not (folder / MANIFEST).is_file():
-            write_text(work / "holder.json", holder.model_dump_json())
-        yield
-    finally:
-        lock.release()
-
-
-def _holder(work: Path) -> str:
-    try:
-        holder = Holder.model_validate_json((work / "holder.json").read_bytes())
-    except (OSError, ValidationError):
-        return "another process"
-    return f"process {holder.process} on {holder.host} since {holder.since} ({holder.command})"
-
-
-def _plan(folder: Path, wanted: Plan) -> Plan:
-    path = folder / WORK / PLAN
-    if not path.is_file():
-        write_text(path, wanted.model_dump_json(indent=2))
-        return wanted
-    try:
-        frozen = Plan.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DatasetError(f"{path}: not a plan of this version; remove {folder} and run the same command again") from error
-    _refuse_other(folder, frozen.identity, wanted.identity)
-    return frozen
-
-
-def _done(folder: Path) -> Done:
-    try:
-        return Done.model_validate_json((folder / WORK / DONE).read_bytes())
-    except (OSError, ValidationError):
-        return Done()
 
 
 def _whole_parts(folder: Path, plan: Plan) -> dict[int, FileRecord]:

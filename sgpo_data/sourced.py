@@ -1,13 +1,16 @@
 """The prompts of a raw source, as a dataset in the store."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import pyarrow as pa
 
 from sgpo_data.dataset import Dataset
 from sgpo_data.execution import Execution
+from sgpo_data.job import Given
 from sgpo_data.manifest import Identity, InputRecord
 from sgpo_data.parquet import arrow_table
 from sgpo_data.reading import Source
@@ -22,16 +25,41 @@ PART_ROWS = 131072
 BATCH_ROWS = 1024
 
 
+@dataclass(frozen=True)
+class PromptsJob:
+    """The prompts of an opened source, to be read."""
+
+    opened: OpenedSource
+
+    @property
+    def identity(self) -> Identity:
+        """All that decides the prompts; what named a Hub dataset does not count beside its commit."""
+        origin = InputRecord(reference=self.opened.reference, table=None, fingerprint=self.opened.identity)
+        fields = self.opened.source.model_dump(mode="json", exclude={"config", "split", "revision"})
+        return Identity(stage="source", revision=REVISION, fields=fields, inputs=(origin,), models={})
+
+    @property
+    def name(self) -> str:
+        """Name of its folder in the store."""
+        return f"prompts@{self.identity.fingerprint[:8]}"
+
+    def output(self, folder: Path) -> Given:
+        """What it makes, as the input of the next job."""
+        return Given(InputRecord(reference=str(folder), table="prompts", fingerprint=self.identity.fingerprint), folder, None, None)
+
+
 def read_prompts(reference: str, source: Source, execution: Execution) -> Dataset:
     """Table prompts of a file, a folder or a Hub dataset, read now unless it was read before.
 
     Raises DatasetError or SchemaError if the source is missing or not of a shape we know, HubError if the Hub can not be asked.
     """
-    opened = open_source(reference, source)
-    origin = InputRecord(reference=reference, table=None, fingerprint=opened.identity)
-    identity = Identity(stage="source", revision=REVISION, fields=source.model_dump(mode="json"), inputs=(origin,), models={})
-    folder = execution.store / f"prompts@{identity.fingerprint[:8]}"
-    return make(folder, identity, table="prompts", part_rows=PART_ROWS, work=partial(_read, opened))
+    job = PromptsJob(open_source(reference, source))
+    return do_prompts(job, execution.store / job.name)
+
+
+def do_prompts(job: PromptsJob, folder: Path) -> Dataset:
+    """The prompts of this job in this folder, read now unless they were read before."""
+    return make(folder, job.identity, table="prompts", part_rows=PART_ROWS, work=partial(_read, job.opened))
 
 
 def _read(opened: OpenedSource, into: Unfinished) -> Found:

@@ -11,25 +11,22 @@ from time import monotonic
 import duckdb
 import orjson
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ValidationError
 
+from sgpo_data.claim import Intent
 from sgpo_data.dataset import WORK
 from sgpo_data.errors import DatasetError
-from sgpo_data.manifest import MANIFEST, FileRecord, Identity, Manifest, ModelRecord, git_commit, host, versions
+from sgpo_data.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_commit, host, versions
 from sgpo_data.parquet import arrow_table, disk_error, write_parquet, write_text
 from sgpo_data.rows import Row
 from sgpo_data.schema import Schema
 
-PLAN = "plan.json"
 DONE = "done.json"
 
 
-class Plan(BaseModel):
+class Plan(Intent):
     """What an unfinished dataset is to become, written before its first row."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    identity: Identity
     table: str
     part_rows: int
     """Rows of each part but the last; frozen, since a row's number names its part."""
@@ -188,6 +185,14 @@ class Unfinished:
                 line = line[self.journals[part].write(line) :]
         except OSError as error:
             raise disk_error(path, error) from error
+
+
+def done_before(folder: Path) -> Done:
+    """What earlier sessions have cost."""
+    try:
+        return Done.model_validate_json((folder / WORK / DONE).read_bytes())
+    except (OSError, ValidationError):
+        return Done()
 
 
 def part_name(part: int) -> str:

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from fake_model import model_folder
+from sgpo_data.cli.main import app
 from typer.main import get_command
 from typer.testing import CliRunner
-
-from sgpo_data.cli.main import app
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 HEAVY = ("torch", "transformers", "datasets", "trl", "vllm", "ray")
@@ -36,8 +37,8 @@ def test_a_flag_is_spelled_as_in_the_recipe_or_with_dashes() -> None:
         assert "--sampling.max_tokens: Input should be greater than or equal to 1 (got 0)" in shown.stderr
 
 
-def test_a_missing_source_is_one_line() -> None:
-    shown = CliRunner().invoke(app, ["seed", "missing.jsonl", "--model", "m"])
+def test_a_missing_source_is_one_line(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["seed", "missing.jsonl", "--model", str(model_folder(tmp_path / "m"))])
     assert shown.exit_code == 1
     assert len(shown.stderr.strip().splitlines()) == 1
     assert "missing.jsonl" in shown.stderr

@@ -191,9 +191,9 @@ def test_end_of_turn_is_read_off_the_template(template: str, end: int) -> None:
 
 @pytest.mark.parametrize(
     ("written", "puts_bos", "count"),
-    [("<s>", False, 1), ("<s>", True, 1), ("", True, 1), ("<s><s>", False, 1), ("", False, 0)],
+    [("<s>", False, 1), ("<s>", True, 1), ("", True, 0), ("<s><s>", False, 1), ("", False, 0)],
 )
-def test_prompt_begins_with_one_bos_if_template_or_tokenizer_has_it(written: str, puts_bos: bool, count: int) -> None:
+def test_prompt_begins_with_one_bos_if_the_template_writes_it(written: str, puts_bos: bool, count: int) -> None:
     chat = Chat(tiny_tokenizer(template=CHATML.replace("{{- bos_token }}", written), puts_bos=puts_bos), place="x")
     ids = chat.prompt_ids(question("hello")) or []
     assert ids[: count + 1] == [BOS] * count + [START]

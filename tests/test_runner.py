@@ -127,6 +127,14 @@ def test_an_unfinished_output_of_another_fingerprint_is_left_alone(prompts: str,
         run(Seed(samples=2), prompts, model=model, out=folder, execution=how)
 
 
+def test_a_run_that_made_nothing_binds_its_output_to_nothing(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel(fail_after=0))
+    with pytest.raises(ConnectionAbortedError):
+        run(Seed(), prompts, model=model, out=how.root / "out", execution=how)
+    use(monkeypatch, FakeModel())
+    assert run(Seed(samples=2), prompts, model=model, out=how.root / "out", execution=how).manifest.rows == 40
+
+
 def test_a_folder_that_is_no_dataset_is_left_alone(prompts: str, model: str, how: Execution, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("work of years")

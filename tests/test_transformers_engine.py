@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tiny_model import BOS, CONTEXT, END, EOS, PAD, question, tiny_config, tiny_tokenizer, write_model
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GPT2Config, Lfm2Config, MistralConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, Lfm2Config, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling, ScoreRequest
@@ -72,18 +72,20 @@ SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "n
 @pytest.mark.parametrize(
     "config",
     [
+        LlamaConfig.from_dict({"max_position_embeddings": CONTEXT, **SIZES, **SPECIAL}),
         MistralConfig.from_dict({"max_position_embeddings": CONTEXT, "sliding_window": 20, **SIZES, **SPECIAL}),
         GPT2Config.from_dict({"n_positions": CONTEXT, "n_embd": 64, "n_layer": 2, "n_head": 4, **SPECIAL}),
         Lfm2Config.from_dict({"max_position_embeddings": CONTEXT, "full_attn_idxs": [1], **SIZES, **SPECIAL}),
     ],
-    ids=["sliding window", "learned positions", "convolutions, which rows only leave"],
+    ids=["full attention", "sliding window", "learned positions", "convolutions, which rows only leave"],
 )
 def test_rows_that_join_a_batch_get_the_answers_they_get_alone(tmp_path: Path, config: PreTrainedConfig) -> None:
-    folder = write_model(tmp_path, config=config)
+    # One id in fifteen ends an answer, so that rows leave, and others join, at many different lengths.
+    folder = write_model(tmp_path, config=config, stop_ids=[END, *range(10, 300, 15)])
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=60)
-    alone = texts(engine(folder, batch_tokens=1).generate(requests(24), sampling))
-    joined = texts(engine(folder, batch_tokens=6 * 100, window=9).generate(requests(24), sampling))
-    assert len(joined) == 24
+    alone = texts(engine(folder, batch_tokens=1).generate(requests(48), sampling))
+    joined = texts(engine(folder, batch_tokens=6 * 100, window=9).generate(requests(48), sampling))
+    assert len(joined) == 48
     assert sum(joined[key] != text for key, text in alone.items()) <= ROUNDED
 
 

@@ -26,13 +26,11 @@ class Chat:
         self.tokenizer = tokenizer
         self.end_of_turn = _end_of_turn(tokenizer, place=place)
         """Id of the token that ends an answer, as the template writes it."""
-        bos = tokenizer.bos_token_id
-        self._own_bos: list[int] = [bos] if bos is not None and tokenizer("")["input_ids"][:1] == [bos] else []
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int] | None:
         """The conversation up to where the answer begins; None if the template refuses it.
 
-        Exactly one beginning-of-sequence token if the template writes one or the tokenizer puts one before every text, else none.
+        The template decides about the beginning of sequence, as it does in training; written twice, it counts once.
         """
         turns = [{"role": message["role"], "content": message["content"]} for message in messages]
         try:
@@ -41,10 +39,9 @@ class Chat:
             # transformers refuses an empty conversation with a ValueError.
             return None
         ids: list[int] = cast("BatchEncoding", encoded)["input_ids"]
-        bos = [self.tokenizer.bos_token_id]
-        while ids[:2] == bos * 2:
+        while len(ids) > 1 and ids[0] == ids[1] == self.tokenizer.bos_token_id:
             ids = ids[1:]
-        return (ids if ids[:1] == bos else self._own_bos + ids) or None
+        return ids or None
 
     def answer_ids(self, answer: str) -> list[int]:
         """The answer as it is, then the end of turn.

@@ -104,7 +104,10 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     from safetensors import SafetensorError
     from torch import nn
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    # Its bars would stand between the lines of ours.
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not (folder / "config.json").is_file():
         raise DatasetError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):

@@ -1,0 +1,23 @@
+"""sgpo inspect: a first look at a dataset."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgpo_data.execution import ROOT
+
+
+def inspect(
+    reference: Annotated[str, typer.Argument(metavar="REF", help="A dataset.")],
+    rows: Annotated[int, typer.Option(min=0, help="Sample rows to show.")] = 3,
+    seed: Annotated[int, typer.Option(help="Draws another sample.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, texts uncut.")] = False,
+    root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
+) -> None:
+    """Show what a dataset holds: where it comes from, its columns, why rows ended as they did, and a few rows."""
+    from sgpo_data.catalog import existing
+
+    from .look import show
+
+    show(existing(reference, root), rows=rows, seed=seed, as_json=as_json)

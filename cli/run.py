@@ -1,0 +1,162 @@
+"""sgpo run: a recipe from its prompts to its last model."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from sgpo_data.errors import RecipeError
+from sgpo_data.execution import Execution
+
+from .flags import built, parameters
+
+if TYPE_CHECKING:
+    from sgpo_data.estimate import Estimate
+    from sgpo_data.loop import Changes, Ran
+
+COLUMNS = ("phase", "round", "stage", "state", "rows", "tokens", "seconds", "disk")
+
+
+def add_run(app: typer.Typer) -> None:
+    """Adds the command, with the flags of Execution."""
+    app.command("run", rich_help_panel="The loop")(_command())
+
+
+def _command() -> Callable[..., None]:
+    def run(
+        recipe: Path,
+        *,
+        dry_run: bool,
+        print_script: bool,
+        yes: bool,
+        json: bool,
+        **given: object,
+    ) -> None:
+        """Make everything a recipe asks for: what is made is kept, what is not whole is taken up again.
+
+        The last line printed is the reference of the last model or dataset. If a change of the recipe would start generation or training anew
+        that was done before, its cost is shown and asked about first.
+        """
+        execution = built(Execution, given)
+        if print_script:
+            _print_script(recipe, execution)
+        elif dry_run:
+            _print_plan(recipe, execution, as_json=json)
+        else:
+            _run(recipe, execution, yes=yes, as_json=json)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    flags = {
+        "dry_run": typer.Option("--dry-run", help="Print the plan and its cost, as far as it was measured here before; make nothing."),
+        "print_script": typer.Option("--print-script", help="Print the same work as a shell script; make nothing."),
+        "yes": typer.Option("--yes", "-y", help="Do not ask before something is made anew."),
+        "json": typer.Option("--json", help="Print a summary as JSON in place of the reference or the table."),
+    }
+    own = [inspect.Parameter(name, keyword, annotation=Annotated[bool, option], default=False) for name, option in flags.items()]
+    argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as recipes/sgpo.toml.")]
+    place = inspect.Parameter("recipe", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=argument)
+    run.__signature__ = inspect.Signature([place, *own, *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
+    return run
+
+
+def _run(recipe: Path, execution: Execution, *, yes: bool, as_json: bool) -> None:
+    from sgpo_data.loop import run_recipe
+
+    def confirmed(changes: "Changes") -> bool:
+        return yes or _agreed(changes)
+
+    ran = run_recipe(recipe, execution, confirm=confirmed)
+    if as_json:
+        print(orjson.dumps({"recipe": str(recipe), "steps": [_summary(each) for each in ran]}).decode())
+    else:
+        print(ran[-1].step.link)
+
+
+def _agreed(changes: "Changes") -> bool:
+    if not sys.stdin.isatty():
+        raise RecipeError(f"{changes}; nothing was made; undo the change, or add --yes")
+    for change in changes.changes:
+        why = f" ({'; '.join(change.why)})" if change.why else ""
+        print(f"  {change.step.link}: {change.rows} rows, {change.seconds:.0f} s before{why}"[:200], file=sys.stderr)
+    print(changes, file=sys.stderr)
+    return typer.confirm("go on?", err=True)
+
+
+def _summary(ran: "Ran") -> dict[str, object]:
+    step = ran.step
+    return {
+        "phase": step.phase,
+        "round": step.round,
+        "stage": step.stage,
+        "reference": str(step.link),
+        "fingerprint": step.job.identity.fingerprint,
+        "made_now": ran.made_now,
+    }
+
+
+def _print_script(path: Path, execution: Execution) -> None:
+    from sgpo_data.plan import plan_recipe
+    from sgpo_data.recipe_file import read_recipe
+    from sgpo_data.script import script
+
+    recipe = read_recipe(path)
+    sys.stdout.write(script(recipe, plan_recipe(recipe, execution)))
+
+
+def _print_plan(path: Path, execution: Execution, *, as_json: bool) -> None:
+    from sgpo_data.estimate import estimates
+    from sgpo_data.loop import changes_of
+    from sgpo_data.plan import plan_recipe
+    from sgpo_data.recipe_file import read_recipe
+
+    recipe = read_recipe(path)
+    steps = plan_recipe(recipe, execution)
+    found = estimates(steps, execution.store)
+    if as_json:
+        print(orjson.dumps([_planned(each) for each in found]).decode())
+        return
+    rows = [COLUMNS, *map(_cells, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        words = [cell.ljust(width) if at in (0, 2, 3) else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(words).rstrip())
+    _print_total(found)
+    changes = changes_of(recipe, steps, execution)
+    if changes.costly:
+        print(changes, file=sys.stderr)
+
+
+def _print_total(found: "list[Estimate]") -> None:
+    left = [each for each in found if each.state != "made"]
+    unknown = sum(each.seconds is None for each in left)
+    seconds, size = sum(each.seconds or 0 for each in left), sum(each.bytes or 0 for each in left)
+    told = f"{len(left)} of {len(found)} steps to be made"
+    if len(left) > unknown:
+        told += f": about {seconds:.0f} s, {_size(size)}"
+    print(told + (f"; no estimate for {unknown} whose like was not made in this root before" if unknown else ""), file=sys.stderr)
+
+
+def _planned(each: "Estimate") -> dict[str, object]:
+    step = each.step
+    own = {"phase": step.phase, "round": step.round, "stage": step.stage, "reference": str(step.link), "fingerprint": step.job.identity.fingerprint}
+    return {**own, "state": each.state, "rows_done": each.rows_done, "rows": each.rows, "tokens": each.tokens, "seconds": each.seconds, "bytes": each.bytes}
+
+
+def _cells(each: "Estimate") -> tuple[str, ...]:
+    step = each.step
+    state = each.state if each.state != "resumes" else f"resumes at {each.rows_done} rows" if each.rows_done else "resumes"
+    numbers = ["?" if number is None else f"{number:,}" for number in (each.rows, each.tokens)]
+    seconds = "?" if each.seconds is None else f"{each.seconds:,.0f}"
+    return step.phase, str(step.round), step.stage, state, *numbers, seconds, "?" if each.bytes is None else _size(each.bytes)
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

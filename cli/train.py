@@ -1,0 +1,109 @@
+"""sgpo train: the model that comes next."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+from pydantic import JsonValue
+
+from sgpo_data.errors import UsageError
+from sgpo_data.execution import Execution
+from sgpo_data.training import Train
+
+from .flags import built, parameters
+from .references import typed
+
+if TYPE_CHECKING:
+    from sgpo_data.dataset import Dataset
+    from sgpo_data.model import Model
+
+
+def add_train(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("train", help=inspect.getdoc(Train), rich_help_panel="Train")(_command())
+
+
+def _command() -> Callable[..., None]:
+    def command(references: list[str], out: Path | None, model: str | None, json: bool, **given: object) -> None:
+        # DuckDB and Arrow take a while to import: --help does without.
+        from sgpo_data.catalog import existing
+        from sgpo_data.job import input_of
+        from sgpo_data.model import find_model
+        from sgpo_data.train import do_train, planned_training
+
+        execution = built(Execution, given)
+        train = built(Train, {**given, "trl": _keys(given["trl"])})
+        datasets = [existing(typed(reference), execution.root) for reference in references]
+        if model is None:
+            raise UsageError(f"--model: name the model that training starts from{_authors(datasets)}")
+        job = planned_training(train, tuple(input_of(dataset, str(dataset.folder)) for dataset in datasets), find_model(model))
+        _print_trained(do_train(job, out or execution.store / job.name, execution), as_json=json)
+
+    signature = [*_common(), *_options(), *parameters(Execution, panel="How it is run")]
+    command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    return command
+
+
+def _common() -> list[inspect.Parameter]:
+    found: dict[str, tuple[object, object]] = {
+        "references": (
+            Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pairs or examples, trained on together; - reads a reference from standard input.")],
+            inspect.Parameter.empty,
+        ),
+        "out": (Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; the store if not given.")], None),
+        "model": (Annotated[str | None, typer.Option("--model", help="Model folder to start from, or org/name@revision.")], None),
+        "json": (Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the folder.")], False),
+    }
+    return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default) for name, (annotation, default) in found.items()]
+
+
+def _options() -> Iterator[inspect.Parameter]:
+    panel = "What is trained (recipe keys)"
+    for parameter in parameters(Train, panel=panel):
+        if parameter.name == "trl":
+            option = typer.Option("--trl", help=Train.model_fields["trl"].description, metavar="KEY=VALUE", rich_help_panel=panel)
+            parameter = parameter.replace(annotation=Annotated[list[str], option], default=[])
+        yield parameter
+
+
+def _keys(given: object) -> dict[str, JsonValue]:
+    """The keys of repeated `key=value`; a value is JSON, or text where it is none."""
+    assert isinstance(given, list)
+    found: dict[str, JsonValue] = {}
+    for each in given:
+        key, sign, value = str(each).partition("=")
+        if not sign:
+            raise UsageError(f"--trl {each}: is no key=value")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value
+    return found
+
+
+def _authors(datasets: "list[Dataset]") -> str:
+    """Who wrote these pairs, as the end of a sentence."""
+    import duckdb
+
+    found: set[str] = set()
+    for dataset in datasets:
+        if dataset.table == "pairs":
+            with duckdb.connect() as con:
+                found |= {str(author) for (author,) in dataset.relation(con).filter("policy IS NOT NULL").project("policy").distinct().fetchall()}
+    return f"; these pairs are by {', '.join(sorted(found))}" if found else ""
+
+
+def _print_trained(model: "Model", *, as_json: bool) -> None:
+    from sgpo_data.model import model_manifest
+
+    manifest = model_manifest(model.folder)
+    assert manifest is not None
+    if not as_json:
+        print(model.folder)
+        return
+    kept = {"fingerprint", "weights", "rows", "left_out", "metrics", "seconds", "tokens", "deterministic"}
+    print(orjson.dumps({"reference": str(model.folder), "model": model.record.identity, **manifest.model_dump(include=kept)}).decode())

@@ -1,0 +1,85 @@
+"""A recipe as it was run: every value written out, so that it says the same elsewhere and later."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tomli_w
+from pydantic import JsonValue
+
+from sgpo_data.execution import Execution
+from sgpo_data.job import Job
+from sgpo_data.plan import Known, Step, plan_recipe
+from sgpo_data.recipe import WORDS, Phase, Recipe
+from sgpo_data.recipe_file import parsed
+from sgpo_data.sourced import PromptsJob
+from sgpo_data.train import TrainJob
+
+FROZEN = "recipe.toml"
+
+
+def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: Known) -> str:
+    """The recipe with nothing left to be guessed, as a file of `folder`: seeds, engines, commits, the texts of templates.
+
+    Local paths are relative to that folder.
+    """
+    phases = tuple(_resolved(phase, steps) for phase in recipe.phases)
+    whole = replace(recipe, phases=phases)
+    data = {"model": _moved(recipe.model, whole, folder, known), "seed": recipe.seed, "phases": [_table(phase, whole, folder, known) for phase in phases]}
+    text = tomli_w.dumps(data)
+    # Long texts are readable only over several lines, which in TOML can not hold a carriage return.
+    return text if "\\r" in text else tomli_w.dumps(data, multiline_strings=True)
+
+
+def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execution, *, known: Known) -> bool:
+    """Whether this text, as a file of `folder`, plans the same fingerprints."""
+    again = plan_recipe(parsed(text, folder / FROZEN), execution, known=known)
+    return [step.job.identity.fingerprint for step in again] == [step.job.identity.fingerprint for step in steps]
+
+
+def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
+    """The phase as its first round resolved it."""
+    update: dict[str, object] = {}
+    for step in steps:
+        if (step.phase, step.round) != (phase.name, 1):
+            continue
+        if isinstance(step.job, TrainJob) and phase.train is not None:
+            # What it allows is another model in each round.
+            update["train"] = phase.train.model_copy(update={"learning_rate": step.job.train.learning_rate})
+        elif isinstance(step.job, Job):
+            update[step.stage.replace("-", "_")] = step.job.stage
+        elif isinstance(step.job, PromptsJob) and phase.source is not None:
+            commit = re.match(r"hub:[^@]+@([0-9a-f]+)/", step.job.opened.identity)
+            if commit:
+                path = phase.source.path.partition("@")[0]
+                update["source"] = phase.source.model_copy(update={"path": path, "revision": commit[1]})
+    return phase.model_copy(update=update)
+
+
+def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
+    data = _without_none(phase.model_dump(mode="json", by_alias=True))
+    train, source = data.get("train"), data.get("source")
+    if isinstance(source, dict):
+        source["path"] = _moved(str(source["path"]), recipe, folder, Known())
+    for table, key in ((data, "improver"), (data, "scorer"), (train, "reference")):
+        if isinstance(table, dict):
+            table[key] = _moved(str(table[key]), recipe, folder, known)
+    return data
+
+
+def _moved(reference: str, recipe: Recipe, folder: Path, known: Known) -> str:
+    """A path beside the recipe as it is seen from `folder`, a Hub model with its commit, a word as it is."""
+    if reference in WORDS or reference in [phase.name for phase in recipe.phases]:
+        return reference
+    place = Path(recipe.located(reference)).expanduser()
+    if place.exists():
+        path = os.path.relpath(place.resolve(), folder.resolve())
+        return path if path.startswith(".") else f"./{path}"
+    model = known.models.get(reference)
+    return reference if model is None else model.record.location
+
+
+def _without_none(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in data.items() if value is not None}

@@ -1,0 +1,233 @@
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from literal_rows import row
+from made import made_dataset
+
+import sgpo_data
+from sgpo_data.catalog import catalog
+from sgpo_data.dataset import Dataset, faults
+from sgpo_data.errors import DatasetError, RecipeError, UsageError
+from sgpo_data.sandbox import selected
+from sgpo_data.schema import schema, tables
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Dataset:
+    return made_dataset(
+        tmp_path / "a", "scored", [row("a"), row("b", improved_nll=200.0), row("c", improved=None, improved_finish="no_response", improver_prompt=None)]
+    )
+
+
+def run_of(root: Path, links: dict[str, Dataset]) -> None:
+    for place, dataset in links.items():
+        (root / "loop" / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / "loop" / place).symlink_to(dataset.folder)
+
+
+def test_scan_gives_the_rows_in_their_order(scored: Dataset) -> None:
+    assert sgpo_data.scan(scored.folder).select("response").collect().to_series().to_list() == ["response a", "response b", "response c"]
+
+
+def test_scan_finds_a_folder_of_the_root(scored: Dataset) -> None:
+    assert sgpo_data.scan("a", root=scored.folder.parent).collect().height == 3
+
+
+def test_sql_keeps_the_order_of_the_rows_over_parts(scored: Dataset) -> None:
+    assert len(scored.paths) == 2
+    assert sgpo_data.sql("SELECT response FROM scored", scored.folder).fetchall() == [("response a",), ("response b",), ("response c",)]
+
+
+def test_relation_outlives_the_call_that_made_it(scored: Dataset) -> None:
+    relation = sgpo_data.sql("SELECT improved_nll / improved_tokens AS nats FROM scored ORDER BY nats", scored.folder)
+    gc.collect()
+    assert relation.pl().equals(pl.DataFrame({"nats": [1.0, 1.0, 2.0]}))
+    assert relation.filter("nats > 1").fetchall() == [(2.0,)]
+
+
+def test_relation_left_open_when_python_exits_makes_no_noise(scored: Dataset) -> None:
+    script = f"import sgpo_data; relation = sgpo_data.sql('SELECT count(*) FROM scored', {str(scored.folder)!r}); print(relation.fetchall())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[(3,)]\n", "")
+
+
+def imported_by(script: str, *names: str) -> list[str]:
+    told = f"{script}; import sys; print(*(name for name in {names} if name in sys.modules))"
+    return subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert imported_by("import sgpo_data", "torch", "transformers", "datasets", "duckdb", "polars", "pyarrow", "pydantic") == []
+
+
+def test_sql_imports_no_model_library(scored: Dataset) -> None:
+    assert imported_by(f"import sgpo_data; sgpo_data.sql('SELECT 1', {str(scored.folder)!r})", "torch", "transformers", "datasets") == []
+
+
+@pytest.mark.parametrize("table", tables())
+def test_every_table_can_be_asked_even_without_rows(table: str, tmp_path: Path) -> None:
+    dataset = made_dataset(tmp_path / "empty", table, [])
+    relation = sgpo_data.sql(f"FROM {table}", dataset.folder)
+    assert tuple(relation.columns) == schema(table).column_names
+    assert relation.fetchall() == []
+
+
+def test_rows_have_the_types_of_the_schema(scored: Dataset) -> None:
+    described = sgpo_data.sql("SELECT column_name, column_type FROM (DESCRIBE scored)", scored.folder).fetchall()
+    assert described == [(column.name, column.sql_type) for column in schema("scored").columns]
+
+
+def test_conversations_are_read_as_lists_of_turns(scored: Dataset) -> None:
+    query = "SELECT messages[1].content FROM scored WHERE messages[1].role = 'user' AND sample = 0 AND improved_nll > 150"
+    assert sgpo_data.sql(query, scored.folder).fetchall() == [("question b",)]
+
+
+def test_reference_can_name_its_view(scored: Dataset) -> None:
+    assert sgpo_data.sql("SELECT count(*) FROM before JOIN after USING (prompt_id)", f"before={scored.folder}", f"after={scored.folder}").fetchall() == [(3,)]
+
+
+def test_folder_whose_name_looks_like_a_named_reference_is_a_folder(tmp_path: Path) -> None:
+    dataset = made_dataset(tmp_path / "k=3", "prompts", [row("a")])
+    assert sgpo_data.sql("SELECT count(*) FROM prompts", "k=3", root=tmp_path).fetchall() == [(1,)]
+    assert dataset.manifest.rows == 1
+
+
+def test_two_datasets_of_one_table_are_refused_with_a_way_to_name_them(scored: Dataset) -> None:
+    with pytest.raises(UsageError, match=r"scored: both .*/a and .*/a would be this view; name the second one: scored_2=.*/a"):
+        sgpo_data.sql("SELECT 1", scored.folder, scored.folder)
+
+
+def test_name_of_a_built_in_table_is_refused(scored: Dataset) -> None:
+    with pytest.raises(UsageError, match="every query has a table columns of its own"):
+        sgpo_data.sql("SELECT 1", f"columns={scored.folder}")
+
+
+def test_missing_reference_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere: no such dataset"):
+        sgpo_data.sql("SELECT 1", "nowhere", root=tmp_path)
+
+
+def test_run_gives_each_table_over_all_rounds_and_each_round_alone(tmp_path: Path) -> None:
+    first = made_dataset(tmp_path / "store" / "scored@1", "scored", [row("a"), row("b")])
+    second = made_dataset(tmp_path / "store" / "scored@2", "scored", [row("c")])
+    run_of(tmp_path, {"policy-1/scored": first, "policy-10/scored": second})
+    counts = "SELECT phase, round, count(*) FROM scored GROUP BY ALL ORDER BY ALL"
+    assert sgpo_data.sql(counts, run="loop", root=tmp_path).fetchall() == [("policy", 1, 2), ("policy", 10, 1)]
+    assert sgpo_data.sql("SELECT response FROM policy_10_scored", run="loop", root=tmp_path).fetchall() == [("response c",)]
+    assert sgpo_data.sql("FROM scored", run="loop", root=tmp_path).columns[:3] == ["phase", "round", "prompt_id"]
+
+
+def test_run_of_one_round_answers_the_same_query(tmp_path: Path) -> None:
+    run_of(tmp_path, {"warm up-1/prompts": made_dataset(tmp_path / "store" / "p", "prompts", [row("a")])})
+    assert sgpo_data.sql("SELECT phase, round, count FROM prompts", run="loop", root=tmp_path).fetchall() == [("warm up", 1, 1)]
+    assert sgpo_data.sql("SELECT count FROM warm_up_1_prompts", run="loop", root=tmp_path).fetchall() == [(1,)]
+
+
+def test_run_leaves_out_what_is_not_finished(tmp_path: Path) -> None:
+    run_of(tmp_path, {"policy-1/prompts": made_dataset(tmp_path / "store" / "p", "prompts", [row("a")])})
+    (tmp_path / "loop" / "policy-1" / "responses").symlink_to("nowhere")
+    (tmp_path / "loop" / "policy-1" / "scored" / ".unfinished").mkdir(parents=True)
+    assert [seen.view for seen in catalog([], run="loop", root=tmp_path).visible] == ["policy_1_prompts"]
+
+
+def test_missing_run_is_told_with_those_there_are(tmp_path: Path) -> None:
+    run_of(tmp_path, {"policy-1/prompts": made_dataset(tmp_path / "store" / "p", "prompts", [row("a")])})
+    with pytest.raises(DatasetError, match=r"lop: no such run in .*; there are loop"):
+        catalog([], run="lop", root=tmp_path)
+
+
+def test_store_shows_the_newest_dataset_of_each_table(tmp_path: Path) -> None:
+    made_dataset(tmp_path / "store" / "prompts@b", "prompts", [row("old")])
+    made_dataset(tmp_path / "store" / "prompts@a", "prompts", [row("new")])
+    made_dataset(tmp_path / "store" / "scored@c", "scored", [row("s")])
+    assert sgpo_data.sql("SELECT reference FROM prompts", root=tmp_path).fetchall() == [("reference new",)]
+    assert sgpo_data.sql("SELECT view FROM manifests ORDER BY view", root=tmp_path).fetchall() == [("prompts",), ("scored",)]
+
+
+def test_manifests_has_a_row_for_each_dataset(scored: Dataset) -> None:
+    query = 'SELECT view, "table", fingerprint, stage, rows_in, rows, models FROM manifests'
+    expected = ("s", "scored", scored.manifest.fingerprint, "test-scored", 3, 3, "policy=folder:abc")
+    assert sgpo_data.sql(query, f"s={scored.folder}").fetchall() == [expected]
+
+
+def test_columns_tells_what_a_column_means(scored: Dataset) -> None:
+    query = "SELECT type, comment FROM columns WHERE view = 's' AND \"column\" = 'edited_words'"
+    assert sgpo_data.sql(query, f"s={scored.folder}").fetchall() == [("INTEGER", "Levenshtein distance in words from response to improved.")]
+
+
+SECRET = "the caller's own variable"
+
+ATTACKS = [
+    "COPY scored TO '{outside}'",
+    "COPY (SELECT 1) TO '{part}' (USE_TMP_FILE false)",
+    "COPY (SELECT 1) TO '{folder}/part-00009.parquet'",
+    "WITH x AS (COPY (SELECT 1) TO '{part}' (USE_TMP_FILE false)) SELECT 1",
+    "WITH x AS (COPY (SELECT 1) TO '{outside}') SELECT 1",
+    "FROM query('WITH x AS (COPY (SELECT 1) TO ''{part}'' (USE_TMP_FILE false)) SELECT 1')",
+    "FROM json_execute_serialized_sql('{serialized}')",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{part}' (USE_TMP_FILE false)",
+    "WITH x AS (INSERT INTO manifests SELECT * FROM manifests RETURNING *) FROM x",
+    "WITH x AS (DELETE FROM columns RETURNING *) FROM x",
+    "ATTACH '{outside}' AS other",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "SET allowed_directories = ['/']",
+    "PRAGMA enable_profiling",
+    "CALL enable_logging()",
+    "FROM enable_logging()",
+    "FROM read_csv('/etc/passwd')",
+    "FROM read_text('{part}')",
+    "FROM '{part}'",
+    "FROM parquet_metadata('{part}')",
+    "FROM glob('/*')",
+    "FROM read_parquet('http://127.0.0.1:9/x.parquet')",
+    "FROM duckdb_secrets()",
+    "SELECT getenv('HOME')",
+    "FROM SECRET",
+    "SELECT 1; DROP VIEW scored",
+    "DROP VIEW scored",
+    "CREATE TABLE t AS SELECT 1",
+    "CREATE MACRO m() AS 1",
+    "INSERT INTO scored SELECT * FROM scored",
+    "EXPORT DATABASE '{outside}'",
+    "IMPORT DATABASE '{outside}'",
+    "CHECKPOINT",
+    "PREPARE p AS SELECT 1",
+    "EXPLAIN SELECT 1",
+    "",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_query_can_do_nothing_but_read_its_tables(attack: str, scored: Dataset, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    con = catalog([str(scored.folder)], run=None, root=tmp_path).connect()
+    writing = f"WITH x AS (COPY (SELECT 1) TO '{scored.paths[0]}' (USE_TMP_FILE false)) SELECT 1"
+    ((serialized,),) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [writing]).fetchall()
+    query = attack.format(outside=outside, folder=scored.folder, part=scored.paths[0], serialized=json.dumps(json.loads(serialized)).replace("'", "''"))
+    with pytest.raises((RecipeError, duckdb.Error)):
+        selected(con, query).fetchall()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "manifest.json", "part-00000.parquet", "part-00001.parquet"]
+    assert faults(scored) == []
+    assert con.execute("SELECT count(*) FROM scored").fetchall() == [(3,)]
+    con.close()
+
+
+@pytest.mark.parametrize("query", ["FROM scored", "WITH s AS (FROM scored) FROM s", "DESCRIBE scored", "SUMMARIZE scored", "SHOW TABLES", "VALUES (1)"])
+def test_every_way_to_read_is_allowed(query: str, scored: Dataset) -> None:
+    assert sgpo_data.sql(query, scored.folder).fetchall()
+
+
+def test_what_does_not_fit_in_memory_leaves_nothing_behind(scored: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    con = catalog([str(scored.folder)], run=None, root=tmp_path).connect()
+    assert con.execute("SELECT current_setting('temp_directory')").fetchall()[0][0].startswith(f"{tmp_path}/sgpo-")
+    con.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]

@@ -1,0 +1,76 @@
+"""The README tells the truth: its commands run, its output is what comes out, its tree is the tree."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "120"}
+    return subprocess.run(["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's shell blocks have been run, in their order; `make` is what runs this test."""
+    folder = tmp_path_factory.mktemp("reader")
+    for block in blocks("sh"):
+        if not block.startswith(("make", "pip")):
+            finished = shell(block, folder)
+            assert finished.returncode == 0, f"{block}\n{finished.stderr}"
+    return folder
+
+
+def without_numbers(text: str) -> list[str]:
+    """Lines with every number as #, and spaces and rules of a table folded: numbers may differ in their last digits between processors."""
+    return [re.sub(r"[─ ]+", " ", re.sub(r"[0-9][0-9.,]*", "#", line)).strip() for line in text.strip().splitlines()]
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_every_console_block_shows_what_comes_out(block: str, folder: Path) -> None:
+    command, _, expected = block.removeprefix("$ ").partition("\n")
+    finished = shell(command, folder)
+    assert finished.returncode == 0, finished.stderr
+    assert without_numbers(finished.stdout) == without_numbers(expected)
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_every_python_block_runs(block: str, folder: Path) -> None:
+    finished = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_the_tree_is_the_tree_with_the_first_words_of_each_file() -> None:
+    """The README's last block lists every file, each with the clause that its own docstring begins with."""
+    (tree,) = blocks("text")
+    assert tree == tree_of(ROOT)
+
+
+def clause(path: Path) -> str:
+    if path.suffix == ".py":
+        found = re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"))
+        return found.group(1).rstrip(".") if found else ""
+    return next((line.lstrip("-#{} ").rstrip(".") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(("--", "#"))), "")
+
+
+def tree_of(root: Path) -> str:
+    lines = []
+    for folder in ("sgpo_data", "sgpo_data/engines", "sgpo_data/stages", "sgpo_data/toy", "cli"):
+        about = clause(root / folder / "__init__.py")
+        lines.append(f"{folder + '/':28}{about}")
+        for path in sorted((root / folder).glob("*.py")):
+            if path.name not in ("__init__.py", "__main__.py"):
+                lines.append(f"    {path.name:24}{clause(path)}")
+    return "\n".join(lines) + "\n"
