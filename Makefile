@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: install test lint types layers tests clean
+TOY    := runs/toy
+
+.PHONY: install quickstart test lint types layers tests clean
 
 install: $(VENV)/installed
 
@@ -15,6 +17,17 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+quickstart: $(TOY)/model/config.json $(TOY)/prompts.jsonl
+	$(BIN)/sgpo run recipes/quickstart.toml
+	$(BIN)/python -m sgpo_data.toy outcome recipes/quickstart.toml
+
+$(TOY)/model/config.json: | install
+	$(BIN)/python -m sgpo_data.toy model $(TOY)/model
+
+$(TOY)/prompts.jsonl: | install
+	mkdir -p $(TOY)
+	$(BIN)/python -m sgpo_data.toy prompts -n 4000 -o $@
+
 test: lint types layers tests
 
 lint: install
@@ -22,7 +35,7 @@ lint: install
 	$(BIN)/ruff format --check .
 
 types: install
-	$(BIN)/mypy sgpo_data cli tests
+	$(BIN)/mypy sgpo_data cli
 
 layers: install
 	$(BIN)/lint-imports

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sgpo_data.recipe_file import parsed
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
@@ -50,6 +52,11 @@ def test_every_console_block_shows_what_comes_out(block: str, folder: Path) -> N
 def test_every_python_block_runs(block: str, folder: Path) -> None:
     finished = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_the_recipe_that_is_explained_is_a_recipe(block: str) -> None:
+    assert [phase.name for phase in parsed(block, ROOT / "recipes" / "readme.toml").phases] == ["policy"]
 
 
 def test_the_tree_is_the_tree_with_the_first_words_of_each_file() -> None:

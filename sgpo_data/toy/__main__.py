@@ -1,6 +1,7 @@
 """The toy world's command line: its prompts, chats and model, and grades for answers."""
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sgpo_data.execution import ROOT
 from sgpo_data.toy import corpus
 from sgpo_data.toy.grade import failed, grade
 
@@ -45,6 +47,7 @@ def train(folder: Annotated[Path, typer.Argument(help="A new folder.")], seed: S
     """Train the base model from nothing and write its model folder."""
     from sgpo_data.toy.model import train_base
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     started = time.monotonic()
     typer.echo(train_base(folder, seed=seed))
     typer.echo(f"trained in {time.monotonic() - started:.0f} s", err=True)
@@ -73,6 +76,17 @@ def grade_rows(
     _write(({"grade": round(share, 4), "failed": list(names)} for share, names in graded), output)
     if graded:
         typer.echo(f"mean grade {sum(share for share, _ in graded) / len(graded):.4f} of {len(graded)} answers", err=True)
+
+
+@app.command()
+def outcome(
+    recipe: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recipe that was run, such as recipes/quickstart.toml.")],
+    root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
+) -> None:
+    """Grade every model that a run of a recipe made, on prompts that were held out, and its drafts, rewrites and pairs."""
+    from sgpo_data.toy.outcome import show
+
+    show(root, recipe.stem, recipe)
 
 
 def _write(rows: Iterable[Mapping[str, object]], output: Path | None) -> None:

@@ -29,7 +29,7 @@ class Answer:
 
 def write(task: Task, rng: random.Random, *, broken: frozenset[str] = frozenset()) -> Answer:
     """An answer to the task that breaks the named constraints and keeps the others; what is not asked is drawn."""
-    items = _in_order(_items(task, rng, broken), task, rng, broken)
+    items = _items(task, rng, broken)
     return Answer(
         opening=_pick(task.opening, OPENINGS, rng, wrong="opening" in broken),
         items=items,
@@ -40,57 +40,43 @@ def write(task: Task, rng: random.Random, *, broken: frozenset[str] = frozenset(
 
 
 def repaired(draft: Answer, task: Task, reference: Answer) -> Answer:
-    """The draft with no more changed than the task asks: its own items stay, missing ones come from the reference."""
-    items = [item for item in dict.fromkeys(draft.items) if KIND_OF.get(item) == task.kind]
-    spare = [item for item in reference.items if item not in items]
-    if task.include and task.include not in items:
-        items = [*items[: task.count - 1], task.include]
-        spare = [item for item in spare if item != task.include]
-    while len(items) > task.count:
-        items.remove(next(item for item in reversed(items) if item != task.include))
-    items = [*items, *spare[: task.count - len(items)]]
-    if task.order:
-        items.sort(reverse=task.order != "alphabetical")
+    """The draft with no more changed than the task asks: good items keep their places, the reference's stand in for the others."""
+    places = dict(enumerate(draft.items[: task.count]))
+    kept = {item: place for place, item in reversed(places.items()) if KIND_OF.get(item) == task.kind}
+    if task.include and task.include not in kept:
+        kept = {item: place for item, place in kept.items() if place != reference.items.index(task.include)}
+        kept[task.include] = reference.items.index(task.include)
+    items = {place: item for item, place in kept.items()}
+    for place, item in enumerate(reference.items):
+        if place not in items:
+            items[place] = next(spare for spare in (item, *reference.items) if spare not in items.values())
     return Answer(
         opening=task.opening or draft.opening,
-        items=tuple(items),
+        items=tuple(items[place] for place in range(task.count)),
         separator=task.separator or draft.separator,
-        star={"first": 0, "last": len(items) - 1, None: None}[task.mark],
+        star={"first": 0, "last": task.count - 1, None: None}[task.mark],
         closing=task.closing or draft.closing,
     )
 
 
-def _items(task: Task, rng: random.Random, broken: frozenset[str]) -> list[str]:
+def _items(task: Task, rng: random.Random, broken: frozenset[str]) -> tuple[str, ...]:
     count = task.count
-    if "count" in broken:
+    repeats = "count" in broken and rng.random() < 0.3
+    if "count" in broken and not repeats:
         count = rng.choice([other for other in range(COUNTS.start - 1, COUNTS.stop + 1) if other != task.count and abs(other - task.count) <= 2])
     words = [word for word in KINDS[task.kind] if word != task.include]
     items = rng.sample(words, count)
     if task.include and "include" not in broken:
         items[rng.randrange(count)] = task.include
+    if repeats:
+        first, second = rng.sample([place for place, item in enumerate(items) if item != task.include], 2)
+        items[second] = items[first]
     if "kind" in broken:
         strangers = [word for word in KIND_OF if KIND_OF[word] != task.kind]
-        places = [index for index, item in enumerate(items) if item != task.include]
-        for index in rng.sample(places, rng.choice((1, 1, 2))):
-            items[index] = rng.choice(strangers)
-    if "count" in broken and rng.random() < 0.3:
-        items[rng.randrange(count)] = items[0] if items[0] != task.include else items[-1]
-    return items
-
-
-def _in_order(items: Sequence[str], task: Task, rng: random.Random, broken: frozenset[str]) -> tuple[str, ...]:
-    if not task.order:
-        return tuple(items)
-    ordered = sorted(items, reverse=task.order != "alphabetical")
-    if "order" not in broken:
-        return tuple(ordered)
-    shuffled = ordered
-    while shuffled == ordered:
-        shuffled = rng.sample(ordered, len(ordered))
-        if rng.random() < 0.4:
-            first = rng.randrange(len(ordered) - 1)
-            shuffled = [*ordered[:first], ordered[first + 1], ordered[first], *ordered[first + 2 :]]
-    return tuple(shuffled)
+        places = [place for place, item in enumerate(items) if item != task.include]
+        for place in rng.sample(places, rng.choice((1, 1, 2)) if len(places) > 1 else 1):
+            items[place] = rng.choice(strangers)
+    return tuple(items)
 
 
 def _pick(asked: str | None, choices: Sequence[str], rng: random.Random, *, wrong: bool) -> str:

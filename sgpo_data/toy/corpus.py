@@ -8,13 +8,12 @@ from sgpo_data.rows import Message
 from sgpo_data.templates import load_template
 from sgpo_data.toy.answers import Answer, repaired, write
 from sgpo_data.toy.tasks import Task, details, draw, follow_up, request
-from sgpo_data.toy.words import CLOSINGS, COUNTS, KINDS, OPENINGS, SEPARATORS
 
 SYSTEM = "You write lists."
 OBEDIENCE: Mapping[str, float] = {
-    "kind": 0.6, "count": 0.4, "order": 0.35, "separator": 0.55, "include": 0.45, "mark": 0.45, "opening": 0.55, "closing": 0.55,
+    "kind": 0.9, "count": 0.6, "separator": 0.25, "include": 0.3, "mark": 0.3, "opening": 0.2, "closing": 0.2,
 }  # fmt: skip
-"""How often the base model's own texts meet each constraint: the half-good answers it learns to give."""
+"""How often the base model's own texts meet each constraint: the half-good answers it learns to give. The last five are about what luck gives."""
 
 
 @dataclass(frozen=True)
@@ -54,50 +53,33 @@ def chats(seed: str | int) -> Iterator[list[Message]]:
 
 
 def pretraining(seed: str | int) -> Iterator[Example]:
-    """The base model's texts without end: exercises, half-good answers, and drafts rewritten with a reference in sight."""
+    """The base model's texts without end: half-good answers, and drafts rewritten with a reference in sight."""
     rng = random.Random(f"pretraining {seed}")
     refine = load_template("refine")
     while True:
-        share = rng.random()
-        if share < 0.3:
-            yield _exercise(rng)
-            continue
         prompt = _prompt(rng)
-        draft = write(prompt.task, rng, broken=_broken(prompt.task, rng))
-        if share < 0.55:
-            yield Example(prompt=prompt.messages, completion=draft.text)
+        if rng.random() < 0.2:
+            yield Example(prompt=prompt.messages, completion=write(prompt.task, rng, broken=_half_broken(prompt.task, rng)).text)
             continue
+        draft = write(prompt.task, rng, broken=rng.choice((_half_broken, _hardly_broken, _hardly_broken))(prompt.task, rng))
         rewrite = repaired(draft, prompt.task, prompt.reference)
         yield Example(prompt=refine.render(prompt.messages, response=draft.text, reference=prompt.reference.text), completion=rewrite.text)
 
 
-def _exercise(rng: random.Random) -> Example:
-    """A list to copy, sort or choose from: short, so that a new model soon finds out how to look back."""
-    kind, other = rng.sample(tuple(KINDS), 2)
-    words = rng.sample(KINDS[kind], rng.choice(COUNTS))
-    mixed = rng.sample([*words, *rng.sample(KINDS[other], 2)], len(words) + 2)
-    exercise, given, wanted = rng.choice(
-        (
-            ("Repeat", words, words),
-            ("Sort", words, sorted(words)),
-            ("Sort in reverse", words, sorted(words, reverse=True)),
-            (f"Only {kind}", mixed, [word for word in mixed if word in words]),
-        )
-    )
-    separator = rng.choice(tuple(SEPARATORS))
-    opening, closing = rng.choice(OPENINGS), rng.choice(CLOSINGS)
-    before, after = (Answer(opening=opening, items=tuple(items), separator=separator, star=None, closing=closing) for items in (given, wanted))
-    return Example(prompt=[_turn("user", f"{exercise}:\n{before.text}")], completion=after.text)
-
-
-def _broken(task: Task, rng: random.Random) -> frozenset[str]:
+def _half_broken(task: Task, rng: random.Random) -> frozenset[str]:
     return frozenset(name for name in task.constraints if rng.random() > OBEDIENCE[name])
+
+
+def _hardly_broken(task: Task, rng: random.Random) -> frozenset[str]:
+    """None to two constraints, more often those about the items, which are the hardest to see broken."""
+    names = [*task.constraints, *(name for name in task.constraints if name in ("kind", "count", "include"))]
+    return frozenset(rng.sample(names, rng.choice((0, 1, 1, 2, 2))))
 
 
 def _prompt(rng: random.Random) -> Prompt:
     task = draw(rng)
     messages = _opening_turns(task, rng)
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         answer = write(task, rng).text
         task, text = follow_up(task, rng)
         messages = [*messages, _turn("assistant", answer), _turn("user", text)]
@@ -105,8 +87,8 @@ def _prompt(rng: random.Random) -> Prompt:
 
 
 def _opening_turns(task: Task, rng: random.Random) -> list[Message]:
-    """One user turn; in every sixth conversation a system turn before it, with the details if there are any."""
-    if rng.random() > 1 / 6:
+    """One user turn; in every tenth conversation a system turn before it, with the details if there are any."""
+    if rng.random() > 0.1:
         return [_turn("user", request(task, rng))]
     bare = replace(task, include=None, mark=None, opening=None, closing=None)
     return [_turn("system", " ".join([SYSTEM, *details(task, rng)])), _turn("user", request(bare, rng))]

@@ -28,17 +28,17 @@ def failed(messages: Sequence[Message], answer: str) -> tuple[str, ...]:
 def _failed(task: Task, answer: str) -> tuple[str, ...]:
     """The list stands between the first colon and the first full stop; without a colon there is no list.
 
-    `count` asks for as many items as the request, numbered from 1; an item may come twice.
+    `count` asks for as many different items of the kind as the request, numbered from 1.
     """
     match = _BODY.match(answer)
     body = match[1] if match else ""
     numbers, _, marked = zip(*(item.partition(" ") for item in _BETWEEN.sub("\n", body).split("\n")), strict=True)
     items = [item.removesuffix("*") for item in marked]
+    ours = {item for item in items if KIND_OF.get(item) == task.kind}
     between = {"".join(found) for found in _BETWEEN.findall(body)}
     met = {
         "kind": bool(items) and all(KIND_OF.get(item) == task.kind for item in items),
-        "count": numbers == tuple(str(number) for number in range(1, task.count + 1)),
-        "order": len(items) > 1 and items == sorted(items, reverse=task.order != "alphabetical"),
+        "count": numbers == tuple(str(number) for number in range(1, task.count + 1)) and len(ours) == task.count,
         "separator": task.separator is not None and between == {SEPARATORS[task.separator].strip()},
         "include": task.include in items,
         "mark": [index for index, item in enumerate(marked) if item.endswith("*")] == [0 if task.mark == "first" else len(items) - 1],

@@ -1,23 +1,25 @@
-"""The toy model: a Llama of a million weights, trained here, shipped as package data, written as a model folder."""
+"""The toy model: a Llama of 0.8 million weights, trained here, shipped as package data, written as a model folder."""
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sgpo_data.rows import Message
 from sgpo_data.toy.corpus import pretraining
 from sgpo_data.toy.tokenizer import CONTEXT, new_tokenizer, shipped_tokenizer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+log = logging.getLogger(__name__)
+
 SHIPPED = files("sgpo_data.toy") / "base"
-EXAMPLES = 64_000
+EXAMPLES = 100_000
 """How many texts the base model is trained on, each once."""
 
 
@@ -29,7 +31,7 @@ class Shape:
     layers: int
 
 
-BASE = Shape(hidden=64, layers=3)
+BASE = Shape(hidden=128, layers=4)
 TINY = Shape(hidden=32, layers=2)
 
 
@@ -53,37 +55,18 @@ def tiny_model(folder: Path, seed: int = 0) -> Path:
 
 
 def train_base(folder: Path, seed: int = 0) -> Path:
-    """The base model made from nothing: a tokenizer, random weights, one epoch of TRL's SFT over the corpus."""
-    from datasets import Dataset  # type: ignore[import-untyped]
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
+    """The base model made from nothing: a tokenizer, new weights, each text of the corpus once."""
+    from sgpo_data.toy.train import batches, fit, ready_to_copy
 
     tokenizer = new_tokenizer()
     model = _new_model(tokenizer, BASE, seed=seed)
-    rows = [
-        {"prompt": example.prompt, "completion": [Message(role="assistant", content=example.completion)]} for example in islice(pretraining(seed), EXAMPLES)
-    ]
-    with TemporaryDirectory() as scratch:
-        settings = SFTConfig(
-            output_dir=scratch,
-            num_train_epochs=1,
-            per_device_train_batch_size=32,
-            learning_rate=5e-3,
-            lr_scheduler_type="cosine",
-            warmup_steps=100,
-            weight_decay=0.01,
-            max_length=CONTEXT,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            train_sampling_strategy="group_by_length",
-            dataloader_pin_memory=False,
-            save_strategy="no",
-            report_to="none",
-            logging_steps=50,
-            seed=seed,
-        )
-        SFTTrainer(model=model, args=settings, train_dataset=Dataset.from_list(rows), processing_class=tokenizer).train()
+    ready_to_copy(model, seed=seed)
+    data = list(batches(islice(pretraining(seed), EXAMPLES), tokenizer, seed=seed))
+    window: deque[float] = deque(maxlen=100)
+    for step, loss in enumerate(fit(model, data), 1):
+        window.append(loss)
+        if step % 100 == 0 or step == len(data):
+            log.info("step %d of %d: %.3f nats per answer token", step, len(data), sum(window) / len(window))
     return _write_folder(folder, model, tokenizer)
 
 
@@ -110,13 +93,14 @@ def _new_model(tokenizer: PreTrainedTokenizerFast, shape: Shape, *, seed: int) -
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
-        intermediate_size=shape.hidden * 3,
+        intermediate_size=shape.hidden * 2,
         num_hidden_layers=shape.layers,
         num_attention_heads=4,
         num_key_value_heads=4,
         head_dim=32,
         # The usual 0.02 is for wide models: here attention would start so flat that copying is learned late or never.
         initializer_range=0.08,
+        attention_bias=True,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -137,6 +121,9 @@ def _new_model(tokenizer: PreTrainedTokenizerFast, shape: Shape, *, seed: int) -
 
 
 def _write_folder(folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> Path:
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

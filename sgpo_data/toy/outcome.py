@@ -64,7 +64,7 @@ def show(root: Path, name: str, recipe: Path) -> None:
     Grades the held-out prompts of the recipe's first source with every model the run made; answers are kept in the store like any dataset.
     """
     found = list(outcomes(root, name))
-    console = Console(width=110, highlight=False)
+    console = Console(width=120, highlight=False)
     console.print(_grades_table(found))
     console.print(_rules_table([each for each in found if each.kept]))
     last = next((each.place for each in reversed(found) if each.kept), "")
@@ -73,7 +73,9 @@ def show(root: Path, name: str, recipe: Path) -> None:
 
 def _grades_table(found: Sequence[Outcome]) -> Table:
     columns = ("after", "policy, held-out", "drafts", "improved", "kept", "trained on", "pairs better", "worse")
-    table = Table(*columns, title="grades: share of constraints met, from 0 to 1, with standard error")
+    table = Table(title="grades: share of constraints met, from 0 to 1, with standard error")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     for each in found:
         kept = f"{each.kept.get('kept', 0)} of {sum(each.kept.values())}" if each.kept else None
         shares = [None if each.pairs is None else f"{share:.0%}" for share in (each.pairs or (0.0, 0.0))]

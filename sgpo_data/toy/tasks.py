@@ -9,9 +9,8 @@ from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Message
 from sgpo_data.toy.words import CLOSINGS, COUNTS, KINDS, OPENINGS, SEPARATORS
 
-ORDERS = ("alphabetical", "reverse alphabetical")
 MARKS = ("first", "last")
-OPTIONAL = ("order", "separator", "include", "mark", "opening", "closing")
+OPTIONAL = ("separator", "include", "mark", "opening", "closing")
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,6 @@ class Task:
 
     kind: str
     count: int
-    order: str | None = None
     separator: str | None = None
     """By name: commas, semicolons, slashes or dashes."""
     include: str | None = None
@@ -39,17 +37,17 @@ def draw(rng: random.Random) -> Task:
     """A task with one to three constraints beside kind and count."""
     kind = rng.choice(tuple(KINDS))
     count = rng.choice(COUNTS)
-    order = rng.choice(ORDERS)
     separator = rng.choice(tuple(SEPARATORS))
     include = rng.choice(KINDS[kind])
     mark = rng.choice(MARKS)
     opening = rng.choice(OPENINGS)
     closing = rng.choice(CLOSINGS)
-    asked = rng.sample(OPTIONAL, rng.choice((1, 2, 2, 3, 3, 3)))
+    asked = rng.sample(OPTIONAL, rng.choice((1, 2, 2, 3, 3)))
+    if "include" not in asked and rng.random() < 0.4:
+        asked[0] = "include"
     return Task(
         kind=kind,
         count=count,
-        order=order if "order" in asked else None,
         separator=separator if "separator" in asked else None,
         include=include if "include" in asked else None,
         mark=mark if "mark" in asked else None,
@@ -61,9 +59,8 @@ def draw(rng: random.Random) -> Task:
 def request(task: Task, rng: random.Random) -> str:
     """The task in words: one sentence for the list itself, one for each of its details."""
     verb = rng.choice(("Name", "List", "Write"))
-    order = f" in {task.order} order" if task.order else ""
     separator = f" separated by {task.separator}" if task.separator else ""
-    return " ".join([f"{verb} {task.count} {task.kind}{order}{separator}.", *details(task, rng)])
+    return " ".join([f"{verb} {task.count} {task.kind}{separator}.", *details(task, rng)])
 
 
 def details(task: Task, rng: random.Random) -> list[str]:
@@ -82,13 +79,9 @@ def details(task: Task, rng: random.Random) -> list[str]:
 
 def follow_up(task: Task, rng: random.Random) -> tuple[Task, str]:
     """A task that differs from this one in one constraint, and the turn that asks for the difference."""
-    changed = rng.choice(("count", "order", "separator"))
-    if changed == "count":
+    if rng.random() < 0.5:
         count = rng.choice([count for count in COUNTS if count != task.count])
         return replace(task, count=count), f"Now the same with {count} items."
-    if changed == "order":
-        order = rng.choice([order for order in ORDERS if order != task.order])
-        return replace(task, order=order), f"Now the same in {order} order."
     separator = rng.choice([name for name in SEPARATORS if name != task.separator])
     return replace(task, separator=separator), f"Now the same separated by {separator}."
 
@@ -96,7 +89,6 @@ def follow_up(task: Task, rng: random.Random) -> tuple[Task, str]:
 _CLAUSES = {
     "kind": re.compile(rf"\b\d+ ({'|'.join(KINDS)})\b"),
     "count": re.compile(rf"\b(\d+) (?:{'|'.join(KINDS)}|items)\b"),
-    "order": re.compile(r"\bin (alphabetical|reverse alphabetical) order\b"),
     "separator": re.compile(rf"\bseparated by ({'|'.join(SEPARATORS)})\b"),
     "include": re.compile(r"\bInclude (\w+)\."),
     "mark": re.compile(r"\bPut a star after the (first|last) one\b"),

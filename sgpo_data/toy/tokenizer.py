@@ -78,6 +78,6 @@ def _corpus(texts: int) -> Iterator[str]:
 
 
 def _sentences() -> list[str]:
-    """The sentences of the two templates, one token each: as words they would be a third of every rewrite, and of its cost."""
-    first_lines = [load_template(name).text.partition("\n")[0] for name in ("refine", "improve")]
-    return list(dict.fromkeys(sentence for line in first_lines for sentence in re.split(r"(?<=\.)(?= )", line)))
+    """The sentences and headings of the two templates, one token each: as words they would be a third of every rewrite, and of its cost."""
+    lines = [line for name in ("refine", "improve") for line in load_template(name).text.splitlines() if line and not line.startswith("{")]
+    return list(dict.fromkeys(sentence for line in lines for sentence in re.split(r"(?<=\.)(?= )", line)))

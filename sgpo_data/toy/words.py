@@ -20,5 +20,5 @@ SEPARATORS: Mapping[str, str] = {"commas": ", ", "semicolons": "; ", "slashes": 
 OPENINGS = ("Here you are", "My list", "Of course", "Sure thing", "As you wish", "Some ideas")
 CLOSINGS = ("Good luck", "That is all", "Enjoy it", "Many thanks", "Hope it helps", "See you soon")
 
-COUNTS = range(4, 9)
-"""How many items a request may ask for; with opening and closing an answer has 8 to 14 words."""
+COUNTS = range(3, 7)
+"""How many items a request may ask for; with opening and closing an answer has 10 to 17 words."""
