@@ -7,7 +7,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 TOY    := runs/toy
 
-.PHONY: install quickstart test lint types layers tests clean
+.PHONY: install quickstart test lint types layers wheel tests clean
 
 install: $(VENV)/installed
 
@@ -28,7 +28,7 @@ $(TOY)/prompts.jsonl: | install
 	mkdir -p $(TOY)
 	$(BIN)/python -m sgpo_data.toy prompts -n 4000 -o $@
 
-test: lint types layers tests
+test: lint types layers wheel tests
 
 lint: install
 	$(BIN)/ruff check .
@@ -39,6 +39,17 @@ types: install
 
 layers: install
 	$(BIN)/lint-imports
+
+# The wheel alone, without models or training, in an environment of its own.
+wheel: install
+	rm -rf build/wheel
+	$(PYTHON) -m venv build/wheel
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	build/wheel/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
+	cd build/wheel && bin/sgpo --help >/dev/null && bin/python -c "import sgpo_data.schema as s; assert 'filtered' in s.tables()"
+	cd build/wheel && ! bin/python -c "import torch" 2>/dev/null && ! bin/python -c "import cli" 2>/dev/null && ! bin/python -c "import schemas" 2>/dev/null
+	$(BIN)/python tests/write_dataset.py build/wheel/data
+	cd build/wheel && bin/sgpo check data && bin/sgpo sql "SELECT count(*) AS rows FROM filtered" data && bin/sgpo inspect data --rows 1 >/dev/null
 
 tests: install
 	$(BIN)/pytest --numprocesses 2
