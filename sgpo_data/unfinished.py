@@ -1,6 +1,7 @@
 """A dataset being made: its plan, its whole parts and the journals of its open parts."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import FileIO
@@ -153,10 +154,14 @@ class Unfinished:
         return {str(outcome): int(count) for outcome, count in counts}
 
     def close(self) -> None:
-        """Closes the journals; what stands in them stays."""
+        """Closes the journals, and notes what this session has cost; what stands in them stays."""
         for journal in self.journals.values():
             journal.close()
         self.journals.clear()
+        if not (self.folder / MANIFEST).is_file():
+            # On a full disk the note is lost, and the error that says so is on its way already.
+            with suppress(DatasetError):
+                write_text(self.folder / WORK / DONE, self.done.model_dump_json())
 
     def _close(self, part: int) -> None:
         rows = self.open_parts[part]

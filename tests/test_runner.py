@@ -73,6 +73,7 @@ def test_a_failed_run_goes_on_with_the_rows_that_are_missing(prompts: str, model
     assert len(rest.asked) == 20 - 11
     whole = run(Seed(), prompts, model=model, out=how.root / "whole", execution=how)
     assert frame(resumed).equals(frame(whole))
+    assert resumed.manifest.tokens == whole.manifest.tokens
     assert [record.sha256 for record in resumed.manifest.files] == [record.sha256 for record in whole.manifest.files]
 
 
