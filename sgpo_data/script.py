@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from sgpo_data.execution import ROOT, Execution
 from sgpo_data.job import Given, Job
 from sgpo_data.model import Model
 from sgpo_data.plan import Step
@@ -22,17 +23,19 @@ HEAD = """\
 #!/bin/sh
 # The work of {path}, one command per step: {phases}.
 # Folders are named by their fingerprints. Local paths are seen from the folder it was printed in.
-# Another root than runs is given as the first argument.
+# Another root than this one can be given as the first argument.
 set -eu
-root="${{1:-runs}}"
+root={root}
+root="${{1:-$root}}"
 """
 
 
-def script(recipe: Recipe, steps: Sequence[Step]) -> str:
+def script(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> str:
     """The steps in order, every flag written that differs from its default; prompts are read by the stage that takes them."""
+    how = list(_flags(execution.model_copy(update={"root": ROOT})))
     made = {step.folder: step for step in steps}
     phases = list(dict.fromkeys(step.phase for step in steps))
-    lines = [HEAD.format(path=recipe.path, phases=", ".join(phases))]
+    lines = [HEAD.format(path=recipe.path, phases=", ".join(phases), root=shlex.quote(str(execution.root)))]
     heading = None
     for step in steps:
         if isinstance(step.job, PromptsJob):
@@ -40,7 +43,7 @@ def script(recipe: Recipe, steps: Sequence[Step]) -> str:
         if heading != (heading := (step.phase, step.round)):
             lines.append(f"# {step.phase}, round {step.round}")
         words = _train_words(step.job, made) if isinstance(step.job, TrainJob) else _stage_words(step.job, made, lines)
-        lines.append(" ".join(["sgpo", step.stage, *words, "-o", f"{STORE}/{step.job.name}", "--root", '"$root"']))
+        lines.append(" ".join(["sgpo", step.stage, *words, "-o", f"{STORE}/{step.job.name}", "--root", '"$root"', *how]))
     return "\n".join(lines) + "\n"
 
 
