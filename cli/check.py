@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sgpo_data.errors import GateError
+from sgpo_data.errors import DatasetError, GateError
 from sgpo_data.execution import ROOT
 
 
@@ -19,7 +19,13 @@ def check(
 
     found = []
     for reference in references:
-        dataset = existing(reference, root)
+        try:
+            dataset = existing(reference, root)
+        except DatasetError as error:
+            if not any(place.exists() for place in (Path(reference), root / reference)):
+                raise
+            found.append(str(error))
+            continue
         broken = faults(dataset)
         found += broken
         if not broken:

@@ -88,6 +88,10 @@ def test_a_broken_dataset_stops_a_chain_and_check_says_where(tmp_path: Path, mon
     improved = sgpo("improve", str(tmp_path / "out"), root=tmp_path)
     assert improved.exit_code == 1
     assert "sgpo check" in improved.stderr
+    part.unlink()
+    gone = sgpo("check", str(tmp_path / "out"), root=tmp_path)
+    assert gone.exit_code == 3
+    assert "part-00000.parquet is gone" in gone.stderr
 
 
 def test_text_of_any_kind_goes_through_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
