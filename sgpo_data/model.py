@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sgpo_data.dataset import WORK
+from sgpo_data.engines.loading import endpoint_name
 from sgpo_data.errors import DatasetError, HubError
 from sgpo_data.manifest import MANIFEST, ModelManifest, ModelRecord, file_digest
 
@@ -27,6 +28,8 @@ class Model:
     """The model this one's lineage began with; itself if it was not trained on rows of another."""
     config: Path
     """Folder of the config.json that tells its type and context: its own or, before it is trained, that of the model it starts from."""
+    endpoint: str | None = None
+    """Its name at a server; then there are no folders."""
 
 
 def find_model(reference: str, adapter: str | None = None) -> Model:
@@ -34,8 +37,13 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
 
     A Hub revision is resolved to its commit first; a folder is known by its content, one that was trained here by its fingerprint.
     Raises DatasetError if there is no such model, if its training was never finished, or if its weights are not those that were trained;
-    HubError if the Hub can not be asked.
+    HubError if the Hub can not be asked. `openai:NAME` is a model at a server, of which nothing but the name is known.
     """
+    if (endpoint := endpoint_name(reference)) is not None:
+        if adapter is not None:
+            raise DatasetError(f"{adapter}: an adapter can not be given to a server; have the server load it under a name of its own")
+        record = ModelRecord(identity=f"endpoint:{endpoint}", location=reference, verifiable=False)
+        return Model(Path(), None, record, record, config=Path(), endpoint=endpoint)
     folder, identity, location = _found(reference)
     if adapter is None:
         record = ModelRecord(identity=identity, location=location)
@@ -89,7 +97,7 @@ def recorded_model(record: ModelRecord, *, flag: str) -> Model:
 
     Raises DatasetError if it is gone or has changed.
     """
-    base, _, adapter = record.location.partition("+")
+    base, _, adapter = (record.location, "", "") if endpoint_name(record.location) else record.location.partition("+")
     try:
         model = find_model(base, adapter or None)
     except DatasetError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sgpo_data.dataset import WORK, Dataset, open_dataset
-from sgpo_data.engines.loading import Loading, open_engine, resolved
+from sgpo_data.engines.loading import Loading, open_engine, resolved, scorer_of
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
 from sgpo_data.job import Job, given_input, input_of, planned
@@ -24,7 +24,7 @@ from sgpo_data.stream import CountedGenerator, CountedScorer, Fill, stream
 from sgpo_data.unfinished import Found, Unfinished
 
 if TYPE_CHECKING:
-    from sgpo_data.engines.transformers import TransformersEngine
+    from sgpo_data.engines.loading import Engine
 
 log = logging.getLogger(__name__)
 # A part of a table-wise stage is written in one go, so it can be as large as is good for readers.
@@ -64,15 +64,28 @@ class Engines:
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self._key: tuple[Loading, str] | None = None
-        self._engine: TransformersEngine | None = None
+        self._engine: Engine | None = None
 
-    def opened(self, loading: Loading, model: Model) -> "TransformersEngine":
+    def opened(self, loading: Loading, model: Model) -> "Engine":
         """The engine of this model, loaded unless it is the one that is open; any other is closed first."""
         key = (loading, model.record.identity)
         if self._engine is None or self._key != key:
             self.close()
             how = self._execution
-            self._engine = open_engine(loading, model.folder, adapter=model.adapter, device=how.device, batch_tokens=how.batch_tokens, window=how.window)
+            self._engine = open_engine(
+                loading,
+                model.folder,
+                adapter=model.adapter,
+                endpoint=model.endpoint,
+                device=how.device,
+                batch_tokens=how.batch_tokens,
+                window=how.window,
+                tensor_parallel=how.tensor_parallel,
+                memory_share=how.memory_share,
+                base_url=how.base_url,
+                key_variable=how.key_variable,
+                request_seconds=how.request_seconds,
+            )
             self._key = key
         return self._engine
 
@@ -128,10 +141,11 @@ def _fill(stage: RowStage, source: Dataset, model: Model, into: Unfinished, exec
 
 
 def _opened(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
-    engine = engines.opened(resolved(stage.engine, stage.dtype, stage.context_tokens, model.config), model)
+    loading = resolved(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, endpoint=model.endpoint)
+    engine = engines.opened(loading, model)
     into.accelerator = engine.accelerator
     if isinstance(stage, GeneratingStage):
         return partial(stage.rows, generator=CountedGenerator(engine, into), author=model.record.identity)
     if isinstance(stage, ScoringStage):
-        return partial(stage.rows, scorer=CountedScorer(engine, into), author=model.record.identity)
+        return partial(stage.rows, scorer=CountedScorer(scorer_of(engine), into), author=model.record.identity)
     raise AssertionError(stage)

@@ -86,6 +86,9 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
     faults = trl_faults(train)
     if faults:
         raise RecipeError(f"train: {'; '.join(map(str, faults))}")
+    endpoint = start.endpoint or (reference and reference.endpoint)
+    if endpoint:
+        raise RecipeError(f"train: {endpoint} is a model at a server, whose weights are not here; start from a model folder or a Hub model")
     if start.adapter or (reference and reference.adapter):
         raise RecipeError("train: starts from a whole model and compares with one, not with an adapter over it; merge the adapter into its model first")
     allowed = tuple(sorted({_identity(each) for each in train.allow_policies}))

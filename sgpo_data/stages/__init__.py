@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sgpo_data.engines import Generator, Key, Scorer
+from sgpo_data.engines.loading import Work
 from sgpo_data.rows import Row
 
 if TYPE_CHECKING:
@@ -46,9 +47,12 @@ class RowStage(Stage):
 
     model_role: ClassVar[ModelRole]
     """The column that names its model, and the key of that model in the manifest."""
+    work: ClassVar[Work]
+    """What it asks of an engine."""
 
-    engine: Literal["auto", "transformers"] = Field("auto", description="What runs the model.")
+    engine: Literal["auto", "transformers", "vllm", "openai"] = Field("auto", description="What runs the model.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Type of the weights; auto for that of the checkpoint.")
+    quantization: Literal["fp8", "bitsandbytes"] | None = Field(None, description="Weights made smaller as they are loaded; for engine vllm.")
     context_tokens: int | None = Field(None, ge=8, description="Longest prompt and answer together, in tokens; the model's own limit if not given.")
 
     def items(self, row: Row) -> Iterator[Row]:
@@ -63,6 +67,8 @@ class RowStage(Stage):
 class GeneratingStage(RowStage):
     """A row-wise stage whose model writes."""
 
+    work: ClassVar[Work] = "generate"
+
     @abstractmethod
     def rows(self, rows: Iterable[Row], generator: Generator, author: str) -> Iterator[Row]:
         """Every item filled, in any order; `author` is the identity of the model."""
@@ -70,6 +76,8 @@ class GeneratingStage(RowStage):
 
 class ScoringStage(RowStage):
     """A row-wise stage whose model measures."""
+
+    work: ClassVar[Work] = "score"
 
     @abstractmethod
     def rows(self, rows: Iterable[Row], scorer: Scorer, author: str) -> Iterator[Row]:

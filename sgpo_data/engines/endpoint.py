@@ -1,0 +1,152 @@
+"""One question to a model at a server: what is sent, and what each kind of answer or failure means for the row and for the run."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Literal, cast
+
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+from openai.types.chat.chat_completion import Choice
+
+from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.errors import EngineError, HubError, SgpoError
+from sgpo_data.rows import Finish
+
+log = logging.getLogger(__name__)
+
+ROW_STATUSES = frozenset([400, 413, 422])
+"""What a server says about one request; any other 4xx is about all of them."""
+TOO_LONG = ("context_length", "context length", "max_model_len", "maximum model length", "too long", "too many tokens", "context window")
+"""Words of the servers for a prompt that does not fit: OpenAI, vLLM, llama.cpp, TGI."""
+BROKEN_OFF = frozenset(["abort", "error"])
+"""How vLLM says that it gave up."""
+
+
+class Endpoint:
+    """A model at a server; asked from one event loop."""
+
+    def __init__(self, client: AsyncOpenAI, model: str, *, place: str, key: str | None, key_variable: str) -> None:
+        self._client = client
+        self._model = model
+        self._place = place
+        self._key = key
+        self._key_variable = key_variable
+        self._logprobs = True
+
+    async def check(self, attempts: int) -> None:
+        """Asks whether the server is there and takes the key.
+
+        Raises HubError or EngineError.
+        """
+        try:
+            await self._client.with_options(max_retries=attempts).models.list()
+        except openai.NotFoundError:
+            # Not every server lists its models.
+            return
+        except openai.APIError as error:
+            raise self._failure(error) from None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    async def answer(self, request: GenerateRequest, sampling: Sampling) -> Generation:
+        """The answer, or why there is none.
+
+        Raises HubError if the server can not be reached or is overloaded after all attempts, EngineError if it can not do what is asked.
+        """
+        asked_logprobs = self._logprobs
+        try:
+            completion = await self._create(request, sampling)
+        except openai.APIStatusError as error:
+            if error.status_code not in ROW_STATUSES:
+                raise self._failure(error) from None
+            if asked_logprobs and "logprobs" in _words(error):
+                return await self._without_logprobs(request, sampling)
+            return self._refused(request, error)
+        except openai.APIError as error:
+            raise self._failure(error) from None
+        return self._generation(request, completion)
+
+    async def _create(self, request: GenerateRequest, sampling: Sampling) -> ChatCompletion:
+        messages = [{"role": message["role"], "content": message["content"]} for message in request.messages]
+        return await self._client.chat.completions.create(
+            model=self._model,
+            messages=cast("list[ChatCompletionMessageParam]", messages),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=request.seed,
+            logprobs=True if self._logprobs else openai.omit,
+            # Not in OpenAI's protocol, but most open servers take it.
+            extra_body={"top_k": sampling.top_k} if sampling.top_k else None,
+        )
+
+    async def _without_logprobs(self, request: GenerateRequest, sampling: Sampling) -> Generation:
+        if self._logprobs:
+            log.warning("%s: gives no log-probabilities, so sampled_nll stays empty", self._place)
+            self._logprobs = False
+        return await self.answer(request, sampling)
+
+    def _generation(self, request: GenerateRequest, completion: ChatCompletion) -> Generation:
+        # The library does not check what it is given.
+        if not isinstance(completion, ChatCompletion) or not completion.choices:
+            raise EngineError(f"{self._place}: what came back is no chat completion; is this the base URL of an OpenAI-compatible server?")
+        choice = completion.choices[0]
+        if choice.finish_reason in BROKEN_OFF:
+            raise HubError(f"{self._place}: the server broke off an answer ({choice.finish_reason}); the same command goes on from here")
+        if choice.finish_reason == "content_filter" or choice.message.refusal:
+            return _none(request, "refused")
+        text = choice.message.content or ""
+        tokens = completion.usage.completion_tokens if completion.usage else None
+        finish: Finish = "length" if choice.finish_reason == "length" else "stop" if text.strip() else "empty"
+        return Generation(request.key, text=text, finish=finish, nll=_nll(choice, tokens), tokens=tokens)
+
+    def _refused(self, request: GenerateRequest, error: openai.APIStatusError) -> Generation:
+        """The row's own failure, unless it is about a setting that all rows share."""
+        words = _words(error)
+        if error.status_code == 413 or any(word in words for word in TOO_LONG):
+            return _none(request, "too_long")
+        if error.param in {"max_tokens", "seed", "temperature", "top_p", "top_k", "model"} or error.code in {"unsupported_parameter", "unsupported_value"}:
+            raise EngineError(f"{self._place}: the server does not take what is asked ({self._said(error)}); change that, or ask another model")
+        log.debug("%s: refused %s (%s)", self._place, request.key, self._said(error))
+        return _none(request, "refused")
+
+    def _failure(self, error: openai.APIError) -> SgpoError:
+        if not isinstance(error, openai.APIStatusError):
+            said = "does not answer in time" if isinstance(error, openai.APITimeoutError) else "can not be reached"
+            return HubError(f"{self._place}: {said}; see whether the server runs, then give the same command again")
+        status, said = error.status_code, self._said(error)
+        if status in (401, 403):
+            # What the server says of it may hold a part of the key.
+            found = "is refused" if self._key else "is not set"
+            return EngineError(f"{self._place}: the key of environment variable {self._key_variable} {found} ({status}); set it to one that the server takes")
+        if status == 404:
+            return EngineError(f"{self._place}: no model {self._model} there ({said}); give its name as the server has it, and a base URL that ends in /v1")
+        if status in (408, 409, 429) or status >= 500:
+            return HubError(f"{self._place}: overloaded or broken ({said}); give the same command again later, it goes on from here")
+        return EngineError(f"{self._place}: can not be used ({said}); check the base URL and the account")
+
+    def _said(self, error: openai.APIStatusError) -> str:
+        """Status and message, in one line of bounded length that does not hold the key."""
+        line = " ".join(error.message.split())
+        return f"{error.status_code}: {line.replace(self._key, '...') if self._key else line}"[:300]
+
+
+def _nll(choice: Choice, tokens: int | None) -> float | None:
+    entries = choice.logprobs.content if choice.logprobs else None
+    if not entries or len(entries) != tokens:
+        return None
+    nll = -math.fsum(entry.logprob for entry in entries)
+    return nll if math.isfinite(nll) else None
+
+
+def _none(request: GenerateRequest, finish: Literal["refused", "too_long"]) -> Generation:
+    return Generation(request.key, text=None, finish=finish, nll=None, tokens=None)
+
+
+def _words(error: openai.APIStatusError) -> str:
+    return f"{error.code} {error.param} {error.message}".lower()

@@ -1,0 +1,120 @@
+"""A server with the OpenAI protocol whose answers are a function of the request, and which fails as it is told."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Fault = Callable[[str, int], str | None]
+"""From a question and how often it was asked before: None, drop, hang, or a status with a body."""
+
+Body = dict[str, object]
+
+
+class ChatServer(ThreadingHTTPServer):
+    """Answers `question / seed`; counts what it is asked and what it answers."""
+
+    daemon_threads = True
+    request_queue_size = 512
+
+    def __init__(self, fault: Fault, *, gives_logprobs: bool = True) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fault = fault
+        self.gives_logprobs = gives_logprobs
+        self.lock = threading.Lock()
+        self.asked: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.bodies: list[Body] = []
+        self.keys: set[str | None] = set()
+        self.most = 0
+        self.under_way = 0
+        self.released = threading.Event()
+        """Set when what hangs may go on."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ChatServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.server.keys.add(self.headers["Authorization"])
+        fault = self.server.fault("models", 0)
+        self._status(fault) if fault else self._send(200, {"object": "list", "data": []})
+
+    def do_POST(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = body["messages"][-1]["content"]
+        with server.lock:
+            before = server.asked[text]
+            server.asked[text] += 1
+            server.bodies.append(body)
+            server.keys.add(self.headers["Authorization"])
+            server.under_way += 1
+            server.most = max(server.most, server.under_way)
+        try:
+            self._answer(body, text, server.fault(text, before))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        finally:
+            with server.lock:
+                server.under_way -= 1
+
+    def _answer(self, body: Body, text: str, fault: str | None) -> None:
+        if fault == "hang":
+            self.server.released.wait()
+        if fault in ("drop", "hang"):
+            self.close_connection = True
+        elif body.get("logprobs") and not self.server.gives_logprobs:
+            self._status("400 logprobs is not supported by this model")
+        elif fault and fault[0].isdigit():
+            self._status(fault)
+        else:
+            with self.server.lock:
+                self.server.answered[text] += 1
+            self._send(200, completion(body, text, finish=fault or "stop"))
+
+    def _status(self, fault: str) -> None:
+        status, _, rest = fault.partition(" ")
+        headers = {"Retry-After": "1"} if status == "429" else {}
+        self._send(int(status), {"error": {"message": rest, "type": "x", "param": None, "code": None}}, headers)
+
+    def _send(self, status: int, body: Body, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def completion(body: Body, text: str, *, finish: str) -> Body:
+    entries: list[Body] = [{"token": "x", "logprob": -0.25, "bytes": None, "top_logprobs": []} for _ in range(4)]
+    logprobs = {"content": entries} if body.get("logprobs") else None
+    message = {"role": "assistant", "content": "" if finish == "empty" else f"{text} / {body['seed']}"}
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "stop" if finish == "empty" else finish}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice], "usage": usage}
+
+
+@contextmanager
+def serving(fault: Fault = lambda text, before: None, *, gives_logprobs: bool = True) -> Iterator[ChatServer]:
+    server = ChatServer(fault, gives_logprobs=gives_logprobs)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
