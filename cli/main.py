@@ -12,7 +12,9 @@ from sgpo_data.errors import SgpoError
 
 from .check import check
 from .gc import gc
+from .health import add_health
 from .inspect import inspect
+from .report import report
 from .run import add_run
 from .sql import sql
 from .stages import add_stages
@@ -57,6 +59,8 @@ add_train(app)
 app.command(rich_help_panel="Look")(sql)
 app.command(rich_help_panel="Look")(inspect)
 app.command(rich_help_panel="Look")(check)
+add_health(app)
+app.command(rich_help_panel="Look")(report)
 app.command(rich_help_panel="Look")(gc)
 
 

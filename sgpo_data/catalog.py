@@ -119,11 +119,20 @@ def _of_reference(given: str, root: Path) -> Visible:
     return Visible(name, existing(reference, root))
 
 
-def _of_run(run: str, root: Path) -> Iterable[Visible]:
+def run_folder(run: str, root: Path) -> Path:
+    """The folder of a run, by its name in the root or by its place.
+
+    Raises DatasetError if there is none.
+    """
     folder = next((place for place in (root / run, Path(run)) if place.is_dir()), None)
     if folder is None:
         known = sorted(place.name for place in root.iterdir() if place.is_dir() and place.name != "store") if root.is_dir() else []
         raise DatasetError(f"{run}: no such run in {root}; " + (f"there are {', '.join(known)}" if known else "make one with: sgpo run RECIPE"))
+    return folder
+
+
+def _of_run(run: str, root: Path) -> Iterable[Visible]:
+    folder = run_folder(run, root)
     steps = [(step, place) for place in folder.iterdir() if place.is_dir() and (step := STEP.fullmatch(place.name))]
     found = [seen for step, place in sorted(steps, key=_step_order) for seen in _of_step(step["phase"], int(step["round"]), place)]
     if not found:

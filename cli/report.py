@@ -1,0 +1,33 @@
+"""sgpo report: a run as one HTML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgpo_data.execution import ROOT
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run of the root, by its name, or its folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
+    root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
+) -> None:
+    """Write everything a run tells as one HTML file: no network, no other file, under 5 MB.
+
+    The loop as a picture, health with its alarms, what each rule drops, perplexities with their fences, drift over the rounds, training curves,
+    sample rows with their differences, recipe and lineage. What a model wrote is shown as text and can run nothing. A run that is not whole is shown
+    as far as it got.
+    """
+    from sgpo_data.errors import UsageError
+    from sgpo_data.health import health
+    from sgpo_data.manifest import MANIFEST
+    from sgpo_data.parquet import write_text
+    from sgpo_data.report.page import page
+    from sgpo_data.rounds import open_run
+
+    if out.is_dir() or (out.parent / MANIFEST).exists():
+        raise UsageError(f"-o {out}: is {'a folder' if out.is_dir() else 'inside of a dataset'}; give another file")
+    found = open_run(run, root)
+    write_text(out, page(found, health(found)))
+    print(out)

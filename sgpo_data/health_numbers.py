@@ -1,0 +1,212 @@
+"""The numbers of a round's health, measured over all its rows as a stream, and from the curves of its training."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import polars as pl
+
+from sgpo_data.curves import curves
+from sgpo_data.dataset import Dataset
+from sgpo_data.errors import DatasetError
+from sgpo_data.manifest import ModelManifest
+from sgpo_data.rounds import Round, TrainedModel
+from sgpo_data.schema import schema
+from sgpo_data.stages.measures import words
+
+SAMPLE_ROWS = 2000
+WORDS = 20_000
+"""Words over which distinct-2 is taken, since it falls with the length of the text."""
+FEWEST_WORDS = 200
+EARLY = (0.25, 0.5)
+"""Epochs in which an accuracy is early: before it, the warmup has hardly moved the model."""
+LEAST_COMMON = 50
+"""References that two scorers must share for their likelihoods to be compared."""
+
+Numbers = dict[str, float]
+Words = list[list[str]]
+
+
+def row_numbers(made: Round) -> Numbers:
+    """What the rows come to; a number that no row gives is left out.
+
+    Raises DatasetError if a part can not be read.
+    """
+    found: Numbers = {}
+    if made.answers is not None:
+        lazy, names = made.answers.scan(), set(schema(made.answers.table).column_names)
+        # Texts become numbers first, so that no aggregate holds a text.
+        found |= _collected(lazy.select(**_narrow(names)).select(**_aggregates(names)), made.answers)
+    if "pairs" in made.datasets:
+        found |= _collected(made.datasets["pairs"].scan().select(longer_chosen=_longer()).select(pl.col("longer_chosen").mean()), made.datasets["pairs"])
+    return found
+
+
+def training_numbers(model: TrainedModel, pairs: Sequence[Dataset]) -> Numbers:
+    """What the curves of a dpo training on these pairs come to; a number that was not logged is left out."""
+    logged = curves(model.folder)
+    found: dict[str, float | None] = {}
+    if accuracies := logged.get("rewards/accuracies"):
+        found["last_accuracy"] = accuracies.end
+        found["early_accuracy"] = accuracies.mean(*EARLY)
+    kl = next((curve for name, curve in logged.items() if name.lower().rpartition("/")[2] == "kl"), None)
+    found["kl"] = kl.end if kl is not None else None
+    if rewards := logged.get("rewards/chosen"):
+        beta, tokens = _beta(model.manifest), _mean_chosen_tokens(pairs)
+        # A reward is beta times the change against the reference policy, sequence by sequence; that policy need not be the start, step 0 is.
+        found["chosen_drift"] = (rewards.end - rewards.values[0]) / beta / tokens if beta and tokens else None
+    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def answer_words(dataset: Dataset, column: str) -> Words:
+    """The words of some answers, up to WORDS in all: those of the prompts that come first by their id, which is a digest.
+
+    Raises DatasetError if a part can not be read.
+    """
+    lazy = dataset.scan().filter(pl.col(column).is_not_null())
+    keys = ["prompt_id", "sample"]
+    try:
+        last = lazy.select(pl.col("prompt_id").bottom_k(SAMPLE_ROWS).max()).collect(engine="streaming").item()
+        if last is None:
+            return []
+        rows = lazy.filter(pl.col("prompt_id") <= last).select(*keys, pl.col(column).str.slice(0, 20 * WORDS)).sort(keys).head(SAMPLE_ROWS)
+        texts = rows.collect(engine="streaming")[column].to_list()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(dataset, error) from error
+    found, room = [], WORDS
+    for text in texts:
+        found.append(words(text)[:room])
+        room -= len(found[-1])
+        if room <= 0:
+            break
+    return found
+
+
+def distinct_2(texts: Words, room: int) -> float | None:
+    """Distinct pairs of neighbouring words as a share of all, over the first so many words; None if there is no pair."""
+    total, distinct = 0, set()
+    for text in texts:
+        found = list(pairwise(text[:room]))
+        total += len(found)
+        distinct.update(found)
+        room -= len(text)
+        if room <= 0:
+            break
+    return len(distinct) / total if total else None
+
+
+def reference_nll_rise(before: Sequence[Dataset], scored: Dataset) -> float | None:
+    """Rise of the nll of references per token against the last earlier table of another scorer, over the prompts of both; None if they share too few.
+
+    Raises DatasetError if a part can not be read.
+    """
+    now = _scorer(scored)
+    other = next((each for each in reversed(before) if _scorer(each) not in (None, now)), None)
+    if other is None or now is None:
+        return None
+    joined = _references(scored).join(_references(other), on="prompt_id", suffix="_before")
+    mean = [pl.col(f"reference_nll{end}").sum() / pl.col(f"reference_tokens{end}").sum() for end in ("", "_before")]
+    try:
+        common, rise = joined.select(pl.len(), rise=mean[0] - mean[1]).collect(engine="streaming").row(0)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(scored, error) from error
+    return float(rise) if common >= LEAST_COMMON else None
+
+
+def _narrow(names: set[str]) -> dict[str, pl.Expr]:
+    """Columns without texts."""
+    kept = (
+        "finish", "improved_finish", "sampled_nll", "sampled_tokens", "response_tokens", "improved_tokens", "response_words", "improved_words",
+        "edited_words", "response_repeats", "improved_repeats", "dropped_by",
+    )  # fmt: skip
+    found = {name: pl.col(name) for name in kept if name in names}
+    found["digest"] = pl.col("response").hash(seed=0)
+    found["answered"] = pl.col("response").is_not_null()
+    if "improved" in names:
+        found["rewritten"] = pl.col("improved").is_not_null()
+        found["same"] = pl.col("improved") == pl.col("response")
+    return found
+
+
+def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
+    tokens = pl.col("response_tokens" if "response_tokens" in names else "sampled_tokens")
+    digests = pl.col("digest").filter(pl.col("answered"))
+    found = {
+        **_lengths("response", tokens),
+        "response_truncated": _share(pl.col("finish") == "length", pl.col("answered")),
+        "equal_responses": 1 - digests.n_unique() / digests.len(),
+        "policy_ppl": (pl.col("sampled_nll").sum() / pl.col("sampled_tokens").filter(pl.col("sampled_nll").is_not_null()).sum()).exp(),
+    }
+    if "improved" in names:
+        found["improved_truncated"] = _share(pl.col("improved_finish") == "length", pl.col("rewritten"))
+        found["unchanged"] = pl.col("same").mean()
+    if "edited_words" in names:
+        longer = pl.max_horizontal("response_words", "improved_words")
+        found |= _lengths("improved", pl.col("improved_tokens"))
+        found |= {f"{of}_repeats": _repeats(of) for of in ("response", "improved")}
+        found["edit"] = (pl.col("edited_words") / longer).filter(longer > 0).median()
+    if "dropped_by" in names:
+        found["kept"] = pl.col("dropped_by").is_null().mean()
+    return found
+
+
+def _lengths(of: str, tokens: pl.Expr) -> dict[str, pl.Expr]:
+    return {f"{of}_tokens_mean": tokens.mean(), f"{of}_tokens_p95": tokens.quantile(0.95, "linear")}
+
+
+def _share(what: pl.Expr, of: pl.Expr) -> pl.Expr:
+    return (what & of).sum() / of.sum()
+
+
+def _repeats(of: str) -> pl.Expr:
+    grams = (pl.col(f"{of}_words").cast(pl.Int64) - 3).clip(lower_bound=0).sum()
+    return pl.col(f"{of}_repeats").cast(pl.Int64).sum() / grams
+
+
+def _longer() -> pl.Expr:
+    """By tokens where both answers were scored, else by characters; equal lengths are not longer."""
+    characters = [pl.col(side).list.first().struct.field("content").str.len_chars() for side in ("chosen", "rejected")]
+    return (pl.col("chosen_tokens") > pl.col("rejected_tokens")).fill_null(characters[0] > characters[1])
+
+
+def _collected(numbers: pl.LazyFrame, dataset: Dataset) -> Numbers:
+    try:
+        row: Mapping[str, float | None] = numbers.collect(engine="streaming").row(0, named=True)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(dataset, error) from error
+    return {name: float(value) for name, value in row.items() if value is not None and math.isfinite(value)}
+
+
+def _beta(manifest: ModelManifest) -> float | None:
+    beta = manifest.config.get("beta") if isinstance(manifest.config, dict) else None
+    return float(beta) if isinstance(beta, int | float) else None
+
+
+def _mean_chosen_tokens(pairs: Sequence[Dataset]) -> float | None:
+    if not pairs:
+        return None
+    tokens = pl.concat([dataset.scan().select("chosen_tokens") for dataset in pairs]).select(pl.col("chosen_tokens").mean())
+    found = _collected(tokens, pairs[0])
+    return found.get("chosen_tokens")
+
+
+def _scorer(dataset: Dataset) -> str | None:
+    """The model that measured, as the rows name it."""
+    first = dataset.scan().select("scorer").head(1).collect()
+    return None if first.is_empty() else str(first.item())
+
+
+def _references(dataset: Dataset) -> pl.LazyFrame:
+    rows = dataset.scan().filter(pl.col("sample") == 0, pl.col("reference_nll").is_not_null())
+    return rows.select("prompt_id", "reference_nll", "reference_tokens")
+
+
+def _unreadable(dataset: Dataset, error: Exception) -> DatasetError:
+    message = str(error).split("\n")[0]
+    return DatasetError(f"{dataset.folder}: can not be read ({message}); sgpo check {dataset.folder} tells what is broken")
+
+
+def trained_on(model: TrainedModel, found: Mapping[str, Dataset]) -> list[Dataset]:
+    """The pairs among these, by fingerprint, that the model was trained on; none if one of them is not there."""
+    wanted = [record.fingerprint for record in model.manifest.identity.inputs]
+    return [found[each] for each in wanted] if all(each in found for each in wanted) else []

@@ -1,0 +1,59 @@
+"""The waterfall of a filter: how many rows each rule drops, one after the other, and how many fail it at all."""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from sgpo_data.dataset import Dataset
+from sgpo_data.stages.filter import RULES
+
+KEPT = "kept"
+MOST_RULES = 24
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One rule of a filter."""
+
+    rule: str
+    dropped: int
+    """Rows that no rule before drops."""
+    left: int
+    """Rows after it."""
+    failed: int
+    """Rows that fail it, whatever drops them."""
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """What became of the rows of a filter."""
+
+    rows: int
+    kept: int
+    drops: tuple[Drop, ...]
+    """In the order of the rules; those that no row fails are left out."""
+
+
+def waterfall(con: duckdb.DuckDBPyConnection, filtered: Dataset) -> Waterfall:
+    """The waterfall of this table, in one pass over its rules.
+
+    Rules beyond MOST_RULES are one, named as what they are.
+    """
+    filtered.relation(con).create_view("filtered_rows", replace=True)
+    query = "SELECT rule, count(*) FROM (SELECT unnest(failed_rules) AS rule FROM filtered_rows) GROUP BY rule ORDER BY rule"
+    failed = dict(con.execute(query).fetchall())
+    outcomes = filtered.manifest.outcomes
+    left = rows = filtered.manifest.rows
+    drops = []
+    for rule in sorted(failed, key=lambda rule: (RULES.index(rule) if rule in RULES else len(RULES), rule)):
+        left -= outcomes.get(rule, 0)
+        drops.append(Drop(rule, outcomes.get(rule, 0), left, failed[rule]))
+    return Waterfall(rows, outcomes.get(KEPT, 0), _few(drops))
+
+
+def _few(drops: list[Drop]) -> tuple[Drop, ...]:
+    if len(drops) <= MOST_RULES:
+        return tuple(drops)
+    rest = drops[MOST_RULES - 1 :]
+    other = Drop(f"{len(rest)} other rules", sum(each.dropped for each in rest), rest[-1].left, max(each.failed for each in rest))
+    return (*drops[: MOST_RULES - 1], other)

@@ -1,0 +1,80 @@
+"""Where a run's things come from: every dataset and model with its fingerprint, what made it, and of what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sgpo_data.manifest import Identity
+from sgpo_data.report.flow import short, trained_record
+from sgpo_data.rounds import MODEL, Round, TrainedModel
+from sgpo_data.schema import tables
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A dataset or a model, and where it comes from."""
+
+    place: str
+    name: str
+    fingerprint: str
+    rows: int
+    stage: str
+    made_of: tuple[str, ...]
+    models: tuple[tuple[str, str, str], ...]
+    """Role, short name, identity."""
+    seconds: float
+    repeats: bool
+    """Whether the same machine makes the same bytes again."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and the settings that made it."""
+
+    place: str
+    name: str
+    identity: str
+    settings: tuple[tuple[str, str], ...]
+
+
+def origins(rounds: Sequence[Round]) -> list[Origin]:
+    """Everything that was made, in the order of the loop."""
+    found = []
+    for made in rounds:
+        for table in (each for each in tables() if each in made.datasets):
+            manifest = made.datasets[table].manifest
+            found.append(_origin(made.place, table, manifest.fingerprint, manifest.rows, manifest.identity, manifest.seconds, manifest.deterministic))
+        if made.model is not None:
+            own = made.model.manifest
+            found.append(_origin(made.place, MODEL, own.fingerprint, own.rows, own.identity, own.seconds, own.deterministic))
+    return found
+
+
+def models(rounds: Sequence[Round]) -> list[Trained]:
+    """The models that were trained."""
+    return [_trained(made.place, made.model) for made in rounds if made.model is not None]
+
+
+def _origin(place: str, name: str, fingerprint: str, rows: int, identity: Identity, seconds: float, repeats: bool) -> Origin:
+    # A reference may be a path of this machine; the fingerprint is what it is known by elsewhere.
+    made_of = tuple(f"{record.table or 'raw'}@{record.fingerprint[:8]}" for record in identity.inputs)
+    named = tuple((role, short(record), record.identity) for role, record in identity.models.items())
+    return Origin(place, name, fingerprint, rows, identity.stage, made_of, named, seconds, repeats)
+
+
+def _trained(place: str, model: TrainedModel) -> Trained:
+    manifest = model.manifest
+    fields = manifest.identity.fields
+    settings = fields if isinstance(fields, dict) else {}
+    wanted = [
+        "objective",
+        "learning_rate",
+        "epochs",
+        "batch_rows",
+        "max_tokens",
+        "seed",
+        *(["beta", "sft_weight"] if settings.get("objective") == "dpo" else []),
+    ]
+    told = [(name.replace("_", " "), str(settings[name])) for name in wanted if name in settings]
+    told += [("rows", f"{manifest.rows:,}"), ("left out, too long", f"{manifest.left_out:,}")]
+    record = trained_record(manifest)
+    return Trained(place, short(record), record.identity, tuple(told))
