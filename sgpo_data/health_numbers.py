@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import duckdb
 import polars as pl
 
 from sgpo_data.curves import curves
@@ -11,6 +12,7 @@ from sgpo_data.dataset import Dataset
 from sgpo_data.errors import DatasetError
 from sgpo_data.manifest import ModelManifest
 from sgpo_data.rounds import Round, TrainedModel
+from sgpo_data.sandbox import spill_folder
 from sgpo_data.schema import schema
 from sgpo_data.stages.measures import words
 
@@ -23,6 +25,13 @@ EARLY = (0.25, 0.5)
 LEAST_COMMON = 50
 """References that two scorers must share for their likelihoods to be compared."""
 
+ANSWERED = ("stop", "length", "empty")
+"""How an answer ended, where there is one."""
+EQUAL = "equal_responses: 1 - count(DISTINCT hash(response)) FILTER (WHERE response IS NOT NULL) / nullif(count(response), 0)"
+UNCHANGED = ", unchanged: avg((improved = response)::INTEGER)"
+LONGER = "longer_chosen: avg(coalesce(chosen_tokens > rejected_tokens, length(chosen[1].content) > length(rejected[1].content))::INTEGER)"
+"""By tokens where both answers were scored, else by characters; equal lengths are not longer."""
+
 Numbers = dict[str, float]
 Words = list[list[str]]
 
@@ -34,11 +43,11 @@ def row_numbers(made: Round) -> Numbers:
     """
     found: Numbers = {}
     if made.answers is not None:
-        lazy, names = made.answers.scan(), set(schema(made.answers.table).column_names)
-        # Texts become numbers first, so that no aggregate holds a text.
-        found |= _collected(lazy.select(**_narrow(names)).select(**_aggregates(names)), made.answers)
+        names = set(schema(made.answers.table).column_names)
+        found |= _collected(made.answers.scan().select(**_aggregates(names)), made.answers)
+        found |= _compared(made.answers, EQUAL + (UNCHANGED if "improved" in names else ""))
     if "pairs" in made.datasets:
-        found |= _collected(made.datasets["pairs"].scan().select(longer_chosen=_longer()).select(pl.col("longer_chosen").mean()), made.datasets["pairs"])
+        found |= _compared(made.datasets["pairs"], LONGER)
     return found
 
 
@@ -63,14 +72,14 @@ def answer_words(dataset: Dataset, column: str) -> Words:
 
     Raises DatasetError if a part can not be read.
     """
-    lazy = dataset.scan().filter(pl.col(column).is_not_null())
     keys = ["prompt_id", "sample"]
     try:
-        last = lazy.select(pl.col("prompt_id").bottom_k(SAMPLE_ROWS).max()).collect(engine="streaming").item()
+        last = dataset.scan().select("prompt_id").bottom_k(SAMPLE_ROWS, by="prompt_id").max().collect(engine="streaming").item()
         if last is None:
             return []
-        rows = lazy.filter(pl.col("prompt_id") <= last).select(*keys, pl.col(column).str.slice(0, 20 * WORDS)).sort(keys).head(SAMPLE_ROWS)
-        texts = rows.collect(engine="streaming")[column].to_list()
+        # By the key alone, so that no text is read of a row that is not drawn.
+        drawn = dataset.scan().filter(pl.col("prompt_id") <= last).select(*keys, pl.col(column).str.slice(0, 20 * WORDS))
+        texts = drawn.sort(keys).head(SAMPLE_ROWS).collect(engine="streaming")[column].drop_nulls().to_list()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(dataset, error) from error
     found, room = [], WORDS
@@ -113,33 +122,29 @@ def reference_nll_rise(before: Sequence[Dataset], scored: Dataset) -> float | No
     return float(rise) if common >= LEAST_COMMON else None
 
 
-def _narrow(names: set[str]) -> dict[str, pl.Expr]:
-    """Columns without texts."""
-    kept = (
-        "finish", "improved_finish", "sampled_nll", "sampled_tokens", "response_tokens", "improved_tokens", "response_words", "improved_words",
-        "edited_words", "response_repeats", "improved_repeats", "dropped_by",
-    )  # fmt: skip
-    found = {name: pl.col(name) for name in kept if name in names}
-    found["digest"] = pl.col("response").hash(seed=0)
-    found["answered"] = pl.col("response").is_not_null()
-    if "improved" in names:
-        found["rewritten"] = pl.col("improved").is_not_null()
-        found["same"] = pl.col("improved") == pl.col("response")
-    return found
+def _compared(dataset: Dataset, query: str) -> Numbers:
+    """What a query over the rows gives.
+
+    Texts are compared by DuckDB: Polars reads many row groups ahead, which for texts has no bound.
+    """
+    try:
+        with duckdb.connect(config={"temp_directory": spill_folder()}) as con:
+            dataset.relation(con).create_view("rows")
+            ((found,),) = con.execute(f"SELECT struct FROM (SELECT {{{query}}} AS struct FROM rows)").fetchall()
+    except duckdb.Error as error:
+        raise _unreadable(dataset, error) from error
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
     tokens = pl.col("response_tokens" if "response_tokens" in names else "sampled_tokens")
-    digests = pl.col("digest").filter(pl.col("answered"))
     found = {
         **_lengths("response", tokens),
-        "response_truncated": _share(pl.col("finish") == "length", pl.col("answered")),
-        "equal_responses": 1 - digests.n_unique() / digests.len(),
+        "response_truncated": _cut("finish"),
         "policy_ppl": (pl.col("sampled_nll").sum() / pl.col("sampled_tokens").filter(pl.col("sampled_nll").is_not_null()).sum()).exp(),
     }
     if "improved" in names:
-        found["improved_truncated"] = _share(pl.col("improved_finish") == "length", pl.col("rewritten"))
-        found["unchanged"] = pl.col("same").mean()
+        found["improved_truncated"] = _cut("improved_finish")
     if "edited_words" in names:
         longer = pl.max_horizontal("response_words", "improved_words")
         found |= _lengths("improved", pl.col("improved_tokens"))
@@ -154,19 +159,14 @@ def _lengths(of: str, tokens: pl.Expr) -> dict[str, pl.Expr]:
     return {f"{of}_tokens_mean": tokens.mean(), f"{of}_tokens_p95": tokens.quantile(0.95, "linear")}
 
 
-def _share(what: pl.Expr, of: pl.Expr) -> pl.Expr:
-    return (what & of).sum() / of.sum()
+def _cut(finish: str) -> pl.Expr:
+    """Share of the answers there are."""
+    return (pl.col(finish) == "length").sum() / pl.col(finish).is_in(ANSWERED).sum()
 
 
 def _repeats(of: str) -> pl.Expr:
     grams = (pl.col(f"{of}_words").cast(pl.Int64) - 3).clip(lower_bound=0).sum()
     return pl.col(f"{of}_repeats").cast(pl.Int64).sum() / grams
-
-
-def _longer() -> pl.Expr:
-    """By tokens where both answers were scored, else by characters; equal lengths are not longer."""
-    characters = [pl.col(side).list.first().struct.field("content").str.len_chars() for side in ("chosen", "rejected")]
-    return (pl.col("chosen_tokens") > pl.col("rejected_tokens")).fill_null(characters[0] > characters[1])
 
 
 def _collected(numbers: pl.LazyFrame, dataset: Dataset) -> Numbers:

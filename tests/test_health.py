@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.health import Finding, Health, RoundHealth, health
-from sgpo_data.health_measures import MEASURES, Thresholds
+from sgpo_data.health_measures import MEASURES, Measure, Thresholds
 from sgpo_data.rounds import open_run
 
 
@@ -198,9 +198,9 @@ def test_a_fall_of_diversity_is_an_alarm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("measure", [each for each in MEASURES if each.bound], ids=lambda each: each.name)
-def test_every_alarm_has_a_threshold_with_a_flag_and_tells_what_to_do(measure: object) -> None:
-    assert getattr(measure, "threshold") in Thresholds.model_fields  # noqa: B009
-    assert len(getattr(measure, "advice")) > 20  # noqa: B009
+def test_every_alarm_has_a_threshold_with_a_flag_and_tells_what_to_do(measure: Measure) -> None:
+    assert measure.threshold in Thresholds.model_fields
+    assert len(measure.advice) > 20
 
 
 def test_every_threshold_is_that_of_a_measure() -> None:

@@ -74,7 +74,7 @@ def clause(path: Path) -> str:
 
 def tree_of(root: Path) -> str:
     lines = []
-    for folder in ("sgpo_data", "sgpo_data/engines", "sgpo_data/stages", "sgpo_data/toy", "cli"):
+    for folder in ("sgpo_data", "sgpo_data/engines", "sgpo_data/stages", "sgpo_data/report", "sgpo_data/toy", "cli"):
         about = clause(root / folder / "__init__.py")
         lines.append(f"{folder + '/':28}{about}")
         for path in sorted((root / folder).glob("*.py")):

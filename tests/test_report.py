@@ -5,6 +5,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
@@ -202,6 +203,14 @@ def test_the_waterfall_tells_drops_in_the_order_of_the_rules_and_all_that_fail(t
     assert "scored 8 changed −4 4 length −3 7 ppl 0 3 kept 1 12.5 %" in waterfall
 
 
+def test_rules_of_ones_own_stand_where_the_rows_have_them(tmp_path: Path) -> None:
+    lists = [["z", "own", "a"], ["own", "a"], ["a"], ["alone"], ["alone"]]
+    given = [row(f"p{number}", dropped_by=rules[0], failed_rules=rules) for number, rules in enumerate(lists)]
+    text = re.sub(r"<[^>]+>", " ", report(made_run(tmp_path, {"a-1": {"filtered": given}})))
+    waterfall = re.sub(r"\s+", " ", text[text.index("0 of 5 kept") : text.index("Share of the answers")])
+    assert "scored 5 alone −2 2 z −1 1 own −1 2 a −1 3 kept 0 0.0 %" in waterfall
+
+
 def test_the_loop_has_counts_on_its_arrows_and_what_is_not_made_in_its_place(tmp_path: Path) -> None:
     planned(tmp_path / "run", [f"a-1/{table}" for table in ("responses", "improved", "scored", "filtered", "pairs", "model")])
     run = made_run(tmp_path, {"a-1": {table: filtered(30) for table in ("responses", "improved", "scored", "filtered")}})
@@ -294,6 +303,13 @@ def test_command_writes_the_file_and_prints_its_name(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["report", "run", "--root", str(tmp_path), "-o", str(out)])
     assert (shown.exit_code, shown.stdout) == (0, f"{out}\n")
     assert out.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_command_says_what_to_install_to_draw_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_run(tmp_path)
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    shown = CliRunner().invoke(app, ["report", "run", "--root", str(tmp_path), "-o", str(tmp_path / "r.html")])
+    assert (shown.exit_code, shown.stderr) == (1, "vl-convert-python is not installed; run: pip install 'sgpo-data[report]'\n")
 
 
 def test_command_does_not_write_into_a_dataset(tmp_path: Path) -> None:

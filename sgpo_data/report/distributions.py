@@ -9,6 +9,8 @@ from sgpo_data.dataset import Dataset
 
 ANSWERS = ("response", "improved", "reference")
 BINS = 48
+FENCES = tuple(f"{place}.{side}" for place in ("ppl", "ppl.tukey", "ppl.quantile") for side in ("low", "high"))
+"""Facts of a filter that bound the likelihood of a rewrite; in a chain, of the strategies behind the first."""
 TAIL = 0.01
 """Share of the values at either end that is gathered in the outermost bin."""
 
@@ -81,7 +83,7 @@ def _fences(filtered: Dataset | None) -> tuple[tuple[float, ...], int]:
         return (), 0
     facts = filtered.manifest.facts
     groups = sum(name.startswith("ppl.rows[") for name in facts)
-    found = [facts[name] for name in ("ppl.low", "ppl.high") if name in facts]
+    found = [facts[name] for name in FENCES if name in facts]
     fields = filtered.manifest.identity.fields
     ppl = fields.get("ppl") if isinstance(fields, dict) else None
     in_nats = not isinstance(ppl, dict) or ppl.get("space", "nll") == "nll"

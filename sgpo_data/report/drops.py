@@ -1,11 +1,11 @@
 """The waterfall of a filter: how many rows each rule drops, one after the other, and how many fail it at all."""
 
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 import duckdb
 
 from sgpo_data.dataset import Dataset
-from sgpo_data.stages.filter import RULES
 
 KEPT = "kept"
 MOST_RULES = 24
@@ -40,15 +40,27 @@ def waterfall(con: duckdb.DuckDBPyConnection, filtered: Dataset) -> Waterfall:
     Rules beyond MOST_RULES are one, named as what they are.
     """
     filtered.relation(con).create_view("filtered_rows", replace=True)
-    query = "SELECT rule, count(*) FROM (SELECT unnest(failed_rules) AS rule FROM filtered_rows) GROUP BY rule ORDER BY rule"
-    failed = dict(con.execute(query).fetchall())
+    query = "SELECT failed_rules, count(*) AS rows FROM filtered_rows WHERE len(failed_rules) > 0 GROUP BY failed_rules ORDER BY rows DESC, failed_rules"
+    lists: list[tuple[list[str], int]] = con.execute(query).fetchall()
     outcomes = filtered.manifest.outcomes
     left = rows = filtered.manifest.rows
     drops = []
-    for rule in sorted(failed, key=lambda rule: (RULES.index(rule) if rule in RULES else len(RULES), rule)):
+    for rule in _order([rules for rules, _ in lists]):
         left -= outcomes.get(rule, 0)
-        drops.append(Drop(rule, outcomes.get(rule, 0), left, failed[rule]))
+        drops.append(Drop(rule, outcomes.get(rule, 0), left, sum(count for rules, count in lists if rule in rules)))
     return Waterfall(rows, outcomes.get(KEPT, 0), _few(drops))
+
+
+def _order(lists: list[list[str]]) -> list[str]:
+    """The rules as they stand in the rows, which have them in their order; those that no row has together, the more frequent first."""
+    before: dict[str, list[str]] = {}
+    for rules in lists:
+        for at, rule in enumerate(rules):
+            before.setdefault(rule, []).extend(rules[max(at - 1, 0) : at])
+    try:
+        return list(TopologicalSorter(before).static_order())
+    except CycleError:
+        return sorted(before)
 
 
 def _few(drops: list[Drop]) -> tuple[Drop, ...]:

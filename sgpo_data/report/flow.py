@@ -7,7 +7,7 @@ from sgpo_data.dataset import Dataset
 from sgpo_data.manifest import ModelManifest, ModelRecord
 from sgpo_data.model import trained_identity
 from sgpo_data.report.drops import KEPT
-from sgpo_data.report.text import count, line
+from sgpo_data.report.text import PLACE, count, line
 from sgpo_data.rounds import MODEL, Round
 
 STAGES = {"prompts": "read", "responses": "seed", "improved": "improve", "scored": "score-ppl", "filtered": "filter", "pairs": "pair", "examples": "pair"}
@@ -79,7 +79,7 @@ def wide(rounds: Sequence[Round]) -> Flow:
     boxes += [model] if model else []
     top = 60.0 if model else 0.0
     for made in rounds:
-        titles.append((0.0, top + HEAD - 14, made.place))
+        titles.append((0.0, top + HEAD - 14, line(made.place, PLACE)))
         stops = list(_stops(made))
         row = [_box(stop, COLUMN[stop.table] * STEP, top + HEAD) for stop in stops]
         boxes += row
@@ -100,7 +100,7 @@ def tall(rounds: Sequence[Round]) -> Flow:
     boxes += [model] if model else []
     top = 70.0 if model else 0.0
     for made in rounds:
-        titles.append((float(TALL_LEFT), top + 8, made.place))
+        titles.append((float(TALL_LEFT), top + 8, line(made.place, PLACE)))
         stops = list(_stops(made))
         column = [_box(stop, TALL_LEFT, top + 22 + number * TALL_STEP) for number, stop in enumerate(stops)]
         boxes += column
@@ -149,7 +149,7 @@ def _down(column: list[Box], stops: list[_Stop]) -> Iterator[Arrow]:
 
 def _back(model: Box, target: Box, made: Round) -> Arrow:
     """From a model to what it does in the next round, by way of the gap between the two."""
-    told = "answers and improves" if "improved" in made.datasets else "answers" if "responses" in made.datasets else "is trained"
+    told = "answers and improves" if "improved" in made.datasets else "answers"
     foot, head = model.y + HEIGHT + 3, target.y - 5
     if target.x == model.x:
         return Arrow(f"M{model.middle},{foot}V{head}", "", "", 0, 0, "model")

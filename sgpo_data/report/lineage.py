@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sgpo_data.manifest import Identity
-from sgpo_data.report.flow import short, trained_record
+from sgpo_data.report.flow import COLUMN, short, trained_record
 from sgpo_data.rounds import MODEL, Round, TrainedModel
-from sgpo_data.schema import tables
+
+SETTINGS = ("objective", "learning_rate", "beta", "sft_weight", "epochs", "batch_rows", "max_tokens", "seed", "rows", "left_out")
+DPO = ("beta", "sft_weight")
+"""Settings that count for dpo alone."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,15 @@ class Trained:
     place: str
     name: str
     identity: str
-    settings: tuple[tuple[str, str], ...]
+    settings: tuple[str, ...]
+    """One per name of SETTINGS, empty where it does not count."""
 
 
 def origins(rounds: Sequence[Round]) -> list[Origin]:
     """Everything that was made, in the order of the loop."""
     found = []
     for made in rounds:
-        for table in (each for each in tables() if each in made.datasets):
+        for table in (each for each in COLUMN if each in made.datasets):
             manifest = made.datasets[table].manifest
             found.append(_origin(made.place, table, manifest.fingerprint, manifest.rows, manifest.identity, manifest.seconds, manifest.deterministic))
         if made.model is not None:
@@ -56,7 +60,7 @@ def models(rounds: Sequence[Round]) -> list[Trained]:
 
 def _origin(place: str, name: str, fingerprint: str, rows: int, identity: Identity, seconds: float, repeats: bool) -> Origin:
     # A reference may be a path of this machine; the fingerprint is what it is known by elsewhere.
-    made_of = tuple(f"{record.table or 'raw'}@{record.fingerprint[:8]}" for record in identity.inputs)
+    made_of = tuple(f"{record.table or 'raw'}@{record.fingerprint.rpartition(':')[2][:8]}" for record in identity.inputs)
     named = tuple((role, short(record), record.identity) for role, record in identity.models.items())
     return Origin(place, name, fingerprint, rows, identity.stage, made_of, named, seconds, repeats)
 
@@ -64,17 +68,9 @@ def _origin(place: str, name: str, fingerprint: str, rows: int, identity: Identi
 def _trained(place: str, model: TrainedModel) -> Trained:
     manifest = model.manifest
     fields = manifest.identity.fields
-    settings = fields if isinstance(fields, dict) else {}
-    wanted = [
-        "objective",
-        "learning_rate",
-        "epochs",
-        "batch_rows",
-        "max_tokens",
-        "seed",
-        *(["beta", "sft_weight"] if settings.get("objective") == "dpo" else []),
-    ]
-    told = [(name.replace("_", " "), str(settings[name])) for name in wanted if name in settings]
-    told += [("rows", f"{manifest.rows:,}"), ("left out, too long", f"{manifest.left_out:,}")]
+    given = fields if isinstance(fields, dict) else {}
+    own = {"rows": f"{manifest.rows:,}", "left_out": f"{manifest.left_out:,}"}
+    counting = [name for name in SETTINGS if given.get("objective") == "dpo" or name not in DPO]
+    told = {name: str(given[name]) for name in counting if name in given} | own
     record = trained_record(manifest)
-    return Trained(place, short(record), record.identity, tuple(told))
+    return Trained(place, short(record), record.identity, tuple(told.get(name, "") for name in SETTINGS))

@@ -17,11 +17,11 @@ from sgpo_data.frozen import FROZEN
 from sgpo_data.health import Finding, Health, shown
 from sgpo_data.health_measures import MEASURES
 from sgpo_data.report.drops import KEPT, Waterfall, waterfall
-from sgpo_data.report.flow import HEIGHT, WIDTH, Flow, tall, wide
-from sgpo_data.report.lineage import models, origins
+from sgpo_data.report.flow import HEIGHT, WIDTH, tall, wide
+from sgpo_data.report.lineage import SETTINGS, models, origins
 from sgpo_data.report.pictures import Pictures, pictures
 from sgpo_data.report.samples import SampleRow, samples
-from sgpo_data.report.text import percent, visible
+from sgpo_data.report.text import PLACE, line, percent, visible
 from sgpo_data.rounds import Run
 from sgpo_data.sandbox import spill_folder
 
@@ -72,7 +72,6 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
         "unfinished": [(made.place, made.missing) for made in run.rounds if made.missing],
         "rounds_left_out": len(run.rounds) - len(rounds),
         "flows": [("wide", wide(rounds)), ("tall", tall(rounds))],
-        "flow_told": "; ".join(_told(flow) for flow in [wide(rounds)]),
         "health": healthy,
         "health_rows": [(measure, [each.findings[at] for each in healthy]) for at, measure in enumerate(MEASURES)],
         "alarms": _alarms(health),
@@ -83,6 +82,7 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
         "pictures": drawn,
         "origins": origins(rounds),
         "models": models(rounds),
+        "settings": SETTINGS,
         "recipe": _recipe(run),
     }
 
@@ -122,17 +122,13 @@ def _summary(run: Run) -> str:
     return ", ".join(told)
 
 
-def _told(flow: Flow) -> str:
-    return ", ".join(f"{arrow.stage} {arrow.label}" for arrow in flow.arrows if arrow.kind == "rows")
-
-
 def _alarms(health: Health) -> list[tuple[Finding, str]]:
     """The alarms by what is measured: one of them for its limit, and the numbers of every round."""
     found: dict[str, list[tuple[str, Finding]]] = {}
     for each in health.rounds:
         for finding in each.alarms:
             found.setdefault(finding.measure.name, []).append((each.place, finding))
-    return [(alarms[0][1], ", ".join(f"{visible(place)} {shown(each.value, each.measure.unit)}" for place, each in alarms)) for alarms in found.values()]
+    return [(alarms[0][1], ", ".join(f"{line(place, PLACE)} {shown(each.value, each.measure.unit)}" for place, each in alarms)) for alarms in found.values()]
 
 
 def _typeset(text: str) -> str:
@@ -172,7 +168,7 @@ def _limit(finding: Finding) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_file))
-    environment.filters |= {"visible": visible, "typeset": _typeset}
+    environment.filters |= {"visible": visible, "short": lambda text: line(text, PLACE), "typeset": _typeset}
     environment.globals |= {"shown": shown, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}
     return environment
 

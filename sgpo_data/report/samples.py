@@ -9,6 +9,7 @@ import duckdb
 
 from sgpo_data.dataset import Dataset
 from sgpo_data.report.difference import Piece, difference
+from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import line, visible
 from sgpo_data.rounds import Round
 
@@ -87,10 +88,11 @@ def _table(made: Round) -> Dataset | None:
 
 
 def _drawn(con: duckdb.DuckDBPyConnection, dataset: Dataset, wanted: int) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Keys by outcome, the most frequent outcomes first; nothing but keys is held."""
+    """Keys by outcome, kept rows first, then the most frequent outcomes; nothing but keys is held."""
     key = "{prompt_id: prompt_id, sample: sample}"
     ordered = f"min_by({key}, prompt_id || '/' || sample, {wanted})"
-    query = f"SELECT {OUTCOMES[dataset.table]} AS outcome, {ordered} FROM sampled_rows GROUP BY outcome ORDER BY count(*) DESC, outcome LIMIT {MOST_OUTCOMES}"
+    counted = f"SELECT {OUTCOMES[dataset.table]} AS outcome, {ordered} AS keys FROM sampled_rows GROUP BY outcome"
+    query = f"{counted} ORDER BY outcome != '{KEPT}', count(*) DESC, outcome LIMIT {MOST_OUTCOMES}"
     return [(str(outcome), [(key["prompt_id"], key["sample"]) for key in keys]) for outcome, keys in con.execute(query).fetchall()]
 
 
@@ -125,7 +127,7 @@ def _sample(place: str, outcome: str, row: Value) -> SampleRow:
         outcome=outcome,
         failed=tuple(row["failed_rules"]) if isinstance(row.get("failed_rules"), list) else (),  # type: ignore[arg-type]
         title=line(turns[-1]["content"], 120) if turns else "",
-        prompt=tuple(_whole(visible(turn["role"]), turn["content"], turn["characters"], PROMPT_CHARACTERS) for turn in turns),
+        prompt=tuple(_whole(line(turn["role"], 40), turn["content"], turn["characters"], PROMPT_CHARACTERS) for turn in turns),
         earlier=int(str(row[f"{asked}_turns"])) - len(turns),
         answers=_answers(row),
         reference=_reference(row),
@@ -170,6 +172,9 @@ def _measures(row: Value) -> Iterator[tuple[str, str]]:
         if isinstance(nll, float) and isinstance(tokens, int) and tokens > 0:
             yield f"{of} perplexity", f"{math.exp(min(nll / tokens, 700)):.4g}"
             yield f"{of} tokens", f"{tokens:,}"
+        reward = row.get(f"{of}_reward")
+        if isinstance(reward, float):
+            yield f"{of} reward", f"{reward:.4g}"
     edited, words = row.get("edited_words"), [row.get(f"{of}_words") for of in ("response", "improved")]
     if isinstance(edited, int):
         longer = max((each for each in words if isinstance(each, int)), default=0)

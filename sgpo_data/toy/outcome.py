@@ -26,6 +26,8 @@ HELD_OUT_ROWS = 200
 NEXT = """
 sgpo sql --run {run} "SELECT phase, round, coalesce(dropped_by, 'kept') AS outcome, count(*) AS rows FROM filtered GROUP BY ALL ORDER BY ALL"
 sgpo inspect {phase}/filtered
+sgpo health {run}               # what goes wrong in such loops, in numbers
+sgpo report {run} -o report.html
 sgpo run {recipe} --dry-run     # after a change of ppl.k: what would be made anew
 """
 
