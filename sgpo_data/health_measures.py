@@ -19,6 +19,7 @@ class Thresholds(BaseModel):
     max_token_growth: float = Field(0.25, gt=0, description="Growth of mean or p95 tokens over the like round before.")
     max_longer_chosen: float = Field(0.70, ge=0, le=1, description="Share of pairs whose chosen answer is the longer one.")
     max_truncated: float = Field(0.02, ge=0, le=1, description="Share of answers cut at the limit.")
+    max_truncated_growth: float = Field(0.5, gt=0, description="Growth of the share of answers cut at the limit over the like round before.")
     max_repeats_growth: float = Field(0.5, gt=0, description="Growth of repeated 4-grams over the like round before.")
     max_distinct_2_fall: float = Field(0.2, ge=0, le=1, description="Fall of distinct word pairs below the like round before.")
     max_equal_growth: float = Field(0.5, gt=0, description="Growth of the share of equal answers over the like round before.")
@@ -72,6 +73,8 @@ MEASURES = (
     Measure("improved_truncated", _LENGTH, "improved cut at the limit", "share", "improved", "above", "max_truncated", _CUT),
     Measure("response_repeats", _DEGENERATION, "response, repeated 4-grams", "share", "scored", "growth", "max_repeats_growth", _LOOPS),
     Measure("improved_repeats", _DEGENERATION, "improved, repeated 4-grams", "share", "scored", "growth", "max_repeats_growth", _LOOPS),
+    Measure("response_cut", _DEGENERATION, "responses cut, round by round", "share", "responses", "growth", "max_truncated_growth", _CUT),
+    Measure("improved_cut", _DEGENERATION, "improved cut, round by round", "share", "improved", "growth", "max_truncated_growth", _CUT),
     Measure("response_distinct_2", _DIVERSITY, "response, distinct word pairs", "share", "responses", "fall", "max_distinct_2_fall", _SAME),
     Measure("improved_distinct_2", _DIVERSITY, "improved, distinct word pairs", "share", "improved", "fall", "max_distinct_2_fall", _SAME),
     Measure("equal_responses", _DIVERSITY, "responses equal to another", "share", "responses", "growth", "max_equal_growth", _SAME),

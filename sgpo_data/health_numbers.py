@@ -140,11 +140,13 @@ def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
     tokens = pl.col("response_tokens" if "response_tokens" in names else "sampled_tokens")
     found = {
         **_lengths("response", tokens),
+        # Held against a limit, and against the round before.
         "response_truncated": _cut("finish"),
+        "response_cut": _cut("finish"),
         "policy_ppl": (pl.col("sampled_nll").sum() / pl.col("sampled_tokens").filter(pl.col("sampled_nll").is_not_null()).sum()).exp(),
     }
     if "improved" in names:
-        found["improved_truncated"] = _cut("improved_finish")
+        found |= {name: _cut("improved_finish") for name in ("improved_truncated", "improved_cut")}
     if "edited_words" in names:
         longer = pl.max_horizontal("response_words", "improved_words")
         found |= _lengths("improved", pl.col("improved_tokens"))

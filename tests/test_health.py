@@ -191,6 +191,13 @@ def test_a_share_that_hardly_moves_is_no_alarm_however_much_of_itself_that_is(tm
     assert [finding(each, "response_repeats").verdict for each in health(run).rounds] == ["shown", "fine", "alarm"]
 
 
+def test_answers_cut_are_held_against_the_limit_and_against_the_round_before(tmp_path: Path) -> None:
+    texts = [[row(f"p{number}", finish="length" if number < cut else "stop") for number in range(1000)] for cut in (1, 16)]
+    last = health(made_run(tmp_path, {f"a-{number}": {"responses": given} for number, given in enumerate(texts, 1)})).rounds[1]
+    assert finding(last, "response_truncated").verdict == "fine"
+    assert finding(last, "response_cut").verdict == "alarm"
+
+
 def test_a_fall_of_diversity_is_an_alarm(tmp_path: Path) -> None:
     texts = [" ".join(f"w{number % kinds}" for number in range(400)) for kinds in (300, 150)]
     run = made_run(tmp_path, {f"a-{number}": {"responses": [row("a", response=text)]} for number, text in enumerate(texts, 1)})
