@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 from jinja2 import meta
 
+from sgpo_data.engines.loading import ENDPOINT
 from sgpo_data.faults import Fault, Place, got, nearest
 from sgpo_data.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
 from sgpo_data.templates import Template
@@ -125,7 +126,7 @@ class _References:
             return
         if value in self.names:
             yield Fault(place, f"phase {value} does not come before this one {got(value)}; name an earlier one")
-        elif not (others == "a model" and ("/" in value or (self.folder / value).is_dir())):
+        elif not (others == "a model" and ("/" in value or value.startswith(ENDPOINT) or (self.folder / value).is_dir())):
             ending = f", or {others}" if others else ""
             yield Fault(place, f"no phase before this one is called so{nearest(value, [*words, *earlier])}{ending} {got(value)}")
 

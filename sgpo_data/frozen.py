@@ -27,7 +27,7 @@ def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: K
     """
     phases = tuple(_resolved(phase, steps) for phase in recipe.phases)
     whole = replace(recipe, phases=phases)
-    data = {"model": _moved(recipe.model, whole, folder, known), "seed": recipe.seed, "phases": [_table(phase, whole, folder, known) for phase in phases]}
+    data = {**_initial(whole, folder, known), "seed": recipe.seed, "phases": [_table(phase, whole, folder, known) for phase in phases]}
     text = tomli_w.dumps(data)
     # Long texts are readable only over several lines, which in TOML can not hold a carriage return.
     return text if "\\r" in text else tomli_w.dumps(data, multiline_strings=True)
@@ -56,6 +56,16 @@ def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
                 path = phase.source.path.partition("@")[0]
                 update["source"] = phase.source.model_copy(update={"path": path, "revision": commit[1]})
     return phase.model_copy(update=update)
+
+
+def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
+    """The model of the recipe, with the adapter over it if there is one."""
+    if recipe.adapter is None:
+        return {"model": _moved(recipe.model, recipe, folder, known)}
+    base, adapter = recipe.located(recipe.model), recipe.located(recipe.adapter)
+    found = known.model(base, adapter).record.location.partition("+")[::2]
+    names = zip(("model", "adapter"), (recipe.model, recipe.adapter), (base, adapter), found, strict=True)
+    return {key: _moved(name, recipe, folder, known) if Path(place).exists() else location for key, name, place, location in names}
 
 
 def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:

@@ -55,11 +55,11 @@ class Known:
     models: dict[str, Model] = field(default_factory=dict)
     sources: dict[tuple[str, str | None, str, str | None], OpenedSource] = field(default_factory=dict)
 
-    def model(self, reference: str) -> Model:
+    def model(self, reference: str, adapter: str | None = None) -> Model:
         """The model of this reference."""
-        key = _key(reference)
+        key = _key(reference) if adapter is None else f"{_key(reference)}+{_key(adapter)}"
         if key not in self.models:
-            model = find_model(reference)
+            model = find_model(reference, adapter)
             self.models |= {key: model, model.record.location: model}
         return self.models[key]
 
@@ -90,7 +90,8 @@ class _Planner:
         self.of_phase: dict[str, Model] = {}
         self.of_identity: dict[str, Model] = {}
         with self._placed("model"):
-            self.initial = self.last = self._seen(known.model(recipe.located(recipe.model)))
+            adapter = None if recipe.adapter is None else recipe.located(recipe.adapter)
+            self.initial = self.last = self._seen(known.model(recipe.located(recipe.model), adapter))
 
     def add(self, phase: Phase, position: int) -> None:
         """Plans all rounds of a phase."""

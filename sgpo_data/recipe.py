@@ -93,9 +93,11 @@ class Recipe:
 
     path: Path
     model: str
-    """A folder, looked for beside the recipe, or `org/name@revision` on the Hub."""
+    """A folder, looked for beside the recipe, `org/name@revision` on the Hub, or `openai:name` at a server."""
     seed: int
     phases: tuple[Phase, ...]
+    adapter: str | None = None
+    """A LoRA adapter over that model, named likewise."""
 
     @property
     def name(self) -> str:

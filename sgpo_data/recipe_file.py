@@ -22,6 +22,7 @@ class _Top(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
+    adapter: str | None = None
     seed: int = Field(0, ge=0)
     phases: list[dict[str, object]] = Field(min_length=1)
 
@@ -53,11 +54,11 @@ def parsed(text: str, path: Path) -> Recipe:
         top, faults = _Top.model_validate(data), []
     except ValidationError as error:
         faults = found_in(error, _Recipe)
-        top = _Top.model_construct(model="", seed=0, phases=_tables(data.get("phases")))
+        top = _Top.model_construct(model="", adapter=None, seed=0, phases=_tables(data.get("phases")))
     phases = _phases(top, path.parent, faults)
     if faults:
         raise _refused(path, faults)
-    return Recipe(path, top.model, top.seed, tuple(phases.values()))
+    return Recipe(path, top.model, top.seed, tuple(phases.values()), adapter=top.adapter)
 
 
 class _Recipe(_Top):

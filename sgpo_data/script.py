@@ -52,6 +52,8 @@ def _stage_words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator
     yield from _input(job.given, made)
     if isinstance(job.stage, RowStage) and job.model is not None:
         yield from ("--scorer" if job.stage.model_role == "scorer" else "--model", _model(job.model, made))
+        if job.model.adapter is not None:
+            yield from ("--adapter", shlex.quote(_places(job.model)[1]))
     for name in type(job.stage).model_fields:
         template = getattr(job.stage, name)
         if isinstance(template, Template) and not _ships(template):
@@ -86,7 +88,13 @@ def _input(given: Given, made: dict[Path, Step]) -> Iterator[str]:
 def _model(model: Model, made: dict[Path, Step]) -> str:
     if model.folder in made:
         return f"{STORE}/{model.folder.name}"
-    return shlex.quote(model.record.location if model.record.identity.startswith("hub:") else str(model.folder))
+    return shlex.quote(_places(model)[0])
+
+
+def _places(model: Model) -> tuple[str, str]:
+    """Where a model that is there already is found, and its adapter: on the Hub by commit, at a server by name."""
+    base, _, adapter = (model.record.location, "", "") if model.endpoint else model.record.location.partition("+")
+    return str(model.folder) if base.startswith("/") else base, adapter
 
 
 def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:

@@ -214,3 +214,11 @@ def test_a_seed_of_its_own_stays() -> None:
 def test_a_recipe_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"none.toml: no recipe can be read there \(No such file or directory\); give a TOML file"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_a_model_at_a_server_can_improve_whatever_it_is_called() -> None:
+    recipe = read(changed('name = "policy"', 'name = "policy"\nimprover = "openai:name"'))
+    assert recipe.phases[1].improver == "openai:name"
+    assert recipe.located("openai:name") == "openai:name"
+    (fault,) = faults(changed('name = "policy"', 'name = "policy"\nimprover = "opanai"'))
+    assert fault.startswith("phases.2.improver: no phase before this one is called so")
