@@ -65,7 +65,8 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
     if issubclass(stage, RowStage):
         flag = "--scorer" if stage.model_role == "scorer" else "--model"
         absent = {"policy": "", "improver": "; that of the input if not given", "scorer": "; the one the lineage began with if not given"}
-        found["model"] = (Annotated[str | None, typer.Option(flag, help=f"Model folder, or org/name@revision{absent[stage.model_role]}.")], None)
+        kinds = "Model folder, or org/name@revision" if stage.model_role == "scorer" else "Model folder, org/name@revision, or openai:NAME at a server"
+        found["model"] = (Annotated[str | None, typer.Option(flag, help=f"{kinds}{absent[stage.model_role]}.")], None)
         found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
     positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     return [

@@ -47,12 +47,7 @@ class Dataset:
         Raises DatasetError if a part can not be read.
         """
         for path in self.paths:
-            try:
-                with pq.ParquetFile(path) as file:
-                    for batch in file.iter_batches(BATCH_ROWS):
-                        yield from cast(list[Row], batch.to_pylist())
-            except (OSError, pa.ArrowException) as error:
-                raise DatasetError(f"{path}: can not be read ({error}); sgpo check {self.folder} tells what is broken") from error
+            yield from part_rows(path)
 
     def relation(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         """All rows, lazily, in order, for SQL."""
@@ -67,6 +62,19 @@ class Dataset:
         if not self.paths:
             return pl.LazyFrame(pl.DataFrame(schema(self.table).arrow.empty_table()))
         return pl.scan_parquet(self.paths)
+
+
+def part_rows(path: Path) -> Iterator[Row]:
+    """All rows of one part, in order.
+
+    Raises DatasetError if it can not be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield from cast(list[Row], batch.to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: can not be read ({error}); sgpo check {path.parent} tells what is broken") from error
 
 
 def find_dataset(reference: str, root: Path) -> Dataset | None:

@@ -28,6 +28,12 @@ class MissingExtraError(SgpoError):
 
     def __init__(self, extra: str, package: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'sgpo-data[{extra}]'")
+        self.extra = extra
+        self.package = package
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        """It may come from another process."""
+        return type(self), (self.extra, self.package)
 
 
 class GateError(SgpoError):

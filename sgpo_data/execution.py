@@ -17,6 +17,7 @@ class Execution(BaseModel):
     device: str = Field("auto", description="Where models run: auto, cpu, cuda or cuda:N.")
     batch_tokens: int = Field(16384, ge=1, description="Tokens computed at once, padding included; lower it when memory runs out.")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share one copy of the model; for engine vllm.")
+    data_parallel: int = Field(1, ge=1, description="Copies of the model, each in a process and on GPUs of its own; they share the window.")
     memory_share: float | None = Field(None, gt=0, le=1, description="Part of the device's memory that engine vllm takes; its own choice if not given.")
     base_url: str | None = Field(None, description="Address of the server of an openai: model, up to /v1; that of OPENAI_BASE_URL if not given.")
     key_variable: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key of that server.")

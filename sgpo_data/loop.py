@@ -1,7 +1,8 @@
 """The loop: a recipe's steps, made in order as far as they are not made already."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from sgpo_data.plan import Known, Step, plan_recipe
 from sgpo_data.recipe import Recipe
 from sgpo_data.recipe_file import read_recipe
 from sgpo_data.recipe_folder import RecipeFolder, Use, link
-from sgpo_data.runner import Engines, do
+from sgpo_data.runner import Engines, do, do_both, overlap
 from sgpo_data.sourced import PromptsJob, do_prompts
 from sgpo_data.train import do_train
 
@@ -82,12 +83,37 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, steps)
         with closing(Engines(execution)) as engines:
-            return [_made(step, execution, engines) for step in steps]
+            return list(_made_in_order(steps, execution, engines))
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
     """What a run would make anew."""
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
+
+
+def _made_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[Ran]:
+    left = deque(steps)
+    while left:
+        step = left.popleft()
+        if left and _overlap(step, left[0]):
+            yield from _made_at_once(step, left.popleft(), execution, engines)
+        else:
+            yield _made(step, execution, engines)
+
+
+def _overlap(step: Step, then: Step) -> bool:
+    if not (isinstance(step.job, Job) and isinstance(then.job, Job)) or "made" in (state(step.folder), state(then.folder)):
+        return False
+    return overlap(step.job, then.job)
+
+
+def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
+    assert isinstance(step.job, Job)
+    assert isinstance(then.job, Job)
+    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines)
+    for each in (step, then):
+        link(each)
+        yield Ran(each, made_now=True)
 
 
 def _made(step: Step, execution: Execution, engines: Engines) -> Ran:

@@ -113,7 +113,7 @@ class Manifest(_Record):
     warnings: tuple[str, ...]
     files: tuple[FileRecord, ...]
     seconds: float
-    """Wall time over all sessions; that of a killed one counts up to its last whole part."""
+    """Wall time over all sessions; that of a killed one counts up to its last whole part. Datasets made at the same time share it."""
     tokens: int
     """Tokens generated, or answer tokens scored."""
     deterministic: bool

@@ -2,13 +2,13 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 log = logging.getLogger(__name__)
@@ -19,19 +19,22 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(what: str, rows: int, *, style: Literal["auto", "bar", "plain", "none"]) -> Iterator[Report]:
-    """Shows how far `what` is on its way to `rows` rows, with tokens per second and the time left."""
+def progress(rows: Mapping[str, int], *, style: Literal["auto", "bar", "plain", "none"]) -> Iterator[list[Report]]:
+    """Shows how far each work is on its way to its number of rows, with tokens per second and the time left."""
     if style == "auto":
         style = "bar" if sys.stderr.isatty() else "plain"
     if style == "bar":
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), _TokenSpeed(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=rows, tokens=0)
-            yield lambda done, tokens: bar.update(task, completed=done, tokens=tokens)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            yield [_reports_to(bars, bars.add_task(what, total=total, tokens=0)) for what, total in rows.items()]
     elif style == "plain":
-        yield _Lines(what, rows).report
+        yield [_Lines(what, total).report for what, total in rows.items()]
     else:
-        yield lambda done, tokens: None
+        yield [lambda done, tokens: None for _ in rows]
+
+
+def _reports_to(bars: Progress, bar: TaskID) -> Report:
+    return lambda done, tokens: bars.update(bar, completed=done, tokens=tokens)
 
 
 class _TokenSpeed(ProgressColumn):

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
@@ -27,43 +28,59 @@ def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: 
 
     Raises DatasetError if another process is making it, or if the folder holds something else; whatever `work` raises.
     """
-    dataset = _made(folder, identity)
-    if dataset is not None:
-        log.info("%s: made already, %d rows", folder, dataset.manifest.rows)
-        return dataset
-    with claimed(folder):
-        if _made(folder, identity) is not None:
-            # Another process has finished it while this one was waiting to begin.
-            rmtree(folder / WORK, ignore_errors=True)
-        else:
-            into = _taken_up(folder, Plan(identity=identity, table=table, part_rows=part_rows))
-            try:
-                into.finish(work(into))
-            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                reason = str(error).splitlines()[0]
-                raise DatasetError(
-                    f"{folder}: stopped ({reason}); make room, or find the broken input with sgpo check, then run the same command again"
-                ) from error
-            finally:
-                into.close()
+    with taken_up(folder, identity, table=table, part_rows=part_rows) as into:
+        if into is not None:
+            return finished(into, work(into))
     dataset = open_dataset(folder)
-    log.info("%s: %s", folder, _summary(dataset.manifest))
+    log.info("%s: made already, %d rows", folder, dataset.manifest.rows)
     return dataset
 
 
-def _made(folder: Path, identity: Identity) -> Dataset | None:
-    """The dataset of this identity if the folder holds it whole, None if it is still to be made.
+@contextmanager
+def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> Iterator[Unfinished | None]:
+    """The dataset of this identity, for this process alone, as earlier sessions have left it; None if it is whole.
+
+    Raises DatasetError if another process is making it, if the folder holds something else, or if the disk does not take it.
+    """
+    if _made(folder, identity):
+        yield None
+        return
+    with claimed(folder):
+        if _made(folder, identity):
+            # Another process has finished it while this one was waiting to begin.
+            rmtree(folder / WORK, ignore_errors=True)
+            yield None
+            return
+        into = _begun(folder, Plan(identity=identity, table=table, part_rows=part_rows))
+        try:
+            yield into
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            reason = str(error).splitlines()[0]
+            raise DatasetError(f"{folder}: stopped ({reason}); make room, or find the broken input with sgpo check, then run the same command again") from error
+        finally:
+            into.close()
+
+
+def finished(into: Unfinished, found: Found) -> Dataset:
+    """The dataset, now that all its rows are there."""
+    into.finish(found)
+    dataset = open_dataset(into.folder)
+    log.info("%s: %s", into.folder, _summary(dataset.manifest))
+    return dataset
+
+
+def _made(folder: Path, identity: Identity) -> bool:
+    """Whether the folder holds the dataset of this identity whole.
 
     Raises DatasetError if the folder holds something else.
     """
     if not (folder / MANIFEST).is_file():
-        return None
-    dataset = open_dataset(folder)
-    refuse_other(folder, dataset.manifest.identity, identity)
-    return dataset
+        return False
+    refuse_other(folder, open_dataset(folder).manifest.identity, identity)
+    return True
 
 
-def _taken_up(folder: Path, wanted: Plan) -> Unfinished:
+def _begun(folder: Path, wanted: Plan) -> Unfinished:
     begun = any(folder.glob("part-*.parquet")) or any((folder / WORK).glob("part-*.jsonl"))
     plan = frozen_plan(folder, wanted, begun=begun)
     files = _whole_parts(folder, plan)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sgpo_data.dataset import WORK, Dataset, open_dataset
+from sgpo_data.engines import Generator
 from sgpo_data.engines.loading import Loading, open_engine, resolved, scorer_of
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
 from sgpo_data.job import Job, given_input, input_of, planned
 from sgpo_data.model import Model, find_model
-from sgpo_data.progress import progress
+from sgpo_data.overlap import Lane, Overlap
+from sgpo_data.progress import Report, progress
 from sgpo_data.reading import Source
-from sgpo_data.resume import make
+from sgpo_data.resume import finished, make, taken_up
 from sgpo_data.schema import schema
 from sgpo_data.sourced import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
@@ -71,21 +73,7 @@ class Engines:
         key = (loading, model.record.identity)
         if self._engine is None or self._key != key:
             self.close()
-            how = self._execution
-            self._engine = open_engine(
-                loading,
-                model.folder,
-                adapter=model.adapter,
-                endpoint=model.endpoint,
-                device=how.device,
-                batch_tokens=how.batch_tokens,
-                window=how.window,
-                tensor_parallel=how.tensor_parallel,
-                memory_share=how.memory_share,
-                base_url=how.base_url,
-                key_variable=how.key_variable,
-                request_seconds=how.request_seconds,
-            )
+            self._engine = open_engine(loading, model.folder, adapter=model.adapter, endpoint=model.endpoint, how=self._execution)
             self._key = key
         return self._engine
 
@@ -106,10 +94,72 @@ def do(job: Job, folder: Path, execution: Execution, *, engines: Engines | None 
     return make(folder, job.identity, table=job.stage.writes, part_rows=part_rows, work=work)
 
 
-def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | None) -> Found:
+def overlap(first: Job, second: Job) -> bool:
+    """Whether the second can start on a row of the first while that is being made: one model, loaded in one way, writes both."""
+    return (
+        isinstance(first.stage, GeneratingStage)
+        and isinstance(second.stage, GeneratingStage)
+        and first.model is not None
+        and second.model is not None
+        and second.given.record.fingerprint == first.identity.fingerprint
+        and second.model.record.identity == first.model.record.identity
+        and _loading(second.stage, second.model) == _loading(first.stage, first.model)
+    )
+
+
+def do_both(first: Job, second: Job, folders: tuple[Path, Path], execution: Execution, *, engines: Engines) -> None:
+    """The datasets of two jobs that overlap, in these folders: the same as one after the other, as one stream.
+
+    The one is finished as soon as it is whole, the other after it. What either of them has of earlier sessions is kept.
+    """
+    with (
+        taken_up(folders[0], first.identity, table=first.stage.writes, part_rows=execution.part_rows) as into,
+        taken_up(folders[1], second.identity, table=second.stage.writes, part_rows=execution.part_rows) as then,
+    ):
+        if into is not None and then is not None:
+            _fill_both(first, second, (into, then), execution, engines)
+            return
+    # Another process has finished one of them just now.
+    for job, folder in zip((first, second), folders, strict=True):
+        do(job, folder, execution, engines=engines)
+
+
+def _fill_both(first: Job, second: Job, into: tuple[Unfinished, Unfinished], execution: Execution, engines: Engines) -> None:
+    source = _source(first)
+    rows = _rows_of(first.stage, source)
+
+    def opened() -> Generator:
+        stage, model = first.stage, first.model
+        assert isinstance(stage, RowStage)
+        assert model is not None
+        engine = _engine(stage, model, into[0], engines)
+        into[1].accelerator = into[0].accelerator
+        return engine
+
+    def first_whole() -> None:
+        finished(into[0], _found(first, source.manifest.rows))
+
+    with progress({first.stage.stage_name: rows, second.stage.stage_name: rows}, style=execution.progress) as (of_first, of_second):
+        lanes = Overlap(_lane(first, into[0], of_first), _lane(second, into[1], of_second), source.rows())
+        lanes.stream(opened, first_whole=first_whole)
+    finished(into[1], _found(second, rows))
+
+
+def _lane(job: Job, into: Unfinished, report: Report) -> Lane:
+    assert isinstance(job.stage, GeneratingStage)
+    assert job.model is not None
+    return Lane(job.stage, into, job.model.record.identity, report)
+
+
+def _source(job: Job) -> Dataset:
     source = open_dataset(job.given.folder)
     if source.manifest.rows == 0:
         raise DatasetError(f"{source.folder}: has no rows, so there is nothing to {job.stage.stage_name}; look at it with: sgpo inspect {source.folder}")
+    return source
+
+
+def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | None) -> Found:
+    source = _source(job)
     if isinstance(job.stage, TableStage):
         return _decide(job.stage, source, into)
     assert isinstance(job.stage, RowStage)
@@ -119,7 +169,12 @@ def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | N
             _fill(job.stage, source, job.model, into, execution, own)
     else:
         _fill(job.stage, source, job.model, into, execution, engines)
-    return Found(source.manifest.rows, job.stage.outcome, origin=job.origin, exact=job.stage.dtype == "float32")
+    return _found(job, source.manifest.rows)
+
+
+def _found(job: Job, rows_in: int) -> Found:
+    assert isinstance(job.stage, RowStage)
+    return Found(rows_in, job.stage.outcome, origin=job.origin, exact=job.stage.dtype == "float32")
 
 
 def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
@@ -135,15 +190,28 @@ def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
 
 
 def _fill(stage: RowStage, source: Dataset, model: Model, into: Unfinished, execution: Execution, engines: Engines) -> None:
-    rows = source.manifest.rows * len(list(stage.items(next(source.rows()))))
-    with progress(stage.stage_name, rows, style=execution.progress) as report:
+    with progress({stage.stage_name: _rows_of(stage, source)}, style=execution.progress) as (report,):
         stream(stage, source.rows(), into, author=model.record.identity, opened=partial(_opened, stage, model, into, engines), report=report)
 
 
-def _opened(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
-    loading = resolved(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, endpoint=model.endpoint)
-    engine = engines.opened(loading, model)
+def _rows_of(stage: Stage, source: Dataset) -> int:
+    """Rows that a row-wise stage makes of a source that has some."""
+    assert isinstance(stage, RowStage)
+    return source.manifest.rows * len(list(stage.items(next(source.rows()))))
+
+
+def _loading(stage: RowStage, model: Model) -> Loading:
+    return resolved(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, endpoint=model.endpoint)
+
+
+def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> "Engine":
+    engine = engines.opened(_loading(stage, model), model)
     into.accelerator = engine.accelerator
+    return engine
+
+
+def _opened(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
+    engine = _engine(stage, model, into, engines)
     if isinstance(stage, GeneratingStage):
         return partial(stage.rows, generator=CountedGenerator(engine, into), author=model.record.identity)
     if isinstance(stage, ScoringStage):

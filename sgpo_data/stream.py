@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Sampling, Scored, Scorer, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Scored, Scorer, ScoreRequest
 from sgpo_data.progress import Report
 from sgpo_data.rows import Row
 from sgpo_data.stages import RowStage, row_key
@@ -51,9 +51,9 @@ class CountedGenerator:
         self._generator = generator
         self._into = into
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As the generator's own."""
-        for result in self._generator.generate(requests, sampling):
+        for result in self._generator.generate(requests):
             self._into.tokens += result.tokens or 0
             yield result
 

@@ -96,7 +96,7 @@ def trained(task: Task) -> Trained:
         raise RecipeError(f"train: trl refuses these settings: {first_line(error)}; change the keys of trl, lora or the objective") from error
     steps, tokens_per_row = total_steps(task.train, len(lengths)), sum(map(sum, lengths)) / len(lengths)
     rows = min(math.ceil(len(lengths) * task.train.epochs), steps * task.train.batch_rows)
-    with progress(f"train {task.train.objective}", rows, style=task.execution.progress if trainer.is_world_process_zero() else "none") as report:
+    with progress({f"train {task.train.objective}": rows}, style=task.execution.progress if trainer.is_world_process_zero() else "none") as (report,):
         trainer.add_callback(_Told(task, report, rows, tokens_per_row))
         try:
             trainer.train(resume_from_checkpoint=_last_checkpoint(task.work / CHECKPOINTS))

@@ -71,6 +71,8 @@ class Unfinished:
     tokens: int = 0
     accelerator: str | None = None
     started: float = field(default_factory=monotonic)
+    shared_seconds: float = 0.0
+    """Of this session, what another dataset that was made at the same time has taken."""
     journals: dict[int, FileIO] = field(default_factory=dict)
 
     @property
@@ -82,7 +84,7 @@ class Unfinished:
     def done(self) -> Done:
         """What all sessions have cost by now."""
         return Done(
-            seconds=self.before.seconds + monotonic() - self.started,
+            seconds=self.before.seconds + monotonic() - self.started - self.shared_seconds,
             tokens=self.before.tokens + self.tokens,
             accelerator=self.accelerator or self.before.accelerator,
         )

@@ -1,4 +1,4 @@
-"""The real command line over the real engine, with every request that the engine draws written to a file first.
+"""The real command line over real engines, with every request that an engine draws written to a file first.
 
 python counted_sgpo.py COUNT_FILE seed prompts.jsonl ...
 """
@@ -6,12 +6,16 @@ python counted_sgpo.py COUNT_FILE seed prompts.jsonl ...
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+import sgpo_data.runner
 from sgpo_data.engines import GenerateRequest, ScoreRequest
-from sgpo_data.engines.transformers import TransformersEngine
+from sgpo_data.engines.loading import open_engine
 
-R = TypeVar("R", GenerateRequest, ScoreRequest)
+if TYPE_CHECKING:
+    from sgpo_data.engines.loading import Engine
+
+R = TypeVar("R", GenerateRequest, ScoreRequest, GenerateRequest | None)
 
 
 def main() -> None:
@@ -20,12 +24,19 @@ def main() -> None:
 
     def counted(requests: Iterable[R]) -> Iterator[R]:
         for request in requests:
-            os.write(file, f"{request.key}\n".encode())
+            if request is not None:
+                os.write(file, f"{request.key}\n".encode())
             yield request
 
-    generate, score = TransformersEngine.generate, TransformersEngine.score
-    TransformersEngine.generate = lambda self, requests, sampling: generate(self, counted(requests), sampling)  # type: ignore[method-assign]
-    TransformersEngine.score = lambda self, requests: score(self, counted(requests))  # type: ignore[method-assign]
+    def opened(*given: object, **named: object) -> "Engine":
+        engine = open_engine(*given, **named)  # type: ignore[arg-type]
+        generate, score = engine.generate, getattr(engine, "score", None)
+        engine.generate = lambda requests: generate(counted(requests))  # type: ignore[method-assign, assignment]
+        if score is not None:
+            engine.score = lambda requests: score(counted(requests))  # type: ignore[union-attr, method-assign, assignment]
+        return engine
+
+    sgpo_data.runner.open_engine = opened  # type: ignore[assignment]
     sys.argv = ["sgpo", *arguments]
     from sgpo_data.cli.main import main as sgpo
 

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import pytest
 
-from sgpo_data.engines import GenerateRequest, Generation, Key, Likelihood, Sampling, Scored, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Generation, Key, Likelihood, Scored, ScoreRequest
 
 
 class FakeModel:
@@ -22,9 +22,9 @@ class FakeModel:
         self.given = 0
         self.closed = False
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         waiting = iter(requests)
-        while batch := list(islice(waiting, self.window)):
+        while batch := list(takewhile(lambda request: request is not None, islice(waiting, self.window))):
             self.asked += [request.key for request in batch]
             for request in reversed(batch):
                 self._count()

@@ -1,18 +1,18 @@
 """kill -9 of the real command line over a real model, at random moments: nothing is lost, nothing is made twice."""
 
-import math
+import importlib.util
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
+from killing import assert_equal, counted, ended, lines
 
-from sgpo_data.dataset import faults, open_dataset
+from sgpo_data.dataset import Dataset, faults, open_dataset
+from sgpo_data.execution import Execution
+from sgpo_data.loop import run_recipe
 from sgpo_data.toy.__main__ import prompts
 from sgpo_data.toy.model import base_model
 
@@ -20,7 +20,6 @@ WINDOW = 16
 PROMPTS = 90
 KILLS = int(os.environ.get("SGPO_TEST_KILLS", "6"))
 STAGES = ("seed", "improve", "score-ppl", "filter", "pair")
-COUNTED = Path(__file__).with_name("counted_sgpo.py")
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +38,7 @@ def command(stage: str, given: str, out: Path, world: Path, counts: Path) -> lis
     }.get(stage, [])
     rows = [] if stage in ("filter", "pair") else ["--batch-tokens", "1500"]
     how = ["--window", str(WINDOW), "--part-rows", "25", *rows, "--root", str(out.parent / "runs"), "--progress", "none"]
-    return [sys.executable, str(COUNTED), str(counts), stage, given, "-o", str(out), *flags, *how]
-
-
-def run_killed(command: list[str], counts: Path, after: int | None) -> bool:
-    """Runs the command, kills it once `after` more requests are drawn (or None: lets it end); whether it ended by itself."""
-    before = lines(counts)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None:
-        if after is not None and lines(counts) - before >= after:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return False
-        time.sleep(0.002)
-    assert process.returncode == 0, process.stderr.read() if process.stderr else ""
-    return True
-
-
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    return counted(counts, stage, given, "-o", str(out), *flags, *how)
 
 
 def chain(folder: Path, world: Path, kills: list[tuple[str, int]]) -> dict[str, int]:
@@ -68,22 +49,12 @@ def chain(folder: Path, world: Path, kills: list[tuple[str, int]]) -> dict[str, 
     for stage in STAGES:
         counts = folder / f"{stage}.drawn"
         for _, after in (kill for kill in kills if kill[0] == stage):
-            run_killed(command(stage, given, folder / stage, world, counts), counts, after)
-        assert run_killed(command(stage, given, folder / stage, world, counts), counts, None)
+            ended(command(stage, given, folder / stage, world, counts), counts, after=after)
+        status, said = ended(command(stage, given, folder / stage, world, counts), counts, after=None)
+        assert status == 0, said
         drawn[stage] = lines(counts)
         given = str(folder / stage)
     return drawn
-
-
-def assert_equal(found: pl.DataFrame, expected: pl.DataFrame) -> None:
-    assert found.height == expected.height
-    assert found.columns == expected.columns
-    for column in expected.columns:
-        if expected.schema[column] == pl.Float64:
-            for ours, theirs in zip(found[column], expected[column], strict=True):
-                assert ours == theirs or math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-5), column
-        else:
-            assert found[column].to_list() == expected[column].to_list(), column
 
 
 def test_a_chain_killed_at_random_moments_ends_as_an_undisturbed_one(world: Path, tmp_path: Path) -> None:
@@ -98,3 +69,69 @@ def test_a_chain_killed_at_random_moments_ends_as_an_undisturbed_one(world: Path
         assert ours.manifest.fingerprint == theirs.manifest.fingerprint
         assert killed[stage] <= undisturbed[stage] + WINDOW * sum(kill[0] == stage for kill in kills)
     assert sum(killed.values()) > sum(undisturbed.values())
+
+
+RECIPE = """
+model = "model"
+[[phases]]
+name = "policy"
+[phases.source]
+path = "prompts.jsonl"
+[phases.seed]
+engine = "{engine}"
+sampling.temperature = 0
+sampling.max_tokens = 48
+[phases.improve]
+engine = "{engine}"
+role = "improve"
+sampling.temperature = 0
+sampling.max_tokens = 64
+"""
+
+
+def made(root: Path) -> tuple[Dataset, Dataset]:
+    return open_dataset(root / "x/policy-1/responses"), open_dataset(root / "x/policy-1/improved")
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(world: Path) -> tuple[Dataset, Dataset]:
+    """What transformers make of the recipe, the second stage after the first."""
+    path = world / "x.toml"
+    path.write_text(RECIPE.format(engine="transformers"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sgpo_data.loop.overlap", lambda first, second: False)
+        run_recipe(path, Execution(root=world / "runs", part_rows=25, progress="none"))
+    return made(world / "runs")
+
+
+@pytest.mark.parametrize(("engine", "copies"), [("transformers", 1), ("transformers", 2), ("vllm", 1)])
+def test_a_run_that_was_stopped_and_killed_ends_as_one_stage_after_the_other(
+    engine: str, copies: int, world: Path, one_after_the_other: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(engine) is None:
+        pytest.skip(f"{engine} is not installed")
+    (tmp_path / "x.toml").write_text(RECIPE.format(engine=engine))
+    for name in ("model", "prompts.jsonl"):
+        (tmp_path / name).symlink_to(world / name)
+    counts = tmp_path / "drawn"
+    how = ["--window", str(WINDOW), "--part-rows", "25", "--batch-tokens", "2000", "--data-parallel", str(copies)]
+    command = counted(counts, "run", str(tmp_path / "x.toml"), *how, "--root", str(tmp_path / "runs"), "--progress", "none")
+    status, said = ended(command, counts, after=70, by=signal.SIGINT)
+    assert status == 130, said
+    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert "Traceback" not in said
+    begun = [path.name.partition("@")[0] for path in (tmp_path / "runs/store").iterdir() if any((path / ".unfinished").glob("part-*.jsonl"))]
+    assert sorted(begun) == ["improved", "responses"]
+    status, _ = ended(command, counts, after=60, by=signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    status, said = ended(command, counts, after=None)
+    assert status == 0, said
+    for ours, theirs in zip(made(tmp_path / "runs"), one_after_the_other, strict=True):
+        assert faults(ours) == []
+        rows = ours.scan().collect()
+        assert rows.select("prompt_id", "sample").is_unique().all()
+        assert_equal(rows, theirs.scan().collect())
+        if engine == "transformers":
+            assert ours.manifest.fingerprint == theirs.manifest.fingerprint
+    needed = rows.height + rows.filter(pl.col("finish") == "stop").height
+    assert needed < lines(counts) <= needed + 2 * WINDOW

@@ -7,6 +7,7 @@ import pytest
 
 from sgpo_data.engines.loading import Loading, Work, automatic, endpoint_name, open_engine, resolved
 from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.execution import Execution
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_endpoint_is_asked_only_what_a_server_can_be_asked(folder: Path) -> None
     with pytest.raises(RecipeError, match="engine: openai can not score"):
         resolved("auto", "auto", None, Path(), endpoint="m", work="score")
     with pytest.raises(RecipeError, match="an adapter can not be given to a server"):
-        open_engine(loading, Path(), adapter=folder, device="auto", batch_tokens=1, window=1, endpoint="m")
+        open_engine(loading, Path(), adapter=folder, endpoint="m", how=Execution())
 
 
 def test_folder_has_no_server_and_only_vllm_quantizes(folder: Path) -> None:

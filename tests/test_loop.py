@@ -16,7 +16,7 @@ from sgpo_data.cli.run import add_run
 from typer.testing import CliRunner, Result
 
 from sgpo_data.dataset import open_dataset
-from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.errors import DatasetError, RecipeError
 from sgpo_data.estimate import estimates
 from sgpo_data.execution import Execution
@@ -71,8 +71,8 @@ UNTRAINED = TWO_BY_TWO[: TWO_BY_TWO.index("[phases.train]")]
 class Plain(FakeModel):
     """Answers with twelve words drawn by the seed of the row: nothing of a template is left in them."""
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
-        for answer in super().generate(requests, sampling):
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+        for answer in super().generate(requests):
             seed = (answer.text or "").rpartition(" / ")[2]
             text = " ".join(f"word{seed[at : at + 2]}" for at in range(12))
             yield replace(answer, text=text, tokens=len(text))
@@ -309,7 +309,7 @@ def test_costs_are_estimated_from_what_was_measured(place: Path, how: Execution,
     use(monkeypatch, Plain(fail_after=1))
     with pytest.raises(ConnectionAbortedError):
         run_recipe(written(place, UNTRAINED), how)
-    assert [(each.state, each.rows_done) for each in estimates(steps, how.store)[:3]] == [("made", 4), ("resumes", 1), ("new", 0)]
+    assert [(each.state, each.rows_done) for each in estimates(steps, how.store)[:3]] == [("made", 4), ("resumes", 1), ("resumes", 0)]
     # A killed session counts up to its last whole part, so the measuring run is one that was not.
     how = how.model_copy(update={"root": place / "undisturbed"})
     use(monkeypatch, Plain())
@@ -453,3 +453,34 @@ def test_reusing_a_given_dataset_as_a_source_makes_no_prompts(place: Path, how: 
     assert steps[0].job.given == replace(steps[0].job.given, folder=responses.folder)
     with pytest.raises(RecipeError, match=r"phases.1.source.path: .* is a dataset that is read as it stands, so source.limit can not be followed"):
         steps_of(text.replace("[phases.improve]", "limit = 3\n[phases.improve]"), place, how)
+
+
+def test_an_adapter_over_the_recipes_model_is_in_what_it_makes(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "adapter").mkdir()
+    (place / "adapter/adapter_config.json").write_text("{}")
+    opened: list[tuple[object, object]] = []
+
+    def engine(loading: object, folder: Path, *, adapter: Path | None, **_: object) -> FakeModel:
+        opened.append((folder, adapter))
+        return Plain()
+
+    monkeypatch.setattr("sgpo_data.runner.open_engine", engine)
+    ran = run_recipe(written(place, f'adapter = "adapter"\n{UNTRAINED}'), how)
+    assert opened == [(place / "model", place / "adapter")]
+    folder, adapter = models(ran[1].step)["policy"].split("+")
+    assert folder.startswith("folder:")
+    assert adapter.startswith("folder:")
+    assert {models(each.step).get("scorer") for each in ran if each.step.stage == "score-ppl"} == {f"{folder}+{adapter}"}
+    frozen = read_recipe(how.root / "x/recipe.toml")
+    assert [step.job.identity.fingerprint for step in plan_recipe(frozen, how)] == [each.step.job.identity.fingerprint for each in ran]
+    (seed, *_) = [line for line in script(frozen, plan_recipe(frozen, how), how).splitlines() if line.startswith("sgpo seed")]
+    assert seed.split()[seed.split().index("--adapter") + 1] == str(place / "adapter")
+    with pytest.raises(RecipeError, match=r"x.toml: phases.1.train: train: starts from a whole model"):
+        steps_of(f'adapter = "adapter"\n{TWO_BY_TWO}', place, how)
+
+
+def test_a_script_names_a_model_at_a_server_as_the_recipe_does(place: Path, how: Execution) -> None:
+    text = UNTRAINED.replace('name = "improver"', 'name = "improver"\nimprover = "openai:some model"')
+    recipe = parsed(text, place / "x.toml")
+    lines = script(recipe, plan_recipe(recipe, how), how).splitlines()
+    assert {"--model 'openai:some model'" in line for line in lines if line.startswith("sgpo improve")} == {True}

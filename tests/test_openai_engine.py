@@ -13,12 +13,14 @@ from pathlib import Path
 import orjson
 import pytest
 from chat_server import Fault, serving
-from tiny_model import question
+from tiny_model import question, sampled
 
 from sgpo_data.dataset import open_dataset
-from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
 from sgpo_data.engines.openai import OpenAIEngine, shown
 from sgpo_data.errors import EngineError, HubError, MissingExtraError, SgpoError
+from sgpo_data.execution import Execution
+from sgpo_data.loop import run_recipe
 from sgpo_data.toy.model import base_model
 
 if importlib.util.find_spec("openai") is None:
@@ -39,12 +41,12 @@ def connect(url: str, *, window: int = 64, seconds: float = 30, key_variable: st
 
 
 def requests(rows: int) -> list[GenerateRequest]:
-    return [GenerateRequest((f"p{row}", 0), question(f"question {row}"), seed=2**62 + row) for row in range(rows)]
+    return [GenerateRequest((f"p{row}", 0), question(f"question {row}"), seed=2**62 + row, sampling=FREE) for row in range(rows)]
 
 
 def answers(url: str, asked: list[GenerateRequest], sampling: Sampling = FREE, *, window: int = 64, seconds: float = 30) -> dict[str, Generation]:
     engine = connect(url, window=window, seconds=seconds)
-    found = list(engine.generate(asked, sampling))
+    found = list(engine.generate(sampled(asked, sampling)))
     engine.close()
     assert Counter(one.key for one in found) == Counter(request.key for request in asked)
     return {one.key[0]: one for one in found}
@@ -121,7 +123,7 @@ def test_failure_of_the_server_ends_the_stream_in_one_line_without_the_key(
     with serving(lambda text, before: fault if text == "question 5" else None) as server:
         engine = connect(server.url, window=4, seconds=0.5 if fault == "hang" else 30, attempts=1)
         with pytest.raises(kind) as caught:
-            list(engine.generate(requests(50), FREE))
+            list(engine.generate(sampled(requests(50), FREE)))
         engine.close()
         assert str(caught.value).startswith(server.url)
         assert words in str(caught.value)
@@ -167,7 +169,7 @@ def test_draws_no_more_than_the_window_and_gives_back_while_others_run() -> None
     with serving(fault) as server:
         engine = connect(server.url, window=7)
         keys = []
-        for yielded, one in enumerate(engine.generate(counted(), FREE)):
+        for yielded, one in enumerate(engine.generate(sampled(counted(), FREE))):
             assert drawn - yielded <= 7
             keys.append(one.key[0])
             if yielded == 38:
@@ -181,12 +183,12 @@ def test_draws_no_more_than_the_window_and_gives_back_while_others_run() -> None
 def test_stream_that_is_dropped_leaves_no_thread_and_no_request() -> None:
     with serving(lambda text, before: "hang" if text != "models" and text != "question 0" else None) as server:
         engine = connect(server.url, window=5)
-        stream = engine.generate(requests(9), FREE)
+        stream = engine.generate(sampled(requests(9), FREE))
         assert next(stream).key == ("p0", 0)
         stream.close()  # type: ignore[attr-defined]
         engine.close()
         with pytest.raises(EngineError, match="the engine is closed"):
-            engine.generate(requests(1), FREE)
+            engine.generate(sampled(requests(1), FREE))
     assert "sgpo-openai" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -209,9 +211,12 @@ def test_engine_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest
         connect("http://127.0.0.1:1/v1")
 
 
+SGPO = (sys.executable, "-c", "from sgpo_data.cli.main import main; main()")
+
+
 def sgpo(folder: Path, *flags: str) -> list[str]:
     given = [str(folder / "prompts.jsonl"), "--model", "openai:m", "-o", str(folder / "out"), "--root", str(folder / "runs"), "--progress", "none"]
-    return [sys.executable, "-c", "from sgpo_data.cli.main import main; main()", "seed", *given, *flags]
+    return [*SGPO, "seed", *given, *flags]
 
 
 def write_prompts(folder: Path, rows: int) -> None:
@@ -227,7 +232,8 @@ def test_command_whose_server_is_down_ends_with_4_and_one_line(tmp_path: Path) -
     assert "Traceback" not in ended.stderr
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_makes_the_rest(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("by", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_command_that_was_ended_is_taken_up_where_it_was(by: signal.Signals, status: int, tmp_path: Path) -> None:
     write_prompts(tmp_path, 60)
     reached = threading.Event()
     server_answers = 25
@@ -246,10 +252,10 @@ def test_ctrl_c_ends_with_130_and_the_same_command_makes_the_rest(tmp_path: Path
         while server.under_way < 8 or sum(server.answered.values()) < server_answers:
             assert process.poll() is None, process.stderr.read()
             server.released.wait(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         _, said = process.communicate(timeout=30)
-        assert process.returncode == 130, said
-        assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+        assert process.returncode == status, said
+        assert by == signal.SIGKILL or said.splitlines()[-1] == "stopped; the same command goes on from here"
         reached.set()
         server.released.set()
         subprocess.run(sgpo(tmp_path, *flags), check=True, capture_output=True, env=environment)
@@ -262,6 +268,72 @@ def test_ctrl_c_ends_with_130_and_the_same_command_makes_the_rest(tmp_path: Path
     assert made.manifest.identity.models["policy"].model_dump() == {"identity": "endpoint:m", "location": "openai:m", "verifiable": False}
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"sk-secret" not in path.read_bytes()
+
+
+SERVED = """
+model = "openai:m"
+[[phases]]
+[phases.source]
+path = "prompts.jsonl"
+[phases.seed]
+[phases.improve]
+role = "improve"
+"""
+
+
+def test_both_stages_of_a_recipe_get_every_row_once_from_a_server_that_fails_often(tmp_path: Path) -> None:
+    write_prompts(tmp_path, 100)
+    (tmp_path / "x.toml").write_text(SERVED)
+    with serving(lambda text, before: None if text == "models" else faults(5)(text, before)) as server:
+        flags = ["--base-url", server.url, "--request-seconds", "1", "--window", "64", "--part-rows", "30"]
+        command = [*SGPO, "run", str(tmp_path / "x.toml"), "--root", str(tmp_path / "runs"), "--progress", "none", *flags]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert server.most <= 64
+        assert len(server.answered) == 200
+        assert set(server.answered.values()) == {1}
+        assert sum(server.asked.values()) > 210
+        drawn = list(server.asked)
+    assert drawn.index(next(text for text in drawn if not text.startswith("question"))) < 90
+    rows = open_dataset(tmp_path / "runs/x/phase1-1/improved").scan().collect()
+    assert rows.height == rows["prompt_id"].n_unique() == 100
+    assert set(rows["finish"]) == set(rows["improved_finish"]) == {"stop"}
+    # As if improve had waited for all of seed: each response is a part of what was asked for its rewrite.
+    for response, improved in zip(rows["response"], rows["improved"], strict=True):
+        assert response in improved
+
+
+SYNPO = """
+model = "model"
+[[phases]]
+name = "policy"
+improver = "openai:m"
+[phases.source]
+path = "prompts.jsonl"
+[phases.seed]
+sampling.max_tokens = 64
+[phases.improve]
+role = "improve"
+[phases.score-ppl]
+"""
+
+
+def test_a_model_at_a_server_improves_what_a_model_here_has_answered(model: Path, tmp_path: Path) -> None:
+    from sgpo_data.toy.__main__ import prompts
+
+    (tmp_path / "model").symlink_to(model)
+    prompts(12, 5, tmp_path / "prompts.jsonl")
+    (tmp_path / "x.toml").write_text(SYNPO)
+    with serving() as server:
+        ran = run_recipe(tmp_path / "x.toml", Execution(root=tmp_path / "runs", base_url=server.url, progress="none"))
+        assert len(server.answered) == sum(row == "stop" for row in open_dataset(ran[1].step.folder).scan().collect()["finish"])
+    rows = open_dataset(tmp_path / "runs/x/policy-1/scored").scan().collect()
+    assert set(rows["improver"]) == {"endpoint:m"}
+    assert {identity.partition(":")[0] for identity in (*rows["policy"], *rows["scorer"])} == {"folder"}
+    improved = rows.filter(rows["improved_finish"] == "stop")
+    assert improved.height > 6
+    assert improved["improved_nll"].null_count() == 0
+    assert 'improver = "openai:m"' in (tmp_path / "runs/x/recipe.toml").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -305,29 +377,37 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     raise AssertionError(log.read_text()[-3000:])
 
 
-def test_greedy_answers_of_a_vllm_server_are_those_of_transformers(vllm_server: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_greedy_answers_of_vllm_and_of_its_server_are_those_of_transformers(vllm_server: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sgpo_data.engines.transformers import TransformersEngine
+    from sgpo_data.engines.vllm import VllmEngine
     from sgpo_data.toy.corpus import prompts
 
     with pytest.raises(EngineError, match=r"OPENAI_API_KEY is not set \(401\)"):
-        list(connect(vllm_server, model="toy").generate(requests(1), GREEDY))
+        list(connect(vllm_server, model="toy").generate(sampled(requests(1), GREEDY)))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
-    asked = [GenerateRequest((f"p{row}", 0), prompt.messages, seed=row) for row, prompt in zip(range(40), prompts(5), strict=False)]
-    asked.append(GenerateRequest(("long", 0), question("in " * 600), seed=1))
-    asked += [GenerateRequest((f"edge{words}", 0), question("in " * words), seed=1) for words in range(150, 512, 3)]
+    asked = [GenerateRequest((f"p{row}", 0), prompt.messages, seed=row, sampling=FREE) for row, prompt in zip(range(40), prompts(5), strict=False)]
+    asked.append(GenerateRequest(("long", 0), question("in " * 600), seed=1, sampling=FREE))
+    asked += [GenerateRequest((f"edge{words}", 0), question("in " * words), seed=1, sampling=FREE) for words in range(150, 512, 3)]
     own = TransformersEngine.load(model, dtype="float32", context_tokens=512, adapter=None, device="cpu", batch_tokens=4000, window=64)
-    expected = {one.key: one for one in own.generate(asked, GREEDY)}
+    expected = {one.key: one for one in own.generate(sampled(asked, GREEDY))}
     own.close()
+    here = VllmEngine.load(model, dtype="float32", context_tokens=512, adapter=None, device="cpu", batch_tokens=4000, window=64)
+    assert_same({one.key: one for one in here.generate(sampled(asked, GREEDY))}, expected)
+    here.close()
     engine = connect(vllm_server, model="toy")
-    found = {one.key: one for one in engine.generate(asked, GREEDY)}
-    seeded = [{one.key: one.text for one in engine.generate(asked, FREE)} for _ in range(2)]
+    found = {one.key: one for one in engine.generate(sampled(asked, GREEDY))}
+    seeded = [{one.key: one.text for one in engine.generate(sampled(asked, FREE))} for _ in range(2)]
     with pytest.raises(EngineError, match="no model other there"):
-        list(connect(vllm_server, model="other").generate(asked[:1], GREEDY))
+        list(connect(vllm_server, model="other").generate(sampled(asked[:1], GREEDY)))
     engine.close()
     assert seeded[0] == seeded[1]
-    assert found.keys() == expected.keys()
     # Some have room for a part of the answer only.
     assert any(one.finish == "length" and one.tokens < 24 for one in expected.values() if one.tokens)
+    assert_same(found, expected)
+
+
+def assert_same(found: dict[Key, Generation], expected: dict[Key, Generation]) -> None:
+    assert found.keys() == expected.keys()
     for key, one in expected.items():
         assert (found[key].text, found[key].finish, found[key].tokens) == (one.text, one.finish, one.tokens)
         if one.nll is not None:

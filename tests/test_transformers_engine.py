@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_model import BOS, CONTEXT, END, EOS, PAD, question, tiny_config, tiny_tokenizer, write_model
+from tiny_model import BOS, CONTEXT, END, EOS, PAD, question, sampled, tiny_config, tiny_tokenizer, write_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, Lfm2Config, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -45,7 +45,7 @@ def in_memory(folder: Path) -> tuple[PreTrainedModel, TransformersEngine]:
 
 
 def requests(rows: int, *, seed: int = 0) -> list[GenerateRequest]:
-    return [GenerateRequest((f"p{row}", 0), question("is the list " + "in " * (row * 5 % 17)), seed=seed + row * 7919) for row in range(rows)]
+    return [GenerateRequest((f"p{row}", 0), question("is the list " + "in " * (row * 5 % 17)), seed=seed + row * 7919, sampling=FREE) for row in range(rows)]
 
 
 def texts(generations: Iterator[Generation]) -> dict[str, str | None]:
@@ -54,8 +54,8 @@ def texts(generations: Iterator[Generation]) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("sampling", [FREE, USUAL, Sampling(temperature=1.0, top_k=20, top_p=0.95, max_tokens=24), GREEDY])
 def test_answer_does_not_depend_on_the_batch_it_is_in_but_for_rounding(folder: Path, sampling: Sampling) -> None:
-    alone = {generation.key: generation for generation in engine(folder, batch_tokens=1).generate(requests(64), sampling)}
-    sixteen = {generation.key: generation for generation in engine(folder, batch_tokens=16 * 60, window=24).generate(requests(64), sampling)}
+    alone = {generation.key: generation for generation in engine(folder, batch_tokens=1).generate(sampled(requests(64), sampling))}
+    sixteen = {generation.key: generation for generation in engine(folder, batch_tokens=16 * 60, window=24).generate(sampled(requests(64), sampling))}
     assert len(alone) == len(sixteen) == 64
     same = [key for key, generation in alone.items() if generation.text == sixteen[key].text]
     assert len(same) >= 64 - ROUNDED
@@ -83,21 +83,21 @@ def test_rows_that_join_a_batch_get_the_answers_they_get_alone(tmp_path: Path, c
     # One id in fifteen ends an answer, so that rows leave, and others join, at many different lengths.
     folder = write_model(tmp_path, config=config, stop_ids=[END, *range(10, 300, 15)])
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=60)
-    alone = texts(engine(folder, batch_tokens=1).generate(requests(48), sampling))
-    joined = texts(engine(folder, batch_tokens=6 * 100, window=9).generate(requests(48), sampling))
+    alone = texts(engine(folder, batch_tokens=1).generate(sampled(requests(48), sampling)))
+    joined = texts(engine(folder, batch_tokens=6 * 100, window=9).generate(sampled(requests(48), sampling)))
     assert len(joined) == 48
     assert sum(joined[key] != text for key, text in alone.items()) <= ROUNDED
 
 
 def test_same_seed_gives_the_same_text_and_another_seed_another(folder: Path) -> None:
-    first = texts(engine(folder).generate(requests(16), FREE))
-    assert texts(engine(folder).generate(reversed(requests(16)), FREE)) == first
-    other = texts(engine(folder).generate(requests(16, seed=1), FREE))
+    first = texts(engine(folder).generate(sampled(requests(16), FREE)))
+    assert texts(engine(folder).generate(sampled(reversed(requests(16)), FREE))) == first
+    other = texts(engine(folder).generate(sampled(requests(16, seed=1), FREE)))
     assert all(other[key] != text for key, text in first.items())
 
 
 def test_temperature_zero_gives_what_transformers_generates_greedily(folder: Path) -> None:
-    found = texts(engine(folder).generate(requests(16), GREEDY))
+    found = texts(engine(folder).generate(sampled(requests(16), GREEDY)))
     model, chat = AutoModelForCausalLM.from_pretrained(folder), load_chat(folder)
     for request in requests(16):
         ids = torch.tensor([chat.prompt_ids(request.messages)])
@@ -148,10 +148,10 @@ def test_sampled_tokens_follow_the_distribution_of_the_model(folder: Path) -> No
     with torch.no_grad():
         expected = (model(torch.tensor([ids])).logits[0, -1].double() / 0.7).softmax(-1)
     rows, sampling = 4000, Sampling(temperature=0.7, top_p=1.0, max_tokens=1)
-    many = [GenerateRequest(("q", sample), question("q"), seed=sample) for sample in range(rows)]
+    many = [GenerateRequest(("q", sample), question("q"), seed=sample, sampling=FREE) for sample in range(rows)]
     counts = torch.zeros_like(expected)
     nll = -model(torch.tensor([ids])).logits[0, -1].double().log_softmax(-1).detach()
-    for generation in engine(folder, batch_tokens=10**5, window=4000).generate(many, sampling):
+    for generation in engine(folder, batch_tokens=10**5, window=4000).generate(sampled(many, sampling)):
         counts[(nll - (generation.nll or 0)).abs().argmin()] += 1
     likely = expected * rows >= 20
     chi_square = ((counts - expected * rows) ** 2 / (expected * rows))[likely].sum().item()
@@ -174,8 +174,8 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 def test_nll_of_a_generation_is_the_likelihood_of_its_text(tmp_path: Path) -> None:
     tokenizer = word_tokenizer()
     scorer = engine(write_model(tmp_path, tokenizer=tokenizer, config=tiny_config(len(tokenizer)), stop_ids=[END]))
-    asked = [GenerateRequest((f"p{row}", 0), question("w1 w2 w3"), seed=row) for row in range(256)]
-    found = list(scorer.generate(asked, FREE))
+    asked = [GenerateRequest((f"p{row}", 0), question("w1 w2 w3"), seed=row, sampling=FREE) for row in range(256)]
+    found = list(scorer.generate(sampled(asked, FREE)))
     likelihoods = {
         scored.key[:2]: scored.likelihoods[0]
         for scored in scorer.score(ScoreRequest((*item.key, "policy"), question("w1 w2 w3"), (item.text or "",)) for item in found)
@@ -191,8 +191,8 @@ def test_prompt_too_long_for_the_context_is_a_result(folder: Path) -> None:
     chat = load_chat(folder)
     message = question("is the list of the answer")
     length = len(chat.prompt_ids(message) or [])
-    request = GenerateRequest(("p", 0), message, seed=1)
-    free = next(iter(engine(folder).generate([request], FREE)))
+    request = GenerateRequest(("p", 0), message, seed=1, sampling=FREE)
+    free = next(iter(engine(folder).generate(sampled([request], FREE))))
     assert (free.finish, free.tokens) == ("length", 24)
     for context_tokens, finish, tokens in [
         (length - 1, "too_long", None),
@@ -201,14 +201,18 @@ def test_prompt_too_long_for_the_context_is_a_result(folder: Path) -> None:
         (length + 23, "length", 23),
         (length + 24, "length", 24),
     ]:
-        (found,) = engine(folder, context_tokens=context_tokens).generate([request], FREE)
+        (found,) = engine(folder, context_tokens=context_tokens).generate(sampled([request], FREE))
         assert (found.finish, found.tokens, found.text is None, found.nll is None) == (finish, tokens, tokens is None, tokens is None)
         assert (free.text or "").startswith((found.text or "").rstrip("�"))
 
 
 def test_refused_prompt_is_a_result(folder: Path) -> None:
-    asked = [GenerateRequest(("refused", 0), [Message(role="refused", content="x")], seed=1), GenerateRequest(("empty", 0), [], seed=1), *requests(2)]
-    found = {generation.key[0]: generation for generation in engine(folder).generate(asked, FREE)}
+    asked = [
+        GenerateRequest(("refused", 0), [Message(role="refused", content="x")], seed=1, sampling=FREE),
+        GenerateRequest(("empty", 0), [], seed=1, sampling=FREE),
+        *requests(2),
+    ]
+    found = {generation.key[0]: generation for generation in engine(folder).generate(sampled(asked, FREE))}
     assert found["refused"] == Generation(("refused", 0), text=None, finish="refused", nll=None, tokens=None)
     assert found["empty"].finish == "refused"
     assert len(found) == 4
@@ -228,10 +232,10 @@ def test_answer_that_ends_at_once_is_empty_and_one_that_ends_at_the_limit_stops(
     model.register_forward_hook(end, with_kwargs=True)
     request = requests(1)[0]
     prompt = len(load_chat(folder).prompt_ids(request.messages) or [])
-    (found,) = loaded.generate([request], FREE)
+    (found,) = loaded.generate(sampled([request], FREE))
     assert (found.text, found.finish, found.tokens) == ("", "empty", 1)
     ending = 24
-    (found,) = loaded.generate([request], FREE)
+    (found,) = loaded.generate(sampled([request], FREE))
     assert (found.finish, found.tokens) == ("stop", 24)
 
 
@@ -242,9 +246,9 @@ def test_draws_no_more_than_the_window(folder: Path) -> None:
         nonlocal drawn
         for row, request in enumerate(requests(40)):
             drawn += 1
-            yield request if row % 7 else GenerateRequest(request.key, question("is " * 200), seed=1)
+            yield request if row % 7 else GenerateRequest(request.key, question("is " * 200), seed=1, sampling=FREE)
 
-    for yielded, _ in enumerate(engine(folder, batch_tokens=8 * 60, window=11).generate(counted(), Sampling(max_tokens=12, temperature=2, top_p=1))):
+    for yielded, _ in enumerate(engine(folder, batch_tokens=8 * 60, window=11).generate(sampled(counted(), Sampling(max_tokens=12, temperature=2, top_p=1)))):
         most = max(most, drawn - yielded)
         assert drawn - yielded <= 11
     assert (drawn, most) == (40, 11)
@@ -259,7 +263,7 @@ def test_finished_rows_are_given_back_before_the_longest_is_done(folder: Path) -
         forwards += 1
 
     model.register_forward_pre_hook(count)
-    seen = [(generation.tokens, forwards) for generation in loaded.generate(requests(24), Sampling(temperature=2, top_p=1, max_tokens=60))]
+    seen = [(generation.tokens, forwards) for generation in loaded.generate(sampled(requests(24), Sampling(temperature=2, top_p=1, max_tokens=60)))]
     assert all(tokens == steps for tokens, steps in seen)
     assert (seen[0][0] or 60) < 30
     assert seen[-1][0] == 60
@@ -267,7 +271,7 @@ def test_finished_rows_are_given_back_before_the_longest_is_done(folder: Path) -
 
 def test_generation_goes_on_with_a_smaller_batch_when_memory_runs_out(folder: Path) -> None:
     model, loaded = in_memory(folder)
-    expected = texts(loaded.generate(requests(20), USUAL))
+    expected = texts(loaded.generate(sampled(requests(20), USUAL)))
     cells = 8 * 50
 
     def allocate(_: object, __: object, kwargs: dict[str, torch.Tensor]) -> None:
@@ -275,12 +279,12 @@ def test_generation_goes_on_with_a_smaller_batch_when_memory_runs_out(folder: Pa
             raise torch.OutOfMemoryError("full")
 
     model.register_forward_pre_hook(allocate, with_kwargs=True)
-    found = texts(loaded.generate(requests(20), USUAL))
+    found = texts(loaded.generate(sampled(requests(20), USUAL)))
     assert len(found) == 20
     assert sum(found[key] != text for key, text in expected.items()) <= ROUNDED
     cells = 10
     with pytest.raises(EngineError, match=r"^out of memory for one row of \d+ tokens; lower max_tokens or the context length$"):
-        list(loaded.generate(requests(20), USUAL))
+        list(loaded.generate(sampled(requests(20), USUAL)))
 
 
 def test_logits_that_are_not_finite_end_the_generation(folder: Path) -> None:
@@ -288,11 +292,12 @@ def test_logits_that_are_not_finite_end_the_generation(folder: Path) -> None:
     torch.nn.init.constant_(model.lm_head.weight, math.nan)
     for sampling in (USUAL, GREEDY):
         with pytest.raises(EngineError, match=r"the logits are not finite in torch.float32; use dtype float32 or bfloat16$"):
-            list(loaded.generate(requests(2), sampling))
+            list(loaded.generate(sampled(requests(2), sampling)))
 
 
 def test_adapter_is_merged_into_the_weights(folder: Path, tmp_path: Path) -> None:
     base = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(0)
     adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"))
     adapted.save_pretrained(str(tmp_path))
     chat = load_chat(folder)
@@ -311,13 +316,13 @@ def test_close_frees_the_model(folder: Path) -> None:
     model, loaded = in_memory(folder)
     held = weakref.ref(model)
     del model
-    assert len(list(loaded.generate(requests(2), FREE))) == 2
+    assert len(list(loaded.generate(sampled(requests(2), FREE)))) == 2
     assert held() is not None
     loaded.close()
     gc.collect()
     assert held() is None
     with pytest.raises(EngineError, match="the engine is closed"):
-        loaded.generate(requests(1), FREE)
+        loaded.generate(sampled(requests(1), FREE))
 
 
 @pytest.mark.parametrize(
@@ -356,6 +361,6 @@ def test_broken_weights_foreign_adapter_and_too_long_a_context_are_named_in_one_
 def test_stop_ids_of_the_generation_config_end_an_answer(folder: Path) -> None:
     model, loaded = in_memory(folder)
     assert model.generation_config is not None
-    assert {generation.tokens for generation in loaded.generate(requests(8), GREEDY)} != {1}
+    assert {generation.tokens for generation in loaded.generate(sampled(requests(8), GREEDY))} != {1}
     model.generation_config.eos_token_id = list(range(300))
-    assert {(generation.tokens, generation.finish) for generation in loaded.generate(requests(8), GREEDY)} <= {(1, "empty"), (1, "stop")}
+    assert {(generation.tokens, generation.finish) for generation in loaded.generate(sampled(requests(8), GREEDY))} <= {(1, "empty"), (1, "stop")}

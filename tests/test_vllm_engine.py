@@ -11,17 +11,21 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_model import CHATML, CONTEXT, END, SPECIAL, question, tiny_config, tiny_tokenizer, write_model
+from tiny_model import CHATML, CONTEXT, END, SPECIAL, question, sampled, tiny_config, tiny_tokenizer, write_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling, ScoreRequest
 from sgpo_data.engines.chat import load_chat
 from sgpo_data.engines.loading import open_engine, resolved
+from sgpo_data.engines.replicas import Replicas
 from sgpo_data.engines.transformers import TransformersEngine
 from sgpo_data.engines.vllm import VllmEngine
 from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError, SgpoError
+from sgpo_data.execution import Execution
+from sgpo_data.loop import run_recipe
 from sgpo_data.rows import Message
+from sgpo_data.toy.model import base_model
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vllm is not installed", allow_module_level=True)
@@ -58,7 +62,7 @@ def other(folder: Path) -> TransformersEngine:
 
 
 def requests(rows: int) -> list[GenerateRequest]:
-    return [GenerateRequest((f"p{row}", 0), question("is the list " + "in " * (row * 5 % 17)), seed=2**62 + row * 7919) for row in range(rows)]
+    return [GenerateRequest((f"p{row}", 0), question("is the list " + "in " * (row * 5 % 17)), seed=2**62 + row * 7919, sampling=FREE) for row in range(rows)]
 
 
 def found(generations: Iterator[Generation]) -> dict[str, Generation]:
@@ -66,7 +70,7 @@ def found(generations: Iterator[Generation]) -> dict[str, Generation]:
 
 
 def test_greedy_answers_and_their_likelihoods_are_those_of_transformers(engine: VllmEngine, other: TransformersEngine) -> None:
-    ours, theirs = found(engine.generate(requests(40), GREEDY)), found(other.generate(requests(40), GREEDY))
+    ours, theirs = found(engine.generate(sampled(requests(40), GREEDY))), found(other.generate(sampled(requests(40), GREEDY)))
     assert len(ours) == len(theirs) == 40
     assert len({generation.text for generation in ours.values()}) > 5
     for key, one in theirs.items():
@@ -87,8 +91,8 @@ def test_nll_is_at_temperature_one_before_top_p_and_counts_the_end_of_turn(tmp_p
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "</s>"]})
     folder = write_model(tmp_path, tokenizer=tokenizer, config=small(len(tokenizer)), stop_ids=[END])
     loaded = load(folder)
-    asked = [GenerateRequest((f"p{row}", 0), question("w1 w2 w3"), seed=row) for row in range(200)]
-    answers = list(loaded.generate(asked, Sampling(temperature=1.5, top_p=0.95, max_tokens=60)))
+    asked = [GenerateRequest((f"p{row}", 0), question("w1 w2 w3"), seed=row, sampling=FREE) for row in range(200)]
+    answers = list(loaded.generate(sampled(asked, Sampling(temperature=1.5, top_p=0.95, max_tokens=60))))
     scores = {
         scored.key[:2]: scored.likelihoods[0]
         for scored in loaded.score(ScoreRequest((*one.key, "policy"), question("w1 w2 w3"), (one.text or "",)) for one in answers)
@@ -103,19 +107,19 @@ def test_nll_is_at_temperature_one_before_top_p_and_counts_the_end_of_turn(tmp_p
 
 @pytest.mark.parametrize("sampling", [FREE, USUAL])
 def test_answer_depends_on_its_prompt_and_seed_alone(engine: VllmEngine, sampling: Sampling) -> None:
-    first, again = found(engine.generate(requests(30), sampling)), found(engine.generate(reversed(requests(30)), sampling))
-    (alone,) = engine.generate(requests(30)[7:8], sampling)
+    first, again = found(engine.generate(sampled(requests(30), sampling))), found(engine.generate(sampled(reversed(requests(30)), sampling)))
+    (alone,) = engine.generate(sampled(requests(30)[7:8], sampling))
     assert {key: one.text for key, one in first.items()} == {key: one.text for key, one in again.items()}
     assert alone.text == first["p7"].text
-    seeds = [GenerateRequest(("p", seed), question("is the list"), seed) for seed in range(20)]
-    assert len({one.text for one in engine.generate(seeds, FREE)}) > 15
+    seeds = [GenerateRequest(("p", seed), question("is the list"), seed, sampling=FREE) for seed in range(20)]
+    assert len({one.text for one in engine.generate(sampled(seeds, FREE))}) > 15
 
 
 def test_answers_are_the_same_when_few_prompts_fit_in_a_step(engine: VllmEngine, folder: Path) -> None:
-    expected = found(engine.generate(requests(40), FREE))
+    expected = found(engine.generate(sampled(requests(40), FREE)))
     engine.close()
     narrow = load(folder, batch_tokens=1)
-    ours = found(narrow.generate(requests(40), FREE))
+    ours = found(narrow.generate(sampled(requests(40), FREE)))
     scores = list(narrow.score(ScoreRequest((f"p{row}", 0, "policy"), question("the " * row), ("is",)) for row in range(60)))
     narrow.close()
     assert {key: one.text for key, one in ours.items()} == {key: one.text for key, one in expected.items()}
@@ -129,10 +133,10 @@ def test_draws_no_more_than_the_window_and_gives_back_while_others_run(engine: V
         nonlocal drawn
         for row, request in enumerate(requests(40)):
             drawn += 1
-            yield request if row % 7 else GenerateRequest(request.key, question("is " * 200), seed=1)
+            yield request if row % 7 else GenerateRequest(request.key, question("is " * 200), seed=1, sampling=FREE)
 
     tokens = []
-    for yielded, one in enumerate(engine.generate(counted(), Sampling(temperature=2, top_p=1, max_tokens=60))):
+    for yielded, one in enumerate(engine.generate(sampled(counted(), Sampling(temperature=2, top_p=1, max_tokens=60)))):
         most = max(most, drawn - yielded)
         assert drawn - yielded <= 11
         tokens.append(one.tokens)
@@ -146,18 +150,19 @@ def test_draws_no_more_than_the_window_and_gives_back_while_others_run(engine: V
 
 
 def test_iterator_that_is_dropped_leaves_the_engine_usable(engine: VllmEngine) -> None:
-    stream = engine.generate(requests(30), FREE)
+    stream = engine.generate(sampled(requests(30), FREE))
     next(stream)
     del stream
     gc.collect()
-    assert len(found(engine.generate(requests(12), GREEDY))) == 12
+    assert len(found(engine.generate(sampled(requests(12), GREEDY)))) == 12
 
 
 def test_prompt_too_long_for_the_context_is_a_result(engine: VllmEngine, folder: Path) -> None:
     chat = load_chat(folder)
     rows = [question("is the list of the answer" + " in" * words) for words in range(0, 200, 4)]
     lengths = [len(chat.prompt_ids(row) or []) for row in rows]
-    results = found(engine.generate((GenerateRequest((str(length), 0), row, 3) for length, row in zip(lengths, rows, strict=True)), FREE))
+    asked = [GenerateRequest((str(length), 0), row, 3, sampling=FREE) for length, row in zip(lengths, rows, strict=True)]
+    results = found(engine.generate(asked))
     assert any(length < CONTEXT for length in lengths)
     assert any(length > CONTEXT for length in lengths)
     for length in lengths:
@@ -170,10 +175,14 @@ def test_prompt_too_long_for_the_context_is_a_result(engine: VllmEngine, folder:
 
 
 def test_refusal_is_a_row_whether_of_the_template_or_of_the_engine(engine: VllmEngine) -> None:
-    asked = [GenerateRequest(("role", 0), [Message(role="refused", content="x")], seed=1), GenerateRequest(("empty", 0), [], seed=1), *requests(2)]
+    asked = [
+        GenerateRequest(("role", 0), [Message(role="refused", content="x")], seed=1, sampling=FREE),
+        GenerateRequest(("empty", 0), [], seed=1, sampling=FREE),
+        *requests(2),
+    ]
     context, engine.context_tokens = engine.context_tokens, 10**6
     try:
-        results = found(engine.generate([GenerateRequest(("long", 0), question("is " * 200), seed=1), *asked], FREE))
+        results = found(engine.generate(sampled([GenerateRequest(("long", 0), question("is " * 200), seed=1, sampling=FREE), *asked], FREE)))
     finally:
         engine.context_tokens = context
     assert {key: one.finish for key, one in results.items() if key in ("role", "empty", "long")} == dict.fromkeys(("role", "empty", "long"), "refused")
@@ -211,7 +220,7 @@ def test_stop_ids_of_the_generation_config_end_an_answer(folder: Path, tmp_path:
     settings = json.loads((copy / "generation_config.json").read_bytes())
     (copy / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": list(range(10_000)), "repetition_penalty": 9.0}))
     loaded = load(copy)
-    assert {(one.tokens, one.finish) for one in loaded.generate(requests(8), GREEDY)} <= {(1, "empty"), (1, "stop")}
+    assert {(one.tokens, one.finish) for one in loaded.generate(sampled(requests(8), GREEDY))} <= {(1, "empty"), (1, "stop")}
     loaded.close()
 
 
@@ -225,9 +234,9 @@ def test_adapter_changes_what_is_written_and_is_not_scored_with(folder: Path, tm
                 weight.mul_(10)
     adapted.save_pretrained(str(tmp_path))
     merged = TransformersEngine.load(folder, dtype="float32", context_tokens=None, adapter=tmp_path, device="cpu", batch_tokens=4000, window=64)
-    expected = found(merged.generate(requests(12), GREEDY))
+    expected = found(merged.generate(sampled(requests(12), GREEDY)))
     loaded = load(folder, adapter=tmp_path)
-    ours = found(loaded.generate(requests(12), GREEDY))
+    ours = found(loaded.generate(sampled(requests(12), GREEDY)))
     assert {key: one.text for key, one in ours.items()} == {key: one.text for key, one in expected.items()}
     with pytest.raises(RecipeError, match=r"^engine: vllm can not score with an adapter; use transformers$"):
         loaded.score([])
@@ -242,14 +251,14 @@ def test_close_frees_the_model_and_leaves_the_process_as_it_was(folder: Path) ->
     model = weakref.ref(internal.model_executor.driver_worker.model_runner.model)
     cache = weakref.ref(internal.model_executor.driver_worker.model_runner.kv_caches[0])
     del internal
-    assert len(list(loaded.generate(requests(2), FREE))) == 2
+    assert len(list(loaded.generate(sampled(requests(2), FREE)))) == 2
     assert model() is not None
     loaded.close()
     assert model() is None
     assert cache() is None
     assert (torch.get_default_dtype(), os.sched_getaffinity(0), torch.set_num_threads) == before
     with pytest.raises(EngineError, match="the engine is closed"):
-        loaded.generate(requests(1), FREE)
+        loaded.generate(sampled(requests(1), FREE))
     loaded.close()
 
 
@@ -261,7 +270,7 @@ def test_logits_that_are_not_finite_end_the_generation(folder: Path, tmp_path: P
     loaded = load(copy)
     for sampling in (USUAL, GREEDY):
         with pytest.raises(EngineError, match=r"^the logits are not finite; use dtype float32 or bfloat16$"):
-            list(loaded.generate(requests(2), sampling))
+            list(loaded.generate(sampled(requests(2), sampling)))
     loaded.close()
 
 
@@ -298,10 +307,53 @@ def test_what_vllm_can_not_do_here_is_said_in_one_line(folder: Path) -> None:
 def test_engine_of_the_recipe_is_the_one_that_is_opened(folder: Path) -> None:
     loading = resolved("vllm", "auto", 64, folder)
     assert (loading.engine, loading.dtype, loading.context_tokens) == ("vllm", "float32", 64)
-    opened = open_engine(loading, folder, adapter=None, device="cpu", batch_tokens=512, window=4)
+    opened = open_engine(loading, folder, adapter=None, how=Execution(device="cpu", batch_tokens=512, window=4))
     assert isinstance(opened, VllmEngine)
-    assert len(list(opened.generate(requests(6), GREEDY))) == 6
+    assert len(list(opened.generate(sampled(requests(6), GREEDY)))) == 6
     opened.close()
+
+
+def test_copies_in_processes_of_their_own_give_the_same_rows(folder: Path, engine: VllmEngine) -> None:
+    expected = {key: one.text for key, one in found(engine.generate(sampled(requests(40), USUAL))).items()}
+    scores = [ScoreRequest((f"p{row}", 0, "policy"), question("the " * row), ("is", "the list")) for row in range(12)]
+    likely = {scored.key: [each.nll for each in scored.likelihoods] for scored in engine.score(scores)}
+    copies = open_engine(resolved("vllm", "float32", CONTEXT, folder), folder, adapter=None, how=Execution(window=22, data_parallel=2))
+    assert isinstance(copies, Replicas)
+    ours = {key: one.text for key, one in found(copies.generate(sampled(requests(40), USUAL))).items()}
+    for scored in copies.score(scores):
+        assert [each.nll for each in scored.likelihoods] == pytest.approx(likely.pop(scored.key), rel=1e-4)
+    copies.close()
+    assert ours == expected
+    assert not likely
+
+
+TRAINED = """
+model = "model"
+[[phases]]
+name = "spin"
+rounds = 2
+prompts_per_round = 8
+[phases.source]
+path = "prompts.jsonl"
+columns = ["reference=reference"]
+[phases.seed]
+engine = "vllm"
+sampling.max_tokens = 64
+[phases.pair]
+[phases.train]
+batch_rows = 8
+"""
+
+
+def test_training_and_the_next_round_fit_into_the_same_run(tmp_path: Path) -> None:
+    from sgpo_data.toy.__main__ import prompts
+
+    base_model(tmp_path / "model")
+    prompts(rows=40, output=tmp_path / "prompts.jsonl")
+    (tmp_path / "x.toml").write_text(TRAINED)
+    ran = run_recipe(tmp_path / "x.toml", Execution(root=tmp_path / "runs", progress="none", window=8))
+    assert [each.step.stage for each in ran] == [*("source", "seed", "pair", "train")] * 2
+    assert all((each.step.folder / "manifest.json").is_file() for each in ran)
 
 
 def test_engine_that_is_not_installed_says_how_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """A tiny model with random weights and a byte-level tokenizer, written to a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from sgpo_data.engines import GenerateRequest, Sampling
 from sgpo_data.rows import Message
 
 SPECIAL = ["<|pad|>", "<s>", "<|im_start|>", "<|im_end|>", "</s>"]
@@ -68,3 +70,8 @@ def write_model(
 
 def question(text: str) -> list[Message]:
     return [Message(role="user", content=text)]
+
+
+def sampled(requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[GenerateRequest]:
+    """The same requests, each with this sampling."""
+    return (replace(request, sampling=sampling) for request in requests)

@@ -29,11 +29,12 @@ class Sampling(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One answer wanted: `messages` end with the turn to be answered, `seed` is this row's alone."""
+    """One answer wanted: `messages` end with the turn to be answered, `seed` is this row's alone and not that of `sampling`."""
 
     key: Key
     messages: list[Message]
     seed: int
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,11 @@ class Scored:
 class Generator(Protocol):
     """Writes answers."""
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """One result per request, in any order, matched by `key`; requests are drawn as there is room for them.
 
-        A result is yielded as soon as its answer is finished. What a row gets depends on its messages and its seed, not on the rows beside it.
+        A result is yielded as soon as its answer is finished. What a row gets depends on its messages, its seed and its sampling, not on the rows
+        beside it. None among the requests says that there is none now, but may be after the next result; it is said only while one is still to come.
 
         Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
         """

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
-from sgpo_data.engines import GenerateRequest, Sampling
+from sgpo_data.engines import GenerateRequest
 from sgpo_data.engines.cache import join, joinable, narrow
 from sgpo_data.engines.sampling import sampled_tokens
 
@@ -47,7 +47,7 @@ class _Rows:
     """Tokens in the cache."""
     room: torch.Tensor
     uniforms: torch.Tensor
-    """(rows, steps), float64: what each token is drawn with, from the row's seed alone."""
+    """(rows, steps), float64: what each token is drawn with, from the row's seed alone; zeros beyond the steps that the row has room for."""
     history: torch.Tensor
     """(rows, steps): the ids sampled so far."""
     count: torch.Tensor
@@ -63,25 +63,29 @@ class _Rows:
     def joined(self, other: _Rows) -> _Rows:
         return _Rows(*(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)))
 
-    def widened(self, width: int) -> _Rows:
+    def widened(self, width: int, steps: int) -> _Rows:
         wide = self.kept(torch.arange(len(self.live), device=self.live.device))
         wide.mask = pad(self.mask, (width - self.mask.shape[1], 0))
+        wide.uniforms = pad(self.uniforms, (0, steps - self.steps))
+        wide.history = pad(self.history, (0, steps - self.steps))
         return wide
+
+    @property
+    def steps(self) -> int:
+        return self.history.shape[1]
 
 
 class Batch:
     """Answers under way; a row depends on its own prompt and seed only, up to the rounding of a padded matrix product."""
 
-    def __init__(self, model: PreTrainedModel, *, sampling: Sampling, steps: int, stop_ids: frozenset[int]) -> None:
+    def __init__(self, model: PreTrainedModel, *, stop_ids: frozenset[int]) -> None:
         self._model = model
-        self._sampling = sampling
-        self._steps = steps
         self._stop_ids = torch.tensor(sorted(stop_ids), device=model.device)
         self.clear()
 
     def clear(self) -> None:
         """Forgets all rows and frees their cache."""
-        self._prompts: list[Prompt] = []
+        self._hold([])
         self._finished: set[int] = set()
         self._rows: _Rows | None = None
         self._cache: DynamicCache | None = None
@@ -103,10 +107,10 @@ class Batch:
         if self._rows is None or self._cache is None:
             self._rows, self._cache = rows, cache
         else:
-            width = max(self._rows.mask.shape[1], rows.mask.shape[1])
+            width, steps = max(self._rows.mask.shape[1], rows.mask.shape[1]), max(self._rows.steps, rows.steps)
             join(self._cache, cache, width=width)
-            self._rows = self._rows.widened(width).joined(rows.widened(width))
-        self._prompts = [*self._prompts, *prompts]
+            self._rows = self._rows.widened(width, steps).joined(rows.widened(width, steps))
+        self._hold([*self._prompts, *prompts])
 
     @torch.inference_mode()
     def sample(self) -> list[Finished]:
@@ -114,8 +118,8 @@ class Batch:
         assert self._rows is not None
         rows = self._rows
         # Ballast may have used up its steps; what it samples is never read.
-        step = rows.count.clamp(max=self._steps - 1)[:, None]
-        ids = sampled_tokens(rows.logits, rows.uniforms.gather(1, step)[:, 0], self._sampling)[:, None]
+        step = rows.count.clamp(max=rows.steps - 1)[:, None]
+        ids = self._drawn(rows.logits, rows.uniforms.gather(1, step)[:, 0])[:, None]
         rows.nll += rows.logits.logsumexp(dim=-1) - rows.logits.gather(1, ids)[:, 0]
         rows.history.scatter_(1, step, ids)
         rows.count += rows.live
@@ -149,7 +153,9 @@ class Batch:
         device, width = self._model.device, max(len(prompt.ids) for prompt in prompts)
         ids = torch.tensor([[0] * (width - len(prompt.ids)) + prompt.ids for prompt in prompts], device=device)
         length = torch.tensor([len(prompt.ids) for prompt in prompts], device=device)
-        uniforms = np.stack([np.random.Generator(np.random.Philox(key=prompt.request.seed)).random(self._steps) for prompt in prompts])
+        # Fewer or more steps than another time give a row the same numbers, one after the other.
+        steps = max(prompt.room for prompt in prompts)
+        uniforms = np.stack([np.random.Generator(np.random.Philox(key=prompt.request.seed)).random(steps) for prompt in prompts])
         positions = torch.arange(width, device=device) - (width - length)[:, None]
         mask = (positions >= 0).long()
         cache = DynamicCache(config=self._model.config)
@@ -172,6 +178,23 @@ class Batch:
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
 
+    def _hold(self, prompts: Sequence[Prompt]) -> None:
+        self._prompts = list(prompts)
+        ways: dict[tuple[float, float, int], list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            sampling = prompt.request.sampling
+            ways.setdefault((sampling.temperature, sampling.top_p, sampling.top_k), []).append(row)
+        self._ways = [(prompts[rows[0]].request.sampling, torch.tensor(rows, device=self._model.device)) for rows in ways.values()]
+
+    def _drawn(self, logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+        """One id per row, each drawn as its request says."""
+        if len(self._ways) == 1:
+            return sampled_tokens(logits, uniforms, self._ways[0][0])
+        ids = torch.empty(len(uniforms), dtype=torch.long, device=uniforms.device)
+        for sampling, rows in self._ways:
+            ids[rows] = sampled_tokens(logits[rows], uniforms[rows], sampling)
+        return ids
+
     def _leave(self) -> None:
         """Takes the finished rows out, and the columns that only they needed."""
         assert self._rows is not None
@@ -179,7 +202,8 @@ class Batch:
         keep = self._rows.live.nonzero()[:, 0]
         self._cache.reorder_cache(cast(torch.LongTensor, keep))
         self._rows = self._rows.kept(keep)
-        self._prompts, self._finished = self.live, set()
+        self._hold(self.live)
+        self._finished = set()
         if joinable(self._cache):
             width = int(self._rows.length.max())
             narrow(self._cache, width)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.batch import Batch, Finished, Prompt
 from sgpo_data.engines.chat import Chat
 from sgpo_data.errors import EngineError
@@ -25,19 +25,18 @@ class Decoding:
     answer, stay within `batch_tokens`, but for a single row. The budget is halved where the device has no memory for it.
     """
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, *, sampling: Sampling, context_tokens: int, batch_tokens: int, window: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Chat, *, context_tokens: int, batch_tokens: int, window: int) -> None:
         self._model = model
         self._chat = chat
-        self._sampling = sampling
         self._context_tokens = context_tokens
         self._batch_tokens = batch_tokens
         self._window = window
         generation_config = model.generation_config
         self._stop_ids = chat.stop_ids(None if generation_config is None else generation_config.eos_token_id)
-        self._batch = Batch(model, sampling=sampling, steps=min(sampling.max_tokens, context_tokens), stop_ids=self._stop_ids)
+        self._batch = Batch(model, stop_ids=self._stop_ids)
         self._waiting: list[Prompt] = []
 
-    def generations(self, requests: Iterable[GenerateRequest]) -> Iterator[Generation]:
+    def generations(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`; at most `window` requests are drawn and not yet yielded."""
         source = iter(requests)
         while True:
@@ -58,7 +57,7 @@ class Decoding:
 
     def _prompt(self, request: GenerateRequest) -> Prompt:
         ids = self._chat.prompt_ids(request.messages) or []
-        return Prompt(request, ids, room=min(self._sampling.max_tokens, self._context_tokens - len(ids)))
+        return Prompt(request, ids, room=min(request.sampling.max_tokens, self._context_tokens - len(ids)))
 
     def _failure(self, prompt: Prompt) -> Finish | None:
         if not prompt.ids:
@@ -89,21 +88,21 @@ class Decoding:
     def _fitting(self) -> list[Prompt]:
         """The prompt that waits longest, then those nearest to it in length: little padding, and none waits for ever."""
         live = self._batch.live
-        longest = max((len(prompt.ids) for prompt in live), default=0)
+        prompt_tokens = max((len(prompt.ids) for prompt in live), default=0)
+        answer_tokens = max((prompt.request.sampling.max_tokens for prompt in live), default=0)
         fitting: list[Prompt] = []
         for prompt in sorted(self._waiting, key=lambda prompt: abs(len(prompt.ids) - len(self._waiting[0].ids))):
-            longest = max(longest, len(prompt.ids))
+            prompt_tokens = max(prompt_tokens, len(prompt.ids))
+            answer_tokens = max(answer_tokens, prompt.request.sampling.max_tokens)
             rows = len(live) + len(fitting) + 1
-            if rows > 1 and rows * self._row_tokens(longest) > self._batch_tokens:
+            if rows > 1 and rows * min(prompt_tokens + answer_tokens, self._context_tokens) > self._batch_tokens:
                 break
             fitting.append(prompt)
         return fitting
 
-    def _row_tokens(self, prompt_tokens: int) -> int:
-        return min(prompt_tokens + self._sampling.max_tokens, self._context_tokens)
-
     def _lower_budget(self, prompts: Sequence[Prompt], error: torch.OutOfMemoryError) -> None:
-        tokens = self._row_tokens(max(len(prompt.ids) for prompt in prompts))
+        longest = max(len(prompt.ids) for prompt in prompts) + max(prompt.request.sampling.max_tokens for prompt in prompts)
+        tokens = min(longest, self._context_tokens)
         if len(prompts) == 1:
             raise EngineError(f"out of memory for one row of {tokens} tokens; lower max_tokens or the context length") from error
         self._batch_tokens = len(prompts) * tokens // 2

@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 from openai.types.chat.chat_completion import Choice
 
-from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.errors import EngineError, HubError, SgpoError
 from sgpo_data.rows import Finish
 
@@ -53,25 +53,26 @@ class Endpoint:
         """Closes the connections."""
         await self._client.close()
 
-    async def answer(self, request: GenerateRequest, sampling: Sampling) -> Generation:
+    async def answer(self, request: GenerateRequest) -> Generation:
         """The answer, or why there is none.
 
         Raises HubError if the server can not be reached or is overloaded after all attempts, EngineError if it can not do what is asked.
         """
         asked_logprobs = self._logprobs
         try:
-            completion = await self._create(request, sampling)
+            completion = await self._create(request)
         except openai.APIStatusError as error:
             if error.status_code not in ROW_STATUSES:
                 raise self._failure(error) from None
             if asked_logprobs and "logprobs" in _words(error):
-                return await self._without_logprobs(request, sampling)
+                return await self._without_logprobs(request)
             return self._refused(request, error)
         except openai.APIError as error:
             raise self._failure(error) from None
         return self._generation(request, completion)
 
-    async def _create(self, request: GenerateRequest, sampling: Sampling) -> ChatCompletion:
+    async def _create(self, request: GenerateRequest) -> ChatCompletion:
+        sampling = request.sampling
         messages = [{"role": message["role"], "content": message["content"]} for message in request.messages]
         return await self._client.chat.completions.create(
             model=self._model,
@@ -85,11 +86,11 @@ class Endpoint:
             extra_body={"top_k": sampling.top_k} if sampling.top_k else None,
         )
 
-    async def _without_logprobs(self, request: GenerateRequest, sampling: Sampling) -> Generation:
+    async def _without_logprobs(self, request: GenerateRequest) -> Generation:
         if self._logprobs:
             log.warning("%s: gives no log-probabilities, so sampled_nll stays empty", self._place)
             self._logprobs = False
-        return await self.answer(request, sampling)
+        return await self.answer(request)
 
     def _generation(self, request: GenerateRequest, completion: ChatCompletion) -> Generation:
         # The library does not check what it is given.

@@ -25,21 +25,18 @@ class EventLoop:
         """What the coroutine returns or raises."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def results(self, ask: Callable[[A], Coroutine[None, None, R]], items: Iterable[A], *, window: int) -> Iterator[R]:
+    def results(self, ask: Callable[[A], Coroutine[None, None, R]], items: Iterable[A | None], *, window: int) -> Iterator[R]:
         """What `ask` gives for each item, in the order in which they finish; at most `window` items are drawn and not yet yielded.
 
-        The first exception ends it; what is under way then, or when the iterator is closed, is cancelled.
+        None among the items says that there is none until the next result. The first exception ends it; what is under way then, or when the iterator
+        is closed, is cancelled.
         """
         source = iter(items)
         finished: SimpleQueue[Future[R]] = SimpleQueue()
         running: set[Future[R]] = set()
         try:
             while True:
-                while len(running) < window:
-                    try:
-                        item = next(source)
-                    except StopIteration:
-                        break
+                while len(running) < window and (item := next(source, None)) is not None:
                     future = asyncio.run_coroutine_threadsafe(ask(item), self._loop)
                     running.add(future)
                     future.add_done_callback(finished.put)

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sgpo_data.engines import Scorer
 from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.execution import Execution
 
 if TYPE_CHECKING:
     from sgpo_data.engines.openai import OpenAIEngine
+    from sgpo_data.engines.replicas import Replicas
     from sgpo_data.engines.transformers import TransformersEngine
     from sgpo_data.engines.vllm import VllmEngine
 
-    Engine = TransformersEngine | VllmEngine | OpenAIEngine
+    Engine: TypeAlias = TransformersEngine | VllmEngine | OpenAIEngine | Replicas
 
 log = logging.getLogger(__name__)
 
@@ -113,15 +115,8 @@ def open_engine(
     folder: Path,
     *,
     adapter: Path | None,
-    device: str,
-    batch_tokens: int,
-    window: int,
     endpoint: str | None = None,
-    tensor_parallel: int = 1,
-    memory_share: float | None = None,
-    base_url: str | None = None,
-    key_variable: str = "OPENAI_API_KEY",
-    request_seconds: float = 600,
+    how: Execution,
 ) -> "Engine":
     """The model, loaded, or the server, asked whether it is there.
 
@@ -133,7 +128,11 @@ def open_engine(
 
         if adapter is not None:
             raise RecipeError(f"{adapter}: an adapter can not be given to a server; have the server load it under a name of its own")
-        return OpenAIEngine.connect(endpoint, base_url=base_url, key_variable=key_variable, window=window, request_seconds=request_seconds)
+        return OpenAIEngine.connect(endpoint, base_url=how.base_url, key_variable=how.key_variable, window=how.window, request_seconds=how.request_seconds)
+    if how.data_parallel > 1:
+        from sgpo_data.engines.replicas import Replicas
+
+        return Replicas.start(loading, folder, adapter=adapter, how=how)
     if loading.engine == "vllm":
         from sgpo_data.engines.vllm import VllmEngine
 
@@ -143,12 +142,12 @@ def open_engine(
             dtype=loading.dtype,
             context_tokens=loading.context_tokens,
             adapter=adapter,
-            device=device,
-            batch_tokens=batch_tokens,
-            window=window,
+            device=how.device,
+            batch_tokens=how.batch_tokens,
+            window=how.window,
             quantization=loading.quantization,
-            tensor_parallel=tensor_parallel,
-            memory_share=memory_share,
+            tensor_parallel=how.tensor_parallel,
+            memory_share=how.memory_share,
         )
     from sgpo_data.engines.transformers import TransformersEngine
 
@@ -157,9 +156,9 @@ def open_engine(
         dtype=loading.dtype,
         context_tokens=loading.context_tokens,
         adapter=adapter,
-        device=device,
-        batch_tokens=batch_tokens,
-        window=window,
+        device=how.device,
+        batch_tokens=how.batch_tokens,
+        window=how.window,
     )
 
 

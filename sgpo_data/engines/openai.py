@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.event_loop import EventLoop
 from sgpo_data.errors import EngineError, MissingExtraError
 
@@ -63,10 +63,10 @@ class OpenAIEngine:
             raise
         return engine
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`; raises HubError if the server is gone or overloaded for longer than the attempts last."""
         endpoint, loop = self._open()
-        return loop.results(lambda request: endpoint.answer(request, sampling), requests, window=self._window)
+        return loop.results(endpoint.answer, requests, window=self._window)
 
     def close(self) -> None:
         """Drops what is under way, and the connections; nothing may be asked afterwards."""

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sgpo_data.engines import GenerateRequest, Generation, Sampling, Scored, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, first_line, load_chat
 from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
 
@@ -50,12 +50,12 @@ class TransformersEngine:
         context_tokens = _context(model, folder, asked=context_tokens)
         return cls(model, chat, context_tokens=context_tokens, batch_tokens=batch_tokens, window=window)
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`."""
         from sgpo_data.engines.decoding import Decoding
 
         model, chat = self._open()
-        decoding = Decoding(model, chat, sampling=sampling, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
+        decoding = Decoding(model, chat, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
         return decoding.generations(requests)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:

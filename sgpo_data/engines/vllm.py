@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgpo_data.engines import GenerateRequest, Generation, Sampling, Scored, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, first_line, load_chat
 from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
 
@@ -100,13 +100,13 @@ class VllmEngine:
             loaded._adapt(adapter)
         return loaded
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`."""
         from sgpo_data.engines.vllm_steps import Steps, generations
 
         engine, chat = self._open()
         steps = Steps(engine, context_tokens=self.context_tokens, window=self._window, lora=self._lora)
-        return generations(steps, chat, requests, sampling=sampling, stop_ids=self._stop_ids)
+        return generations(steps, chat, requests, stop_ids=self._stop_ids)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
         """As `Scorer.score`, without an adapter only; the logits of a whole step are in memory at once.
@@ -123,11 +123,15 @@ class VllmEngine:
 
     def close(self) -> None:
         """Frees the memory of the model; nothing may be asked afterwards."""
+        import torch
+
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded[0].engine_core.shutdown()
         del loaded
         gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @property
     def accelerator(self) -> str | None:

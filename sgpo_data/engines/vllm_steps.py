@@ -17,7 +17,7 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Sampling, Scored, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, first_line
 from sgpo_data.errors import EngineError
 from sgpo_data.rows import Finish
@@ -83,7 +83,7 @@ class Steps:
         self._engine.abort_request(list(names))
 
 
-def generations(steps: Steps, chat: Chat, requests: Iterable[GenerateRequest], *, sampling: Sampling, stop_ids: frozenset[int]) -> Iterator[Generation]:
+def generations(steps: Steps, chat: Chat, requests: Iterable[GenerateRequest | None], *, stop_ids: frozenset[int]) -> Iterator[Generation]:
     """As `Generator.generate`; at most the window of the steps is drawn and not yet yielded."""
     source = iter(requests)
     # vLLM refuses what can not be sampled anyway.
@@ -93,8 +93,8 @@ def generations(steps: Steps, chat: Chat, requests: Iterable[GenerateRequest], *
         while True:
             while len(running) < steps.window and (request := next(source, None)) is not None:
                 ids = chat.prompt_ids(request.messages) or []
-                room = min(sampling.max_tokens, steps.context_tokens - len(ids))
-                name = steps.add(ids, _params(sampling, request.seed, room, stop_ids)) if ids and room >= 1 else None
+                room = min(request.sampling.max_tokens, steps.context_tokens - len(ids))
+                name = steps.add(ids, _params(request, room, stop_ids)) if ids and room >= 1 else None
                 if name is not None:
                     running[name] = request
                 else:
@@ -107,12 +107,13 @@ def generations(steps: Steps, chat: Chat, requests: Iterable[GenerateRequest], *
         steps.abort(running)
 
 
-def _params(sampling: Sampling, seed: int, room: int, stop_ids: frozenset[int]) -> SamplingParams:
+def _params(request: GenerateRequest, room: int, stop_ids: frozenset[int]) -> SamplingParams:
+    sampling = request.sampling
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
-        seed=seed,
+        seed=request.seed,
         max_tokens=room,
         stop_token_ids=sorted(stop_ids),
         # That of the sampled token alone.

@@ -1,12 +1,11 @@
 """improve: the improver rewrites every response."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo
 
-from sgpo_data.engines import GenerateRequest, Generator, Key, Sampling
+from sgpo_data.engines import GenerateRequest, Generation, Sampling
 from sgpo_data.rows import Finish, Message, Role, Row
 from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
 from sgpo_data.templates import Template, load_template
@@ -52,20 +51,16 @@ class Improve(GeneratingStage):
             return self._row(row, author, text=None, finish="no_reference")
         return None
 
-    def rows(self, rows: Iterable[Row], generator: Generator, author: str) -> Iterator[Row]:
-        """Every row with its improved answer, in any order."""
-        waiting: dict[Key, Row] = {}
+    def request(self, row: Row) -> GenerateRequest:
+        """The template of the role, rendered for the row."""
+        key = row_key(row)
+        return GenerateRequest(key, self._messages(row), row_seed(self.sampling.seed, self.stage_name, key), self.sampling)
 
-        def requests() -> Iterator[GenerateRequest]:
-            for row in rows:
-                key = row_key(row)
-                waiting[key] = row
-                yield GenerateRequest(key, self._request(row), row_seed(self.sampling.seed, self.stage_name, key))
+    def answered(self, row: Row, answer: Generation, author: str) -> Row:
+        """The row with its improved answer."""
+        return self._row(row, author, text=answer.text, finish=answer.finish)
 
-        for result in generator.generate(requests(), self.sampling):
-            yield self._row(waiting.pop(result.key), author, text=result.text, finish=result.finish)
-
-    def _request(self, row: Row) -> list[Message]:
+    def _messages(self, row: Row) -> list[Message]:
         if self.role == "improve":
             return self._improve_prompt(row)
         return self.refine_template.render(row["messages"], response=row["response"] or "", reference=row["reference"])

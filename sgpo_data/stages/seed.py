@@ -1,11 +1,11 @@
 """seed: the policy answers every prompt."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 from pydantic import Field
 
-from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Sampling
+from sgpo_data.engines import GenerateRequest, Generation, Sampling
 from sgpo_data.rows import Row
 from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
 
@@ -32,26 +32,18 @@ class Seed(GeneratingStage):
         for sample in range(self.samples):
             yield {**row, "sample": sample}
 
-    def rows(self, rows: Iterable[Row], generator: Generator, author: str) -> Iterator[Row]:
-        """Every row with its response, in any order."""
-        waiting: dict[Key, Row] = {}
+    def request(self, row: Row) -> GenerateRequest:
+        """The prompt as it is."""
+        key = row_key(row)
+        return GenerateRequest(key, row["messages"], row_seed(self.sampling.seed, self.stage_name, key), self.sampling)
 
-        def requests() -> Iterator[GenerateRequest]:
-            for row in rows:
-                key = row_key(row)
-                waiting[key] = row
-                yield GenerateRequest(key, row["messages"], row_seed(self.sampling.seed, self.stage_name, key))
-
-        for result in generator.generate(requests(), self.sampling):
-            yield _answered(waiting.pop(result.key), result, author)
-
-
-def _answered(row: Row, result: Generation, policy: str) -> Row:
-    return {
-        **row,
-        "response": result.text,
-        "finish": result.finish,
-        "sampled_nll": result.nll,
-        "sampled_tokens": result.tokens,
-        "policy": policy,
-    }
+    def answered(self, row: Row, answer: Generation, author: str) -> Row:
+        """The row with its response."""
+        return {
+            **row,
+            "response": answer.text,
+            "finish": answer.finish,
+            "sampled_nll": answer.nll,
+            "sampled_tokens": answer.tokens,
+            "policy": author,
+        }
