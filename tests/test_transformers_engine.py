@@ -3,6 +3,7 @@ import math
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -237,6 +238,15 @@ def test_answer_that_ends_at_once_is_empty_and_one_that_ends_at_the_limit_stops(
     ending = 24
     (found,) = loaded.generate(sampled([request], FREE))
     assert (found.finish, found.tokens) == ("stop", 24)
+
+
+def test_rows_of_one_stream_are_drawn_each_as_its_request_says(folder: Path) -> None:
+    ways = (FREE, USUAL, GREEDY, Sampling(temperature=1.0, top_k=5, top_p=1.0, max_tokens=60))
+    mixed = [replace(request, sampling=ways[row % len(ways)]) for row, request in enumerate(requests(48))]
+    found = texts(engine(folder, batch_tokens=6 * 100, window=20).generate(mixed))
+    for way, sampling in enumerate(ways):
+        alone = texts(engine(folder).generate(sampled(requests(48), sampling)))
+        assert sum(found[f"p{row}"] != alone[f"p{row}"] for row in range(way, 48, len(ways))) <= ROUNDED
 
 
 def test_draws_no_more_than_the_window(folder: Path) -> None:

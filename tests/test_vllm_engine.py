@@ -6,6 +6,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_answer_depends_on_its_prompt_and_seed_alone(engine: VllmEngine, samplin
     assert alone.text == first["p7"].text
     seeds = [GenerateRequest(("p", seed), question("is the list"), seed, sampling=FREE) for seed in range(20)]
     assert len({one.text for one in engine.generate(sampled(seeds, FREE))}) > 15
+
+
+def test_rows_of_one_stream_are_drawn_each_as_its_request_says(engine: VllmEngine) -> None:
+    ways = (FREE, USUAL, GREEDY.model_copy(update={"max_tokens": 60}))
+    mixed = found(engine.generate(replace(request, sampling=ways[row % len(ways)]) for row, request in enumerate(requests(30))))
+    for way, sampling in enumerate(ways):
+        alone = found(engine.generate(sampled(requests(30), sampling)))
+        assert [mixed[f"p{row}"].text for row in range(way, 30, len(ways))] == [alone[f"p{row}"].text for row in range(way, 30, len(ways))]
 
 
 def test_answers_are_the_same_when_few_prompts_fit_in_a_step(engine: VllmEngine, folder: Path) -> None:
