@@ -1,6 +1,18 @@
-"""Settings that have to stand before the first import of the libraries they are for."""
+"""Settings that have to stand before the first import of the libraries they are for, and the Hub of the tests."""
 
+import atexit
 import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hub_answers import OWNER
+from hub_server import Hub, Server
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -8,3 +20,29 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
 os.environ.setdefault("COLUMNS", "120")
+
+# The Hub of this process; it resets every connection until a test asks for `hub`. No test reaches another one, or the caches and the login of a user.
+SERVER = Server()
+threading.Thread(target=SERVER.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+HOME = tempfile.mkdtemp(prefix="sgpo-tests-hf-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ |= {"HF_ENDPOINT": SERVER.url, "HF_HOME": HOME}
+for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty Hub for the clients of this process, logged in as owner, with fresh caches; clients that would wait before they try again do not."""
+    from huggingface_hub import HfFileSystem, constants
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setenv("HF_TOKEN", OWNER)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf-cache"))
+    monkeypatch.setattr(_http, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
+    HfFileSystem.clear_instance_cache()
+    SERVER.hub = Hub(tmp_path / "hf-hub", SERVER.url)
+    yield SERVER.hub
+    leaks = SERVER.hub.answers.leaks
+    SERVER.hub = None
+    assert leaks == []

@@ -1,189 +1,208 @@
-"""A read-only Hub on 127.0.0.1 over real HTTP: dataset repositories of regular files, given as commits of a path-to-bytes table.
+"""A Hub-compatible server on 127.0.0.1 for the Hub's real clients: real HTTP, faults on request, and whole again after a kill.
 
-Answers what `HfApi.repo_info` and `datasets.load_dataset` ask for; X-Error-Code tells the clients which thing is missing.
+In this process: `hub_server(folder)`. As one of its own, to be killed: `python tests/hub_server.py FOLDER --port N`.
+Clients read its address from HF_ENDPOINT when they are imported, see conftest.py.
 """
 
-import hashlib
+import argparse
 import json
+import re
+import socket
+import struct
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
-Files = Mapping[str, bytes]
-
-
-def git_oid(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-@dataclass
-class Repository:
-    commits: dict[str, Files] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-    """Branches and tags, each the name of a commit."""
-
-    def commit(self, files: Files, *, ref: str = "main") -> str:
-        text = json.dumps([len(self.commits), sorted((path, git_oid(content)) for path, content in files.items())])
-        sha = hashlib.sha1(text.encode()).hexdigest()
-        self.commits[sha] = dict(files)
-        self.refs[ref] = sha
-        return sha
+from hub_answers import Answer, Answers, Request
+from hub_faults import Fault, Faults
+from hub_repository import Repositories
 
 
-@dataclass
+@dataclass(frozen=True)
+class Logged:
+    """A request and what became of it; no status where the connection was cut."""
+
+    method: str
+    path: str
+    user: str | None
+    status: int | None
+    fault: str | None
+    body_bytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class Hub:
-    repositories: dict[str, Repository] = field(default_factory=dict)
-    failing: int | None = None
-    """A status that every request is answered with."""
-    requests: list[str] = field(default_factory=list)
-    """METHOD path, in order."""
-    url: str = ""
+    """The state of a server: repositories, faults, and what it was asked."""
 
-    def repository(self, name: str) -> Repository:
-        return self.repositories.setdefault(name, Repository())
+    def __init__(self, folder: Path, url: str = "") -> None:
+        self.folder = folder
+        self.url = url
+        self.repositories = Repositories(folder)
+        self.answers = Answers(self.repositories)
+        self.faults = Faults()
+        self.log: list[Logged] = []
+
+    def asked(self, method: str = "", path: str = "") -> list[Logged]:
+        """The requests so far that these patterns find, in order."""
+        return [each for each in self.log if re.search(method, each.method) and re.search(path, each.path)]
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int = 0) -> None:
+        self.hub: Hub | None = None
+        """None: every connection is reset, as if there were no server."""
+        super().__init__(("127.0.0.1", port), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager
-def hub_server() -> Iterator[Hub]:
-    """A hub without repositories, until the block ends. Clients read its address from HF_ENDPOINT when they are imported."""
-    hub = Hub()
-
-    class BoundHandler(Handler):
-        pass
-
-    BoundHandler.hub = hub
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+def serving(port: int = 0) -> Iterator[Server]:
+    """A server without a hub, until the block ends."""
+    server = Server(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield server
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
+@contextmanager
+def hub_server(folder: Path) -> Iterator[Hub]:
+    """A hub on a port of its own, of what is in the folder, until the block ends."""
+    with serving() as server:
+        server.hub = Hub(folder, server.url)
+        yield server.hub
+
+
 class Handler(BaseHTTPRequestHandler):
-    hub: Hub
+    server: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:
-        self.route(b"")
+    def route(self) -> None:
+        hub = self.server.hub
+        if hub is None:
+            return self._reset()
+        fault = hub.faults.drawn(self.command, self.path)
+        request = None if fault is not None and self._befell_before(fault) else self._request()
+        answer = None
+        if request is not None and (fault is None or fault.applied or fault.kind not in ("status", "reset", "call")):
+            answer = hub.answers.answer(request)
+        if fault is not None:
+            answer = self._after(fault, answer)
+        user = request.user if request else None
+        told = Logged(self.command, self.path, user, answer.status if answer else None, fault.kind if fault else None, len(request.body) if request else 0)
+        # Known before the client can act on the answer.
+        hub.log.append(told)
+        if answer is None:
+            return self._reset()
+        return self._send(answer, fault)
 
-    def do_HEAD(self) -> None:
-        self.route(b"")
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = route  # noqa: N815
 
-    def do_POST(self) -> None:
-        self.route(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+    def _befell_before(self, fault: Fault) -> bool:
+        """Whether the connection breaks before the request is here as a whole."""
+        if fault.kind == "cut_upload":
+            self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+            return True
+        return fault.kind == "reset" and not fault.applied
+
+    def _after(self, fault: Fault, answer: Answer | None) -> Answer | None:
+        match fault.kind:
+            case "status":
+                return Answer(fault.status, b"<html>it is not you, it is us</html>", {"Content-Type": "text/html", **fault.headers})
+            case "reset" | "cut_upload":
+                return None
+            case "call":
+                assert fault.call is not None
+                fault.call()
+                return None
+            case "delay":
+                threading.Event().wait(fault.seconds)
+            case "flip" if answer is not None and answer.body:
+                middle = len(answer.body) // 2
+                body = answer.body[:middle] + bytes([answer.body[middle] ^ 1]) + answer.body[middle + 1 :]
+                return Answer(answer.status, body, answer.headers)
+        return answer
+
+    def _request(self) -> Request:
+        parts = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return Request(self.command, parts.path, parse_qs(parts.query), headers, self._body(), self.server.url)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks = []
+        while (size := int(self.rfile.readline().split(b";")[0], 16)) > 0:
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _send(self, answer: Answer, fault: Fault | None) -> None:
+        kind = fault.kind if fault else None
+        status, body, headers = answer.status, answer.body, dict(answer.headers)
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if status == 200 and asked and "Accept-Ranges" in headers and kind != "no_range":
+            size = len(body)
+            first = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
+            last = min(int(asked[2]), size - 1) if asked[1] and asked[2] else size - 1
+            status = 206 if first < size else 416
+            body = body[first : last + 1] if first < size else b""
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}" if first < size else f"bytes */{size}"
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if kind == "cut_download" else body)
+        if kind == "cut_download":
+            self.close_connection = True
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def route(self, body: bytes) -> None:
-        path = urlsplit(self.path).path
-        self.hub.requests.append(f"{self.command} {path}")
-        if self.hub.failing is not None:
-            return self.answer({"error": "failing"}, status=self.hub.failing)
-        # Split before unquoting: a branch feature/x is one segment, feature%2Fx.
-        segments = [unquote(segment) for segment in path.split("/")[1:]]
-        match segments:
-            case ["api", "datasets", org, name, *rest]:
-                return self.api(f"{org}/{name}", rest, body)
-            case ["datasets", org, name, "resolve", revision, *path_in_repo]:
-                return self.resolve(f"{org}/{name}", revision, "/".join(path_in_repo))
-            case _:
-                return self.answer({"error": "no such address"}, status=404)
 
-    def found(self, name: str, revision: str) -> tuple[str, Files] | None:
-        """Commit and files; answers the request itself if there are none."""
-        repository = self.hub.repositories.get(name)
-        if repository is None:
-            self.answer({"error": "Repository not found"}, status=404, code="RepoNotFound")
-            return None
-        sha = repository.refs.get(revision, revision)
-        if sha not in repository.commits:
-            self.answer({"error": f"Invalid rev id: {revision}"}, status=404, code="RevisionNotFound")
-            return None
-        return sha, repository.commits[sha]
-
-    def api(self, name: str, rest: list[str], body: bytes) -> None:
-        found = self.found(name, rest[1] if len(rest) > 1 else "main")
-        if found is None:
-            return None
-        sha, files = found
-        match rest:
-            case [] | ["revision", _]:
-                siblings = [{"rfilename": path} for path in files]
-                return self.answer({"id": name, "sha": sha, "siblings": siblings, "private": False, "tags": [], "downloads": 0, "likes": 0})
-            case ["tree", _, *folder]:
-                recursive = parse_qs(urlsplit(self.path).query).get("recursive", ["false"]) != ["false"]
-                return self.tree(files, "/".join(folder), recursive=recursive)
-            case ["paths-info", _]:
-                wanted = self.wanted_paths(body)
-                folders = {parent for path in files for parent in parents(path)}
-                entries = [entry(path, files[path]) for path in wanted if path in files] + [folder_entry(path) for path in wanted if path in folders]
-                return self.answer(entries)
-            case _:
-                return self.answer({"error": "no such address"}, status=404)
-
-    def wanted_paths(self, body: bytes) -> list[str]:
-        if "json" in self.headers.get("Content-Type", ""):
-            return list(json.loads(body)["paths"])
-        return parse_qs(body.decode()).get("paths", [])
-
-    def tree(self, files: Files, folder: str, *, recursive: bool) -> None:
-        prefix = f"{folder}/" if folder else ""
-        inside = [path for path in files if path.startswith(prefix)]
-        if folder and not inside:
-            return self.answer({"error": f"{folder} does not exist"}, status=404, code="EntryNotFound")
-        folders = sorted({parent for path in inside for parent in parents(path) if parent.startswith(prefix) and parent != folder})
-        entries = [folder_entry(path) for path in folders] + [entry(path, files[path]) for path in inside]
-        return self.answer([found for found in entries if recursive or "/" not in str(found["path"]).removeprefix(prefix)])
-
-    def resolve(self, name: str, revision: str, path: str) -> None:
-        found = self.found(name, revision)
-        if found is None:
-            return
-        sha, files = found
-        if path not in files:
-            self.answer({"error": "Entry not found"}, status=404, code="EntryNotFound", headers={"X-Repo-Commit": sha})
-            return
-        self.send(200, files[path], {"Content-Type": "application/octet-stream", "X-Repo-Commit": sha, "ETag": f'"{git_oid(files[path])}"'})
-
-    def answer(self, value: object, *, status: int = 200, code: str | None = None, headers: Mapping[str, str] | None = None) -> None:
-        extra = {"Content-Type": "application/json"} | ({} if code is None else {"X-Error-Code": code}) | dict(headers or {})
-        self.send(status, json.dumps(value).encode(), extra)
-
-    def send(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-        part = content
-        asked = self.headers.get("Range", "")
-        if status == 200 and asked.startswith("bytes="):
-            first, _, last = asked.removeprefix("bytes=").partition("-")
-            part = content[int(first) : int(last) + 1 if last else None]
-            headers = {**headers, "Content-Range": f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"}
-            status = 206
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(part)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--faults", default="[]", help="Faults as JSON, each with the fields of hub_faults.Fault.")
+    given = parser.parse_args()
+    server = Server(given.port)
+    server.hub = Hub(given.folder, server.url)
+    server.hub.faults.add(*(Fault(**rule) for rule in json.loads(given.faults)))
+    sys.stdout.write(f"{server.url}\n")
+    sys.stdout.flush()
+    server.serve_forever()
 
 
-def parents(path: str) -> list[str]:
-    names = path.split("/")[:-1]
-    return ["/".join(names[: depth + 1]) for depth in range(len(names))]
-
-
-def entry(path: str, content: bytes) -> dict[str, object]:
-    return {"type": "file", "path": path, "oid": git_oid(content), "size": len(content)}
-
-
-def folder_entry(path: str) -> dict[str, object]:
-    return {"type": "directory", "path": path, "oid": git_oid(path.encode()), "size": 0}
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hub_faults import Fault
 from hub_server import Hub, hub_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -382,14 +383,15 @@ class Client:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
     pytest.importorskip("datasets")
-    with hub_server() as hub:
+    with hub_server(tmp_path / "hub") as hub:
         yield Client(hub, tmp_path)
 
 
 def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> None:
-    repository = client.hub.repository("org/name")
-    old = repository.commit({"train.jsonl": b'{"prompt": "old"}\n'}, ref="feature/x")
-    new = repository.commit({"README.md": README, "a.jsonl": b'{"prompt": "hi", "answer": "yo"}\n', "b.jsonl": b'{"question": "b"}\n'})
+    old = client.hub.repositories.commit_files("org/name", {"train.jsonl": b'{"prompt": "old"}\n'}, branch="feature/x")
+    new = client.hub.repositories.commit_files(
+        "org/name", {"README.md": README, "a.jsonl": b'{"prompt": "hi", "answer": "yo"}\n', "b.jsonl": b'{"question": "b"}\n'}
+    )
     a, b, branch, commit = client.found(
         ("org/name", {"config": "a"}),
         ("org/name", {"config": "b", "split": "test"}),
@@ -407,9 +409,9 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
 
 
 def test_what_a_hub_dataset_does_not_have_is_answered_with_what_it_has(client: Client) -> None:
-    client.hub.repository("org/name").commit({"README.md": README, "a.jsonl": b'{"q": "hi"}\n', "b.jsonl": b'{"q": "b"}\n'})
-    client.hub.repository("org/empty").commit({"README.md": b"nothing"})
-    client.hub.repository("org/hidden").commit({"train.jsonl": b'{"prompt": "hi"}\n'})
+    client.hub.repositories.commit_files("org/name", {"README.md": README, "a.jsonl": b'{"q": "hi"}\n', "b.jsonl": b'{"q": "b"}\n'})
+    client.hub.repositories.commit_files("org/empty", {"README.md": b"nothing"})
+    client.hub.repositories.commit_files("org/hidden", {"train.jsonl": b'{"prompt": "hi"}\n'})
     written(client.folder, {"prompt": "local"}, name="org/hidden/x.jsonl")
     cases: list[tuple[str, dict[str, object], str]] = [
         ("org/gone", {}, "no such dataset on the Hub, or no access to it; if it is private, run: hf auth login; and there is no local path org/gone"),
@@ -428,7 +430,7 @@ def test_what_a_hub_dataset_does_not_have_is_answered_with_what_it_has(client: C
 
 
 def test_a_failing_or_unreachable_hub_is_worth_trying_again(client: Client) -> None:
-    client.hub.failing = 503
+    client.hub.faults.add(Fault("status"))
     (failing,) = client.found(("org/name", {}))
     (refused,) = client.found(("org/name", {}), HF_ENDPOINT="http://127.0.0.1:9")
     (offline,) = client.found(("org/name", {}), HF_HUB_OFFLINE="1")
