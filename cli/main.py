@@ -14,6 +14,7 @@ from .check import check
 from .gc import gc
 from .health import add_health
 from .inspect import inspect
+from .publish import publish
 from .report import report
 from .run import add_run
 from .sql import sql
@@ -56,6 +57,7 @@ def options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Log in 
 add_run(app)
 add_stages(app)
 add_train(app)
+app.command(rich_help_panel="Share")(publish)
 app.command(rich_help_panel="Look")(sql)
 app.command(rich_help_panel="Look")(inspect)
 app.command(rich_help_panel="Look")(check)

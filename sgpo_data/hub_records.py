@@ -3,12 +3,12 @@
 import importlib.util
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.errors import DatasetError, HubError, MissingExtraError
+from sgpo_data.hub import again, api, first_line, hub_faults
 from sgpo_data.records import arrow_records
 from sgpo_data.shapes import Record
 
@@ -40,7 +40,7 @@ class HubSplit:
         if Path(self.name).exists():
             # load_dataset takes the folder for the dataset, whatever the revision.
             raise DatasetError(f"{self.name}: a local path of this name hides the Hub dataset; run from another folder")
-        with _hub_faults(self.name):
+        with hub_faults(self.name):
             loaded = self._loaded()
         names = tuple(loaded.column_names)
         # A table of no columns has no rows either.
@@ -65,7 +65,7 @@ class HubSplit:
         except (datasets.exceptions.DatasetsError, RuntimeError) as error:
             if isinstance(error.__cause__, httpx2.HTTPError | OSError):
                 raise error.__cause__ from error
-            raise DatasetError(f"{self.name}: can not be read: {_first_line(error.__cause__ or error)}") from error
+            raise DatasetError(f"{self.name}: can not be read: {first_line(error.__cause__ or error)}") from error
 
     def _what_is_there(self, error: ValueError) -> str:
         import datasets
@@ -78,7 +78,7 @@ class HubSplit:
         splits = datasets.get_dataset_split_names(self.name, self.config, revision=self.commit)
         if self.split not in splits:
             return f"no split {self.split!r}; set source.split to one of {', '.join(splits)}"
-        return f"can not be read: {_first_line(error)}"
+        return f"can not be read: {first_line(error)}"
 
 
 def hub_split(name: str, *, config: str | None, split: str, revision: str | None) -> HubSplit:
@@ -90,36 +90,9 @@ def hub_split(name: str, *, config: str | None, split: str, revision: str | None
         raise MissingExtraError("datasets", "datasets")
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         return HubSplit(name, revision, config, split)
-    from huggingface_hub import HfApi
-
-    with _hub_faults(name, revision):
+    with hub_faults(name, revision):
         # Unlike a download, this never answers from the cache when the Hub is down.
-        commit = HfApi().repo_info(name, repo_type="dataset", revision=revision, timeout=30).sha
+        commit = again(lambda: api().repo_info(name, repo_type="dataset", revision=revision)).sha
     if commit is None:
         raise HubError(f"{name}: the Hub names no commit for revision {revision or 'main'}")
     return HubSplit(name, commit, config, split)
-
-
-@contextmanager
-def _hub_faults(name: str, revision: str | None = None) -> Iterator[None]:
-    import httpx2
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        yield
-    except GatedRepoError as error:
-        raise DatasetError(f"{name}: a gated dataset; ask for access on its page, then run: hf auth login") from error
-    except RevisionNotFoundError as error:
-        raise DatasetError(f"{name}: no revision {revision} in this Hub dataset") from error
-    except RepositoryNotFoundError as error:
-        raise DatasetError(f"{name}: no such dataset on the Hub, or no access to it; if it is private, run: hf auth login") from error
-    except HFValidationError as error:
-        raise DatasetError(f"{name}: not the name of a Hub dataset: {_first_line(error)}") from error
-    except HfHubHTTPError as error:
-        raise HubError(f"{name}: the Hub answered {error.response.status_code}; try again later") from error
-    except (httpx2.HTTPError, OSError) as error:
-        raise HubError(f"{name}: can not be fetched from the Hub: {_first_line(error).rstrip('.')}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

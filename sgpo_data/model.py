@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sgpo_data.dataset import WORK
 from sgpo_data.engines.loading import endpoint_name
 from sgpo_data.errors import DatasetError, HubError
+from sgpo_data.hub import again, api, hub_faults
 from sgpo_data.manifest import MANIFEST, ModelManifest, ModelRecord, file_digest
 
 COUNTED = (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model")
@@ -139,16 +140,15 @@ def _keys(content: bytes) -> set[str]:
 
 
 def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
-    import httpx2
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub import snapshot_download
 
     try:
-        # Asked first, because the download alone would fall back on a stale cache without a word.
-        commit = HfApi().repo_info(name, revision=revision).sha
-        folder = snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"])
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise DatasetError(f"{name}@{revision or 'main'}: no such model folder, and no such model on the Hub for this login") from error
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise HubError(f"{name}: no such folder, and the Hub does not answer ({error}); try again, or give a folder") from error
+        with hub_faults(name, revision, kind="model"):
+            # Asked first, because the download alone would fall back on a stale cache without a word.
+            commit = again(lambda: api().repo_info(name, revision=revision)).sha
+            folder = again(lambda: snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"]))
+    except DatasetError as error:
+        raise DatasetError(f"{error}; and there is no folder {name}") from error
+    except HubError as error:
+        raise HubError(f"{error}; and there is no folder {name}") from error
     return Path(folder), f"hub:{name}@{commit}", f"{name}@{commit}"

@@ -37,6 +37,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import HfFileSystem, constants
     from huggingface_hub.utils import _http
 
+    from sgpo_data import hub as ours
+
+    monkeypatch.setattr(ours, "PAUSE_SECONDS", 0.0)
     monkeypatch.setenv("HF_TOKEN", OWNER)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf-cache"))
     monkeypatch.setattr(_http, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))

@@ -62,6 +62,14 @@ def row(name: str = "p", /, **given: object) -> Given:
     return {**default, "dropped_by": None, "failed_rules": [], **given}
 
 
+def pair_row(name: str = "p", /, **given: object) -> Given:
+    """A row of `pairs`."""
+    whole = row(name)
+    answer = {side: [{"role": "assistant", "content": f"{side} {name}"}] for side in ("chosen", "rejected")}
+    kept = {column: whole[column] for column in ("prompt_id", "sample", "source", "policy", "improver", "scorer", "edited_words")}
+    return {**kept, "prompt": whole["messages"], **answer, "chosen_nll": 100.0, "chosen_tokens": 100, "rejected_nll": 120.0, "rejected_tokens": 100, **given}
+
+
 def key(given: Given) -> tuple[str, int]:
     name, sample = given["prompt_id"], given["sample"]
     assert isinstance(name, str)

@@ -1,0 +1,99 @@
+"""sgpo publish: datasets as one version of a dataset repository on the Hub."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from sgpo_data.errors import UsageError
+from sgpo_data.execution import ROOT
+
+from .references import typed
+
+if TYPE_CHECKING:
+    from sgpo_data.dataset_card import Config
+    from sgpo_data.publication import Publication
+
+
+def publish(
+    references: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]DATASET... REPO", help="Datasets, each a config named by its table, and last the repository, org/name.")
+    ],
+    tag: Annotated[str, typer.Option("--tag", help="Name of the version.")],
+    run: Annotated[str | None, typer.Option("--run", help="Publish the last round of a run, with its recipe.")] = None,
+    branch: Annotated[str, typer.Option("--branch", help="Branch to commit on; made if there is none.")] = "main",
+    private: Annotated[bool, typer.Option("--private/--public", help="Who sees a repository that is made now; that of one that is there stays.")] = True,
+    license: Annotated[str | None, typer.Option("--license", help="As the Hub names it, such as apache-2.0; none is made up.")] = None,
+    root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, kept and deleted; change nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")] = False,
+) -> None:
+    """Publish datasets as one version on the Hub: one commit, verified, then the tag.
+
+    The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
+    The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.
+    """
+    from sgpo_data.frozen import FROZEN
+    from sgpo_data.publication import publication
+    from sgpo_data.publish import checked_tag
+
+    *given, repository = references
+    name = repository.removeprefix("hf://datasets/")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
+        raise UsageError(f"{repository}: the last argument is the repository, as org/name")
+    if run is None and not given:
+        raise UsageError("publish: name the datasets before the repository, or a run with --run")
+    configs = [*(_of_run(run, root) if run else []), *(_config(reference, root) for reference in given)]
+    recipe = root / run / FROZEN if run else None
+    version = publication(configs, name, tag=checked_tag(tag), license=license, root=root, recipe=recipe)
+    if dry_run:
+        _list(version, branch, as_json=json)
+    else:
+        _publish(version, branch, private=private, as_json=json)
+
+
+def _of_run(run: str, root: Path) -> "list[Config]":
+    from sgpo_data.dataset_card import Config
+    from sgpo_data.recipe_folder import RecipeFolder
+
+    return [Config(dataset.table, dataset) for dataset in RecipeFolder(root / run).last_round()]
+
+
+def _config(reference: str, root: Path) -> "Config":
+    from sgpo_data.catalog import NAMED, existing
+    from sgpo_data.dataset import find_dataset
+    from sgpo_data.dataset_card import Config
+
+    named = NAMED.fullmatch(reference)
+    if named is not None and find_dataset(reference, root) is None:
+        return Config(named[1], existing(named[2], root))
+    dataset = existing(typed(reference), root)
+    return Config(dataset.table, dataset)
+
+
+def _list(version: "Publication", branch: str, *, as_json: bool) -> None:
+    from sgpo_data.publish import changes
+
+    found = changes(version, branch=branch)
+    if as_json:
+        print(orjson.dumps([{"path": each.path, "bytes": each.bytes, "what": each.what} for each in found]).decode())
+        return
+    for each in found:
+        print(f"{each.what:<8}{each.bytes:>14}  {each.path}")
+    upload = sum(each.bytes for each in found if each.what == "upload")
+    print(f"{upload} of {version.bytes} bytes to upload; nothing was changed", file=sys.stderr)
+
+
+def _publish(version: "Publication", branch: str, *, private: bool, as_json: bool) -> None:
+    from sgpo_data.publish import publish as published
+
+    done = published(version, branch=branch, private=private)
+    print(f"{done.repository}: {done.tag} {'is published' if done.made_now else 'was published already'}", file=sys.stderr)
+    if not as_json:
+        print(done.reference)
+        return
+    told = {"reference": done.reference, "repository": done.repository, "tag": done.tag, "commit": done.commit, "made_now": done.made_now}
+    print(orjson.dumps({**told, "files": len(version.files), "bytes": version.bytes, "publish_id": version.id}).decode())
