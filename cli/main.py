@@ -21,7 +21,7 @@ from .sql import sql
 from .stages import add_stages
 from .train import add_train
 
-NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec", "huggingface_hub")
+NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
 class _Commands(TyperGroup):

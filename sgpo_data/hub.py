@@ -46,6 +46,8 @@ def api() -> "HfApi":
         return made
 
     set_client_factory(client)
+    # Its warnings repeat the links of uploads, which carry a signature.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
     return HfApi()
@@ -93,7 +95,8 @@ def pause(state: tenacity.RetryCallState) -> float:
     own = (tenacity.wait_exponential(PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS) + tenacity.wait_random(0, PAUSE_SECONDS))(state)
     seconds = max(own, min(float(asked), 4 * LONGEST_PAUSE_SECONDS)) if asked.isdigit() else own
     if error is not None:
-        log.info("the Hub: %s; asking again", first_line(error))
+        code = status(error)
+        log.info("the Hub: %s; asking again", first_line(error) if code is None else f"answered {code}")
     return seconds
 
 

@@ -73,7 +73,8 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
             return Published(hub.name, publication.tag, _same(hub, publication, refs.tags[publication.tag]), made_now=False)
         if branch not in refs.branches:
             again(lambda: api().create_branch(hub.name, repo_type="dataset", branch=branch, exist_ok=True))
-        commit = _committed(hub, publication, branch)
+            refs = hub.refs()
+        commit = _committed(hub, publication, branch, since=refs.branches[branch])
         _verify(hub, publication, commit)
         return Published(hub.name, publication.tag, _tagged(hub, publication, commit), made_now=True)
 
@@ -125,14 +126,13 @@ def _differing(publication: Publication, there: Mapping[str, Digest]) -> list[Pu
     return [file for file in publication.files if not file.is_there(there.get(file.path))]
 
 
-def _committed(hub: HubRepository, publication: Publication, branch: str) -> str:
-    """The one commit of this publication: an earlier one that was never tagged, or one made now."""
-    first = hub.refs().branches[branch]
+def _committed(hub: HubRepository, publication: Publication, branch: str, *, since: str) -> str:
+    """The one commit of this publication: an earlier one that was never tagged, or one made now; the branch was at `since` when this began."""
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_TryAgainError), stop=tenacity.stop_after_attempt(COMMIT_ATTEMPTS), wait=pause, reraise=True
     )
     try:
-        return attempts(lambda: _attempt(hub, publication, branch, first))
+        return attempts(lambda: _attempt(hub, publication, branch, since))
     except _TryAgainError as error:
         if error.__cause__ is not None and status(error) not in MOVED:
             raise
@@ -141,12 +141,12 @@ def _committed(hub: HubRepository, publication: Publication, branch: str) -> str
         ) from error
 
 
-def _attempt(hub: HubRepository, publication: Publication, branch: str, first: str) -> str:
+def _attempt(hub: HubRepository, publication: Publication, branch: str, since: str) -> str:
     refs = hub.refs()
     if publication.tag in refs.tags:
         return _same(hub, publication, refs.tags[publication.tag])
     head = refs.branches[branch]
-    made = _made_before(hub, publication, head, since=first)
+    made = _made_before(hub, publication, head, since=since)
     if made is not None:
         return made
     there = hub.files(head)
@@ -162,7 +162,7 @@ def _attempt(hub: HubRepository, publication: Publication, branch: str, first: s
             raise _TryAgainError(first_line(error)) from error
         raise
     # What the client answers may be a commit of somebody else: it makes none where it finds nothing to change.
-    made = _made_before(hub, publication, hub.refs().branches[branch], since=first)
+    made = _made_before(hub, publication, hub.refs().branches[branch], since=since)
     if made is None:
         raise _TryAgainError(f"{branch} does not have the commit")
     return made

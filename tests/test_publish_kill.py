@@ -18,12 +18,13 @@ from hub_faults import Fault
 from hub_server import Hub
 from literal_rows import pair_row, row
 from made import made_dataset
+from publisher import publish_in_process
 
 from sgpo_data.dataset import Dataset
 from sgpo_data.dataset_card import Config
 from sgpo_data.publication import Publication, publication
 
-PUBLICATIONS = int(os.environ.get("SGPO_TEST_PUBLICATIONS", "16"))
+PUBLICATIONS = int(os.environ.get("SGPO_TEST_PUBLICATIONS", "12"))
 KILLS = int(os.environ.get("SGPO_TEST_PUBLISH_KILLS", "4"))
 FAULTY = 0.2
 VERSIONS = 2
@@ -32,28 +33,13 @@ LAST_REQUEST = 24
 """A publication without a fault sends about as many; a kill strikes before or at one of them."""
 
 
-def publish_in_process(arguments: list[str]) -> None:
-    """What a publisher's process does: the real command, without the pauses."""
-    from types import SimpleNamespace
-
-    from huggingface_hub.utils import _http
-    from sgpo_data.cli.main import app
-
-    from sgpo_data import hub
-
-    hub.PAUSE_SECONDS = 0.0
-    _http.time = SimpleNamespace(**vars(_http.time) | {"sleep": lambda seconds: None})
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-        app(arguments)
-
-
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Processes that begin with everything imported; they are told of the Hub by this one's environment."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sgpo_data.publish", "sgpo_data.catalog", "sgpo_data.recipe_folder", "sgpo_data.cli.main", "huggingface_hub.hf_api"])
+    context.set_forkserver_preload(
+        ["pytest", "sgpo_data.publish", "sgpo_data.catalog", "sgpo_data.recipe_folder", "sgpo_data.cli.main", "huggingface_hub.hf_api"]
+    )
     return context
 
 
