@@ -144,7 +144,7 @@ def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> Sgpo
                 return DatasetError(f"{name}: not the name of a Hub {kind}: {first_line(cause)}")
             case HfHubHTTPError():
                 return _answered(cause, name)
-            case httpx2.HTTPError() | JSONDecodeError():
+            case httpx2.HTTPError() | JSONDecodeError() | ConnectionError() | TimeoutError():
                 return HubError(f"{name}: the Hub can not be reached: {first_line(cause)}; try again later")
     return HubError(f"{name}: can not be fetched from the Hub: {first_line(error)}") if isinstance(error, OSError) else None
 
