@@ -1,6 +1,7 @@
 """The Hub's client: with timeouts, asked again where that can help, every failure one line for the user."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ T = TypeVar("T")
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 """A commit of many files takes the Hub a while; without a bound its client waits for ever."""
+XET_SECONDS = 60
+"""The uploader of large files tries by itself for many minutes, and would for each attempt of ours."""
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.5
 """Before the second attempt; it doubles, with jitter."""
@@ -46,6 +49,7 @@ def api() -> "HfApi":
         return made
 
     set_client_factory(client)
+    os.environ.setdefault("HF_XET_CLIENT_RETRY_MAX_DURATION", f"{XET_SECONDS}s")
     # Its warnings repeat the links of uploads, which carry a signature.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():

@@ -2,11 +2,13 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
+from conftest import SERVER
 from hub_answers import OWNER, READER, STRANGER, USERS
 from hub_faults import Fault
 from hub_server import Hub
@@ -245,6 +247,28 @@ def test_two_publishers_of_the_same_content_make_one_commit(hub: Hub, one: Publi
     hub.faults.add(Fault("call", "POST", COMMIT, times=1, call=lambda: publish(one) and None))
     assert publish(one).commit == hub.repositories.find("org/x").tags["v1"]
     assert titles(hub) == ["Publish v1", "initial commit"]
+
+
+def test_of_publishers_at_the_same_time_one_wins_and_each_other_is_told(hub: Hub, tmp_path: Path) -> None:
+    rivals = [version("v1", pairs_of(tmp_path, *names)) for names in ("ab", "cd", "ef")]
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(publish, rival) for rival in rivals]
+    won = [rival for rival, each in zip(rivals, done, strict=True) if each.exception() is None]
+    told = [str(each.exception()) for each in done if each.exception() is not None]
+    assert len(won) == 1
+    assert all("is published already, with other content" in each or "somebody else is publishing v1" in each for each in told)
+    assert contents(hub, "v1") == wanted(won[0])
+
+
+def test_a_hub_that_is_killed_and_comes_back_in_between_is_published_to(hub: Hub, one: Publication) -> None:
+    def comes_back() -> None:
+        SERVER.hub = Hub(hub.folder, hub.url)
+
+    hub.faults.add(Fault("call", "POST", COMMIT, applied=True, times=1, call=comes_back))
+    publish(one)
+    assert SERVER.hub is not hub
+    assert titles(SERVER.hub) == ["Publish v1", "initial commit"]
+    assert contents(SERVER.hub, "v1") == wanted(one)
 
 
 def test_a_head_that_always_moves_ends_in_one_line(hub: Hub, one: Publication) -> None:

@@ -4,9 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_answers import OWNER
+from hub_server import hub_server
 
 from sgpo_data.recipe_file import parsed
 
@@ -25,14 +28,17 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the README's shell blocks have been run, in their order; `make` is what runs this test."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the README's shell blocks have been run, in their order, by somebody with a login to a Hub; `make` is what runs this test."""
     folder = tmp_path_factory.mktemp("reader")
-    for block in blocks("sh"):
-        if not block.startswith(("make", "pip")):
-            finished = shell(block, folder)
-            assert finished.returncode == 0, f"{block}\n{finished.stderr}"
-    return folder
+    with hub_server(tmp_path_factory.mktemp("hub")) as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", hub.url)
+        patch.setenv("HF_TOKEN", OWNER)
+        for block in blocks("sh"):
+            if not block.startswith(("make", "pip")):
+                finished = shell(block, folder)
+                assert finished.returncode == 0, f"{block}\n{finished.stderr}"
+        yield folder
 
 
 def without_numbers(text: str) -> list[str]:

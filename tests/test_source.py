@@ -354,8 +354,10 @@ def test_hub_options_do_not_go_with_a_file(tmp_path: Path) -> None:
 
 HUB_CLIENT = """
 import json, sys
+import sgpo_data.hub
 from sgpo_data.errors import SgpoError
 from sgpo_data.source import Source, open_source
+sgpo_data.hub.PAUSE_SECONDS = 0
 for reference, options in json.loads(sys.argv[1]):
     try:
         opened = open_source(reference, Source(**options))
