@@ -23,23 +23,23 @@ class Lineage(BaseModel):
     gone: tuple[InputRecord, ...]
     """Datasets that were used and are not at hand any more."""
 
+    def without_places(self) -> "Lineage":
+        """The same without the folders of this machine, for others to read."""
+        models = tuple(record.model_copy(update=_placeless_update(record)) for record in self.models)
+        return Lineage(datasets=tuple(map(without_places, self.datasets)), models=models, gone=tuple(map(_named_input, self.gone)))
+
 
 def lineage(of: Sequence[Dataset], root: Path) -> Lineage:
-    """What these datasets were made from: looked for where their manifests say, then in the store of the root."""
+    """What these datasets were made from: looked for where their manifests say, beside the one made of them, and in the store of the root."""
     walk = _Walk(root, seen={dataset.manifest.fingerprint for dataset in of})
     for dataset in of:
-        walk.follow(dataset.manifest.identity)
+        walk.follow(dataset.manifest.identity, dataset.folder.parent)
     return Lineage(datasets=tuple(walk.datasets), models=tuple(walk.models), gone=tuple(walk.gone))
 
 
 def without_places(record: Manifest) -> Manifest:
     """The same manifest without the folders of this machine, for others to read; the fingerprint does not count them."""
-    return record.model_copy(update={"identity": _placeless(record.identity), "origin": record.origin and _named(record.origin)})
-
-
-def model_without_places(record: ModelManifest) -> ModelManifest:
-    """The same for the manifest of a model."""
-    return record.model_copy(update={"identity": _placeless(record.identity), "origin": record.origin and _named(record.origin)})
+    return record.model_copy(update=_placeless_update(record))
 
 
 class _Walk:
@@ -50,20 +50,23 @@ class _Walk:
         self.models: list[ModelManifest] = []
         self.gone: list[InputRecord] = []
 
-    def follow(self, identity: Identity) -> None:
+    def follow(self, identity: Identity, beside: Path) -> None:
+        """Looks for all that this was made from, where it lies in the folder `beside`."""
         for record in identity.inputs:
             if record.table is not None and record.fingerprint not in self.seen:
                 self.seen.add(record.fingerprint)
-                self._input(record)
+                self._input(record, beside)
         for model in identity.models.values():
             self._model(model)
 
-    def _input(self, record: InputRecord) -> None:
-        for folder in (Path(record.reference), self.store / f"{record.table}@{record.fingerprint[:8]}"):
+    def _input(self, record: InputRecord, beside: Path) -> None:
+        # A reference is as it was given, and may have been given in another folder.
+        given = Path(record.reference)
+        for folder in (given, beside / given.name, self.store / f"{record.table}@{record.fingerprint[:8]}"):
             manifest = _manifest(folder)
             if manifest is not None and manifest.fingerprint == record.fingerprint:
                 self.datasets.append(manifest)
-                self.follow(manifest.identity)
+                self.follow(manifest.identity, folder.parent)
                 return
         self.gone.append(record)
 
@@ -75,7 +78,7 @@ class _Walk:
             manifest = _model_manifest(folder)
             if manifest is not None and trained_identity(manifest.fingerprint) == record.identity:
                 self.models.append(manifest)
-                self.follow(manifest.identity)
+                self.follow(manifest.identity, folder.parent)
                 return
 
 
@@ -93,13 +96,16 @@ def _model_manifest(folder: Path) -> ModelManifest | None:
         return None
 
 
-def _placeless(identity: Identity) -> Identity:
-    inputs = tuple(record if _on_hub(record) else record.model_copy(update={"reference": Path(record.reference).name}) for record in identity.inputs)
-    return identity.model_copy(update={"inputs": inputs, "models": {role: _named(record) for role, record in identity.models.items()}})
+def _placeless_update(record: Manifest | ModelManifest) -> dict[str, object]:
+    identity = record.identity
+    models = {role: _named(model) for role, model in identity.models.items()}
+    named = identity.model_copy(update={"inputs": tuple(map(_named_input, identity.inputs)), "models": models})
+    return {"identity": named, "origin": record.origin and _named(record.origin)}
 
 
-def _on_hub(record: InputRecord) -> bool:
-    return record.reference.startswith("hf://") or record.fingerprint.startswith("hub:")
+def _named_input(record: InputRecord) -> InputRecord:
+    on_hub = record.reference.startswith("hf://") or record.fingerprint.startswith("hub:")
+    return record if on_hub else record.model_copy(update={"reference": Path(record.reference).name})
 
 
 def _named(record: ModelRecord) -> ModelRecord:

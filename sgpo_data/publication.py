@@ -12,7 +12,7 @@ from sgpo_data.dataset import Dataset, faults
 from sgpo_data.dataset_card import CardFacts, Config, dataset_card
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.hub_repository import Digest, git_oid
-from sgpo_data.lineage import lineage, model_without_places, without_places
+from sgpo_data.lineage import lineage, without_places
 from sgpo_data.manifest import MANIFEST
 
 OWN = "sgpo"
@@ -91,8 +91,7 @@ def publication(configs: Sequence[Config], repository: str, *, tag: str, license
     Raises DatasetError if one is not whole or has no rows, UsageError if two would have one name.
     """
     _check(configs)
-    found = lineage([config.dataset for config in configs], root)
-    public = found.model_copy(update={"datasets": tuple(map(without_places, found.datasets)), "models": tuple(map(model_without_places, found.models))})
+    public = lineage([config.dataset for config in configs], root).without_places()
     card = dataset_card(CardFacts(repository, tag, tuple(configs), public, license, recipe))
     files = [file for config in configs for file in _dataset_files(config)]
     files += [_text(CARD, card), _text(LINEAGE, public.model_dump_json(indent=2))]
