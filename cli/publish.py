@@ -36,7 +36,6 @@ def publish(
     The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
     The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.
     """
-    from sgpo_data.frozen import FROZEN
     from sgpo_data.publication import publication
     from sgpo_data.publish import checked_tag
 
@@ -46,8 +45,8 @@ def publish(
         raise UsageError(f"{repository}: the last argument is the repository, as org/name")
     if run is None and not given:
         raise UsageError("publish: name the datasets before the repository, or a run with --run")
-    configs = [*(_of_run(run, root) if run else []), *(_config(reference, root) for reference in given)]
-    recipe = root / run / FROZEN if run else None
+    of_run, recipe = _of_run(run, root) if run else ([], None)
+    configs = [*of_run, *(_config(reference, root) for reference in given)]
     version = publication(configs, name, tag=checked_tag(tag), license=license, root=root, recipe=recipe)
     if dry_run:
         _list(version, branch, as_json=json)
@@ -55,11 +54,20 @@ def publish(
         _publish(version, branch, private=private, as_json=json)
 
 
-def _of_run(run: str, root: Path) -> "list[Config]":
+def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
+    """The last round's datasets, and the frozen recipe if there is one."""
     from sgpo_data.dataset_card import Config
-    from sgpo_data.recipe_folder import RecipeFolder
+    from sgpo_data.errors import DatasetError
+    from sgpo_data.frozen import FROZEN
+    from sgpo_data.rounds import MODEL, open_run
 
-    return [Config(dataset.table, dataset) for dataset in RecipeFolder(root / run).last_round()]
+    found = open_run(run, root)
+    last = found.rounds[-1]
+    missing = [table for table in last.missing if table != MODEL]
+    if missing:
+        raise DatasetError(f"{found.folder / last.place}: {', '.join(missing)} not made yet; run the recipe again")
+    recipe = found.folder / FROZEN
+    return [Config(dataset.table, dataset) for dataset in last.widest], recipe if recipe.is_file() else None
 
 
 def _config(reference: str, root: Path) -> "Config":

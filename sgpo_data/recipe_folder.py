@@ -8,13 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from sgpo_data.dataset import Dataset, open_dataset
 from sgpo_data.errors import DatasetError
 from sgpo_data.frozen import FROZEN
 from sgpo_data.lock import held
 from sgpo_data.parquet import disk_error, write_text
 from sgpo_data.plan import Step
-from sgpo_data.schema import schema, tables
 
 STEPS = "steps.json"
 LOCK = ".lock"
@@ -66,20 +64,6 @@ class RecipeFolder:
         except ValidationError as error:
             raise DatasetError(f"{path}: not the steps of a run of this version; remove it, and run the recipe again") from error
 
-    def last_round(self) -> list[Dataset]:
-        """The datasets of the last round that no other one of it holds all columns of, the last one made first.
-
-        Raises DatasetError if the recipe was never run here, or if one of them is not finished.
-        """
-        uses = self.uses()
-        if not uses:
-            raise DatasetError(f"{self.folder}: no run of a recipe; make one with: sgpo run RECIPE")
-        last = uses[-1]
-        of_round = [use for use in uses if (use.phase, use.round) == (last.phase, last.round)]
-        found = {name: self.folder / use.link for use in reversed(of_round) if (name := Path(use.link).name) in tables()}
-        widened = {narrower for table in found for narrower in _narrower(table)}
-        return [open_dataset(folder) for table, folder in found.items() if table not in widened]
-
     def begin(self, text: str, steps: Sequence[Step]) -> None:
         """Records what the recipe uses from now on: drops links of what it does not use any more, writes the frozen recipe and the steps."""
         wanted = {step.link: step.folder for step in steps}
@@ -94,14 +78,6 @@ class RecipeFolder:
         )
         write_text(self.folder / FROZEN, text)
         write_text(self.folder / STEPS, _USES.dump_json(uses, indent=2).decode() + "\n")
-
-
-def _narrower(table: str) -> Iterator[str]:
-    """The tables whose columns it has."""
-    extended = schema(table).extends
-    if extended is not None:
-        yield extended
-        yield from _narrower(extended)
 
 
 def link(step: Step) -> None:

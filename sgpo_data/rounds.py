@@ -48,6 +48,13 @@ class Round:
         """The widest table there is of its prompts and samples, None if nothing was answered."""
         return next((self.datasets[table] for table in WIDENED if table in self.datasets), None)
 
+    @property
+    def widest(self) -> list[Dataset]:
+        """Its datasets that no other one has all columns of, the last one made first."""
+        narrow = {"prompts", *WIDENED}
+        answers = self.answers or self.datasets.get("prompts")
+        return [*reversed([dataset for table, dataset in self.datasets.items() if table not in narrow]), *([answers] if answers else [])]
+
     def has(self, table: str) -> bool:
         """Whether the columns of this table are there, in it or in a wider one."""
         if table in WIDENED:

@@ -1,7 +1,6 @@
 """A published version is one verified commit under its tag: it loads, it stays, and nothing else is changed on the way."""
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hub_server import Hub
 from huggingface_hub import HfFileSystem, snapshot_download
 from literal_rows import pair_row, row
 from made import made_dataset
+from made_run import made_run, planned
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -24,7 +24,6 @@ from sgpo_data.errors import DatasetError, HubError, UsageError
 from sgpo_data.manifest import FileRecord
 from sgpo_data.publication import PublicationRecord, publication
 from sgpo_data.publish import Publication, changes, checked_tag, publish
-from sgpo_data.recipe_folder import _USES, STEPS, RecipeFolder, Use
 from sgpo_data.schema import schema, tables
 
 COMMIT = "/api/datasets/org/x/commit/"
@@ -367,7 +366,7 @@ def test_what_can_not_be_a_version_is_refused_before_the_hub_is_asked(hub: Hub, 
         ([str(empty.folder), "org/x", "--tag", "v1"], 1, "has no rows"),
         ([str(broken.folder), "org/x", "--tag", "v1"], 1, "SHA-256 is"),
         ([str(tmp_path / "gone"), "org/x", "--tag", "v1"], 1, "no such dataset"),
-        (["--run", "gone", "org/x", "--tag", "v1", "--root", str(tmp_path)], 1, "no run of a recipe"),
+        (["--run", "gone", "org/x", "--tag", "v1", "--root", str(tmp_path)], 1, "no such run"),
     ]
     for arguments, code, words in cases:
         found, _, err = run(*arguments)
@@ -383,23 +382,19 @@ def test_a_name_that_is_no_version_is_refused(tag: str) -> None:
 
 
 def test_a_run_is_published_by_the_widest_tables_of_its_last_round_with_its_recipe(hub: Hub, tmp_path: Path) -> None:
-    store, folder = tmp_path / "store", tmp_path / "mine"
-    made = [made_dataset(store / f"{table}@1", table, [row("a")]) for table in ("responses", "scored", "filtered")]
-    made.append(made_dataset(store / "pairs@1", "pairs", [pair_row("a")]))
-    uses = [Use(phase="old", round=1, stage="pair", link="old-1/pairs", name="pairs@0")]
-    for dataset in made:
-        link = folder / "policy-1" / dataset.table
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(dataset.folder, link.parent))
-        uses.append(Use(phase="policy", round=1, stage="x", link=f"policy-1/{dataset.table}", name=dataset.folder.name))
-    uses.append(Use(phase="policy", round=1, stage="train", link="policy-1/model", name="model@1"))
-    (folder / STEPS).write_bytes(_USES.dump_json(tuple(uses)))
-    (folder / "recipe.toml").write_text("seed = 0\n")
-    assert [dataset.table for dataset in RecipeFolder(folder).last_round()] == ["pairs", "filtered"]
+    answers = {table: [row("a")] for table in ("responses", "scored", "filtered")}
+    made_run(tmp_path, {"policy-1": {**answers, "pairs": [pair_row("a")]}, "old-1": {"pairs": [pair_row("b")]}}, name="mine")
+    links = ["old-1/pairs", *(f"policy-1/{name}" for name in (*answers, "pairs", "model"))]
+    planned(tmp_path / "mine", links)
+    (tmp_path / "mine" / "recipe.toml").write_text("seed = 0\n")
     assert run("--run", "mine", "org/x", "--tag", "v1", "--root", str(tmp_path))[0] == 0
-    paths = sorted(contents(hub, "v1"))
     parts = [f"{table}/{name}" for table in ("filtered", "pairs") for name in ("manifest.json", "part-00000.parquet")]
-    assert paths == ["README.md", *parts, "sgpo/lineage.json", "sgpo/publication.json", "sgpo/recipe.toml"]
+    assert sorted(contents(hub, "v1")) == ["README.md", *parts, "sgpo/lineage.json", "sgpo/publication.json", "sgpo/recipe.toml"]
+    record = PublicationRecord.model_validate_json(hub.repositories.storage.get(contents(hub, "v1")["sgpo/publication.json"]))
+    assert [config.name for config in record.configs] == ["pairs", "filtered"]
+    planned(tmp_path / "mine", [*links, "policy-2/responses"])
+    code, _, err = run("--run", "mine", "org/x", "--tag", "v2", "--root", str(tmp_path))
+    assert (code, "policy-2: responses not made yet; run the recipe again" in err) == (1, True)
 
 
 @pytest.mark.parametrize("table", tables())
