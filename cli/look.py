@@ -46,13 +46,13 @@ def _whole(dataset: Dataset, found: Look) -> dict[str, object]:
     identity = dataset.manifest.identity
     models = {role: record.identity for role, record in identity.models.items()}
     comment = schema(dataset.table).comment
-    return {"reference": str(dataset.folder), **manifest, "comment": comment, "stage": identity.stage, "models": models, **asdict(found)}
+    return {"reference": dataset.reference, **manifest, "comment": comment, "stage": identity.stage, "models": models, **asdict(found)}
 
 
 def _lines(dataset: Dataset, found: Look, width: int) -> Iterator[str]:
     yield from _wrapped(f"{dataset.table}: {schema(dataset.table).comment}", width)
     for name, value in _header(dataset):
-        yield from _wrapped(f"{name:<12}{printable(value)}", width, indent=14, first=2)
+        yield from _wrapped(f"{name:<14}{printable(value)}", width, indent=16, first=2)
     estimated = "" if found.exact else ", estimated"
     yield f"\ncolumns (numbers, and characters of texts: least, 5 %, 50 %, 95 %, greatest{estimated})"
     margin = max(len(column.name) for column in found.columns)
@@ -74,6 +74,8 @@ def _lines(dataset: Dataset, found: Look, width: int) -> Iterator[str]:
 def _header(dataset: Dataset) -> Iterator[tuple[str, str]]:
     manifest = dataset.manifest
     yield "folder", str(dataset.folder)
+    if dataset.place is not None:
+        yield "fetched from", dataset.place
     yield "stage", manifest.identity.stage
     yield "made from", ", ".join(f"{record.reference} ({record.table or 'raw'}@{record.fingerprint[:8]})" for record in manifest.identity.inputs) or "nothing"
     yield "fingerprint", manifest.fingerprint + ("" if manifest.deterministic else " (the same recipe, not always the same text)")

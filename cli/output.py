@@ -2,17 +2,17 @@
 
 import orjson
 
-from sgpo_data.dataset import Dataset
+from sgpo_data.hub_output import Made
 
 
-def print_made(dataset: Dataset, *, as_json: bool) -> None:
+def print_made(made: Made, *, as_json: bool) -> None:
     """The reference of a dataset as the last line, or its summary as one line of JSON."""
     if not as_json:
-        print(dataset.folder)
+        print(made.reference)
         return
-    manifest = dataset.manifest
+    manifest = made.manifest
     summary = {
-        "reference": str(dataset.folder),
+        "reference": made.reference,
         "table": manifest.table,
         "fingerprint": manifest.fingerprint,
         "rows_in": manifest.rows_in,

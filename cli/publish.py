@@ -72,8 +72,8 @@ def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
 
 def _config(reference: str, root: Path) -> "Config":
     from sgpo_data.catalog import NAMED, existing
-    from sgpo_data.dataset import find_dataset
     from sgpo_data.dataset_card import Config
+    from sgpo_data.reference import find_dataset
 
     named = NAMED.fullmatch(reference)
     if named is not None and find_dataset(reference, root) is None:

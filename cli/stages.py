@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,21 +30,22 @@ def add_stages(app: typer.Typer) -> None:
 def _command(stage: type[Stage]) -> Callable[..., None]:
     def command(**given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
-        from sgpo_data.runner import run
+        from sgpo_data.hub_output import made_at
+        from sgpo_data.runner import job_of
 
         from .output import print_made
 
         reference, out, model, adapter = given["reference"], given.get("out"), given.get("model"), given.get("adapter")
-        dataset = run(
+        execution = built(Execution, given)
+        job = job_of(
             built(stage, given),
             typed(str(reference)),
-            out=Path(str(out)) if out else None,
             model=str(model) if model else None,
             adapter=str(adapter) if adapter else None,
             source=built(Source, given, prefix="source."),
-            execution=built(Execution, given),
+            execution=execution,
         )
-        print_made(dataset, as_json=bool(given["json"]))
+        print_made(made_at(job, str(out) if out else None, execution), as_json=bool(given["json"]))
 
     signature = [*_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
     if "prompts" in stage.reads:
@@ -59,7 +59,10 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
     reads = "A raw source (file, folder, Hub dataset) or a dataset" if "prompts" in stage.reads else "A dataset"
     found: dict[str, tuple[object, object]] = {
         "reference": (Annotated[str, typer.Argument(metavar="INPUT", help=f"{reads}; - reads the reference from standard input.")], ...),
-        "out": (Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; the store if not given.")], None),
+        "out": (
+            Annotated[str | None, typer.Option("--out", "-o", help="Folder, or hf://datasets/org/name@branch/path; the store if not given.")],
+            None,
+        ),
         "json": (Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")], False),
     }
     if issubclass(stage, RowStage):

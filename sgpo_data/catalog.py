@@ -10,9 +10,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from sgpo_data.dataset import WORK, Dataset, find_dataset, open_dataset
+from sgpo_data.dataset import WORK, Dataset, open_dataset
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.manifest import MANIFEST
+from sgpo_data.reference import find_dataset
 from sgpo_data.sandbox import quoted, sandbox
 from sgpo_data.schema import schema, tables
 

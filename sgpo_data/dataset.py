@@ -30,6 +30,13 @@ class Dataset:
 
     folder: Path
     manifest: Manifest
+    place: str | None = None
+    """Where it was fetched from: a place on the Hub, at its commit."""
+
+    @property
+    def reference(self) -> str:
+        """What names it: its place on the Hub, or its folder."""
+        return self.place or str(self.folder)
 
     @property
     def table(self) -> str:
@@ -75,17 +82,6 @@ def part_rows(path: Path) -> Iterator[Row]:
                 yield from cast(list[Row], batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: can not be read ({error}); sgpo check {path.parent} tells what is broken") from error
-
-
-def find_dataset(reference: str, root: Path) -> Dataset | None:
-    """The dataset that a reference names: a folder, or a folder of the root; None if it names no dataset.
-
-    Raises DatasetError if it names one that was never finished.
-    """
-    for folder in (Path(reference), root / reference):
-        if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
-            return open_dataset(folder)
-    return None
 
 
 def open_dataset(folder: Path) -> Dataset:

@@ -24,6 +24,7 @@ class Execution(BaseModel):
     request_seconds: float = Field(600, gt=0, description="Longest wait for one answer of that server, before it is asked again.")
     window: int = Field(256, ge=1, description="Rows in flight: the most that a kill can cost.")
     part_rows: int = Field(2048, ge=1, description="Rows of each Parquet part of a row-wise stage; frozen once a dataset is begun.")
+    stream: bool = Field(False, description="Read an input on the Hub where it lies, and keep nothing of it here.")
     progress: Literal["auto", "bar", "plain", "none"] = Field("auto", description="A bar on a terminal, plain lines elsewhere.")
 
     @property

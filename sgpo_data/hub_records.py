@@ -1,14 +1,14 @@
 """Raw rows of a dataset on the Hub, at one commit."""
 
 import importlib.util
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgpo_data.errors import DatasetError, HubError, MissingExtraError
-from sgpo_data.hub import again, api, first_line, hub_faults
+from sgpo_data.errors import DatasetError, MissingExtraError
+from sgpo_data.hub import first_line, hub_faults
+from sgpo_data.hub_repository import HubRepository
 from sgpo_data.records import arrow_records
 from sgpo_data.shapes import Record
 
@@ -88,11 +88,5 @@ def hub_split(name: str, *, config: str | None, split: str, revision: str | None
     """
     if importlib.util.find_spec("datasets") is None:
         raise MissingExtraError("datasets", "datasets")
-    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
-        return HubSplit(name, revision, config, split)
-    with hub_faults(name, revision):
-        # Unlike a download, this never answers from the cache when the Hub is down.
-        commit = again(lambda: api().repo_info(name, repo_type="dataset", revision=revision)).sha
-    if commit is None:
-        raise HubError(f"{name}: the Hub names no commit for revision {revision or 'main'}")
+    commit = HubRepository(name).commit(revision)
     return HubSplit(name, commit, config, split)

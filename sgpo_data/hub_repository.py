@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from sgpo_data.errors import HubError
 from sgpo_data.hub import Kind, again, api, hub_faults
+from sgpo_data.hub_place import COMMIT
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,17 @@ class HubRepository:
         with hub_faults(self.name, kind=self.kind):
             found = again(lambda: api().list_repo_refs(self.name, repo_type=self.kind))
         return Refs({ref.name: ref.target_commit for ref in found.branches}, {ref.name: ref.target_commit for ref in found.tags})
+
+    def commit(self, revision: str | None) -> str:
+        """The commit that a branch or tag (the default branch if None) stands for now; a commit hash is taken as it is."""
+        if revision is not None and COMMIT.fullmatch(revision):
+            return revision
+        with hub_faults(self.name, revision, kind=self.kind):
+            # Unlike a download, this never answers from the cache when the Hub is down.
+            found = again(lambda: api().repo_info(self.name, repo_type=self.kind, revision=revision)).sha
+        if found is None:
+            raise HubError(f"{self.name}: the Hub names no commit for revision {revision or 'main'}")
+        return found
 
     def files(self, commit: str) -> dict[str, Digest]:
         """Path and digest of every file at a commit."""

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgpo_data.dataset import Dataset, find_dataset
+from sgpo_data.dataset import Dataset
 from sgpo_data.engines.loading import resolved
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.manifest import Identity, InputRecord, ModelRecord
 from sgpo_data.model import Model, recorded_model
+from sgpo_data.reference import find_dataset
 from sgpo_data.stages import RowStage, Stage
 
 
@@ -21,6 +22,8 @@ class Given:
     """The model that the lineage began with."""
     policy: ModelRecord | None
     """The model that wrote its responses."""
+    dataset: Dataset | None = None
+    """None if it is still to be made."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,20 @@ class Job:
         return Given(record, folder, self.origin, policy)
 
 
-def given_input(reference: str, root: Path) -> Given | None:
-    """The dataset of this reference, None if there is none.
+def given_input(reference: str, root: Path, *, stream: bool = False) -> Given | None:
+    """The dataset of this reference, None if there is none; one on the Hub is fetched or, with `stream`, read where it lies.
 
-    Raises DatasetError if it was never finished.
+    Raises DatasetError if it was never finished, HubError if the Hub can not be asked.
     """
-    dataset = find_dataset(reference, root)
+    dataset = find_dataset(reference, root, stream=stream)
     return None if dataset is None else input_of(dataset, reference)
 
 
 def input_of(dataset: Dataset, reference: str) -> Given:
-    """A dataset that is made, as an input."""
+    """A dataset that is made, as an input; of a place on the Hub its commit is recorded, whatever it was called by."""
     manifest = dataset.manifest
-    record = InputRecord(reference=reference, table=manifest.table, fingerprint=manifest.fingerprint)
-    return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"))
+    record = InputRecord(reference=dataset.place or reference, table=manifest.table, fingerprint=manifest.fingerprint)
+    return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)
 
 
 def planned(stage: Stage, given: Given, *, model: Model | None) -> Job:

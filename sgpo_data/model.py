@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from sgpo_data.dataset import WORK
 from sgpo_data.engines.loading import endpoint_name
 from sgpo_data.errors import DatasetError, HubError
-from sgpo_data.hub import again, api, hub_faults
+from sgpo_data.hub import again, hub_faults
+from sgpo_data.hub_repository import HubRepository
 from sgpo_data.manifest import MANIFEST, ModelManifest, ModelRecord, file_digest
 
 COUNTED = (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model")
@@ -145,7 +146,7 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
     try:
         with hub_faults(name, revision, kind="model"):
             # Asked first, because the download alone would fall back on a stale cache without a word.
-            commit = again(lambda: api().repo_info(name, revision=revision)).sha
+            commit = HubRepository(name, "model").commit(revision)
             folder = again(lambda: snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"]))
     except DatasetError as error:
         raise DatasetError(f"{error}; and there is no folder {name}") from error

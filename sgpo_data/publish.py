@@ -1,32 +1,16 @@
 """Publishing: one commit on a known parent, found again after any failure, verified, and then the tag."""
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import tenacity
-from pydantic import ValidationError
+from functools import partial
 
 from sgpo_data.errors import DatasetError, HubError, UsageError
-from sgpo_data.hub import again, api, first_line, hub_faults, passing, pause, status
-from sgpo_data.hub_repository import Digest, HubRepository
-from sgpo_data.publication import RECORD, Publication, PublicationRecord, PublishedFile
-
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
-
-log = logging.getLogger(__name__)
-
-COMMIT_ATTEMPTS = 8
-"""Each on the head of that moment; a head that moves every time may be a login that can only open pull requests."""
-HISTORY = 1000
-"""Commits that are searched for a publication that is there already."""
-UPLOADS = 4
-"""Files on their way at once."""
-MOVED = frozenset({409, 412})
-"""The answers of a Hub whose branch moved since its head was asked for."""
+from sgpo_data.hub import again, api, hub_faults, status
+from sgpo_data.hub_commit import Met, committed
+from sgpo_data.hub_repository import Digest, HubCommit, HubRepository
+from sgpo_data.publication import Publication
+from sgpo_data.publication_record import publication_record
 
 
 @dataclass(frozen=True)
@@ -55,10 +39,6 @@ class Change:
     """upload, keep or delete."""
 
 
-class _TryAgainError(Exception):
-    """The commit may or may not be there: look for it on the new head, and make it if it is not."""
-
-
 def publish(publication: Publication, *, branch: str = "main", private: bool = True) -> Published:
     """The version on the Hub: in one commit on the branch, then under its tag; nothing is done if it is there already.
 
@@ -74,8 +54,14 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
         if branch not in refs.branches:
             again(lambda: api().create_branch(hub.name, repo_type="dataset", branch=branch, exist_ok=True))
             refs = hub.refs()
-        commit = _committed(hub, publication, branch, since=refs.branches[branch])
-        _verify(hub, publication, commit)
+        commit = committed(
+            publication.contribution((_version(publication),)),
+            branch,
+            since=refs.branches[branch],
+            settled=lambda now: _same(hub, publication, now.tags[publication.tag]) if publication.tag in now.tags else None,
+            obsolete=partial(_obsolete, publication),
+            met=_since(publication),
+        )
         return Published(hub.name, publication.tag, _tagged(hub, publication, commit), made_now=True)
 
 
@@ -94,7 +80,7 @@ def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
         tagged = refs.tags.get(publication.tag)
         head = _same(hub, publication, tagged) if tagged else refs.branches.get(branch) or refs.branches["main"]
         there = hub.files(head)
-        old = _obsolete(hub, publication, head, there)
+        old = _obsolete(publication, head, there)
     stored = {digest.sha256 for digest in there.values()}
     kept = {file.path for file in publication.files if file.is_there(there.get(file.path)) or file.sha256 in stored}
     new = [Change(file.path, file.size, "keep" if file.path in kept else "upload") for file in publication.files]
@@ -113,7 +99,7 @@ def checked_tag(tag: str) -> str:
 
 def _same(hub: HubRepository, publication: Publication, commit: str) -> str:
     """The commit that the tag is at, if it holds this publication."""
-    other = _differing(publication, hub.files(commit))
+    other = publication.contribution().differing(hub.files(commit))
     if other:
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise DatasetError(
@@ -122,124 +108,28 @@ def _same(hub: HubRepository, publication: Publication, commit: str) -> str:
     return commit
 
 
-def _differing(publication: Publication, there: Mapping[str, Digest]) -> list[PublishedFile]:
-    return [file for file in publication.files if not file.is_there(there.get(file.path))]
+def _since(publication: Publication) -> Met:
+    """Raises DatasetError at a commit of the same version with other content, which may be about to be tagged."""
 
+    def met(commit: HubCommit) -> None:
+        if _version(publication) in commit.description.splitlines():
+            raise DatasetError(
+                f"{publication.repository}: somebody else is publishing {publication.tag} with other content just now (commit {commit.id[:8]}); "
+                "give another --tag"
+            )
 
-def _committed(hub: HubRepository, publication: Publication, branch: str, *, since: str) -> str:
-    """The one commit of this publication: an earlier one that was never tagged, or one made now; the branch was at `since` when this began."""
-    attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(_TryAgainError), stop=tenacity.stop_after_attempt(COMMIT_ATTEMPTS), wait=pause, reraise=True
-    )
-    try:
-        return attempts(lambda: _attempt(hub, publication, branch, since))
-    except _TryAgainError as error:
-        if error.__cause__ is not None and status(error) not in MOVED:
-            raise
-        raise HubError(
-            f"{hub.name}: {branch} moved at each of {COMMIT_ATTEMPTS} attempts; try again later, or with a login that may do more than open pull requests"
-        ) from error
-
-
-def _attempt(hub: HubRepository, publication: Publication, branch: str, since: str) -> str:
-    refs = hub.refs()
-    if publication.tag in refs.tags:
-        return _same(hub, publication, refs.tags[publication.tag])
-    head = refs.branches[branch]
-    made = _made_before(hub, publication, head, since=since)
-    if made is not None:
-        return made
-    there = hub.files(head)
-    new = _differing(publication, there)
-    old = _obsolete(hub, publication, head, there)
-    if not new and not old:
-        return head
-    log.info("%s: %d of %d files, %.1f MB, go to %s", hub.name, len(new), len(publication.files), sum(file.size for file in new) / 1e6, branch)
-    try:
-        _commit(hub, publication, branch, head, new, old)
-    except Exception as error:
-        if passing(error) or status(error) in MOVED:
-            raise _TryAgainError(first_line(error)) from error
-        raise
-    # What the client answers may be a commit of somebody else: it makes none where it finds nothing to change.
-    made = _made_before(hub, publication, hub.refs().branches[branch], since=since)
-    if made is None:
-        raise _TryAgainError(f"{branch} does not have the commit")
-    return made
-
-
-def _commit(hub: HubRepository, publication: Publication, branch: str, head: str, new: list[PublishedFile], old: list[str]) -> None:
-    from huggingface_hub import CommitOperationDelete
-
-    additions = {file.path: _addition(file) for file in new}
-    # Of two files with one content the client would upload both, so each content goes up by itself first.
-    unique = {file.sha256: additions[file.path] for file in new}
-    api().preupload_lfs_files(hub.name, unique.values(), repo_type="dataset", revision=branch, num_threads=UPLOADS, free_memory=False)
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [*additions.values(), *(CommitOperationDelete(path, is_folder=False) for path in old)]
-    api().create_commit(
-        hub.name,
-        operations,
-        commit_message=f"Publish {publication.tag}",
-        commit_description=f"{_claim(publication)}\n{_version(publication)}",
-        repo_type="dataset",
-        revision=branch,
-        parent_commit=head,
-        num_threads=UPLOADS,
-    )
-
-
-def _addition(file: PublishedFile) -> "CommitOperationAdd":
-    from huggingface_hub import CommitOperationAdd
-
-    made = CommitOperationAdd(file.path, file.content)
-    # Known and checked, so there is no need to read the file once more.
-    made.upload_info.sha256 = bytes.fromhex(file.sha256)
-    return made
-
-
-def _claim(publication: Publication) -> str:
-    return f"publish-id: {publication.id}"
+    return met
 
 
 def _version(publication: Publication) -> str:
     return f"version: {publication.tag}"
 
 
-def _made_before(hub: HubRepository, publication: Publication, head: str, *, since: str) -> str | None:
-    """The commit that carries the id of this publication, None if there is none.
-
-    Raises DatasetError if somebody else published the version since that commit, and may be about to tag it.
-    """
-    newer = True
-    for commit in hub.history(head, HISTORY):
-        lines = commit.description.splitlines()
-        if _claim(publication) in lines:
-            return commit.id
-        newer = newer and commit.id != since
-        if newer and _version(publication) in lines:
-            raise DatasetError(
-                f"{hub.name}: somebody else is publishing {publication.tag} with other content just now (commit {commit.id[:8]}); give another --tag"
-            )
-    return None
-
-
-def _obsolete(hub: HubRepository, publication: Publication, head: str, there: Mapping[str, Digest]) -> list[str]:
+def _obsolete(publication: Publication, head: str, there: Mapping[str, Digest]) -> list[str]:
     """Files of the version before that this one does not have; what was not published by us stays."""
-    if RECORD not in there:
-        return []
-    content = hub.small_file(head, RECORD, there[RECORD])
-    try:
-        before = PublicationRecord.model_validate_json(content)
-    except ValidationError as error:
-        raise DatasetError(f"{hub.name}@{head[:8]}/{RECORD}: is no record of this version of sgpo-data; take it away to publish here") from error
+    before = publication_record(HubRepository(publication.repository), head, there)
     own = {file.path for file in publication.files}
-    return [path for path in before.files if path in there and path not in own]
-
-
-def _verify(hub: HubRepository, publication: Publication, commit: str) -> None:
-    other = _differing(publication, hub.files(commit))
-    if other:
-        raise HubError(f"{hub.name}@{commit[:8]}: the Hub has {other[0].path} otherwise than it was sent ({len(other)} files); nothing was tagged")
+    return [] if before is None else [path for path in before.files if path in there and path not in own]
 
 
 def _tagged(hub: HubRepository, publication: Publication, commit: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sgpo_data.engines.loading import endpoint_name
+from sgpo_data.hub_place import SCHEME
 from sgpo_data.reading import Source
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter import Filter
@@ -106,7 +107,7 @@ class Recipe:
 
     def located(self, reference: str) -> str:
         """A path beside the recipe if there is one, else the reference as it is, which names something on the Hub."""
-        if endpoint_name(reference) is not None:
+        if endpoint_name(reference) is not None or reference.startswith(SCHEME):
             return reference
         beside = Path(os.path.normpath(self.path.parent / Path(reference).expanduser()))
         return str(beside) if beside.exists() or reference.startswith((".", "/", "~")) or reference.count("/") != 1 else reference

@@ -49,15 +49,23 @@ def run(
     Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
     """
     execution = execution or Execution()
+    job = job_of(stage, reference, model=model, adapter=adapter, source=source, execution=execution)
+    return do(job, out or execution.store / job.name, execution)
+
+
+def job_of(stage: Stage, reference: str, *, model: str | None, adapter: str | None, source: Source | None, execution: Execution) -> Job:
+    """The stage over this input, as `run` takes them; prompts of a raw source are read, and an input on the Hub is fetched.
+
+    Raises DatasetError or SchemaError if the input is missing or of the wrong kind, HubError if the Hub fails.
+    """
     # Looked for first: a model that is not there is no reason to read a million prompts.
     found = None if model is None else find_model(model, adapter)
-    given = given_input(reference, execution.root)
+    given = given_input(reference, execution.root, stream=execution.stream)
     if given is None:
         if "prompts" not in stage.reads:
             raise DatasetError(f"{reference}: no such dataset; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
         given = input_of(read_prompts(reference, source or Source(), execution), reference)
-    job = planned(stage, given, model=found)
-    return do(job, out or execution.store / job.name, execution)
+    return planned(stage, given, model=found)
 
 
 class Engines:
@@ -152,9 +160,9 @@ def _lane(job: Job, into: Unfinished, report: Report) -> Lane:
 
 
 def _source(job: Job) -> Dataset:
-    source = open_dataset(job.given.folder)
+    source = job.given.dataset or open_dataset(job.given.folder)
     if source.manifest.rows == 0:
-        raise DatasetError(f"{source.folder}: has no rows, so there is nothing to {job.stage.stage_name}; look at it with: sgpo inspect {source.folder}")
+        raise DatasetError(f"{source.reference}: has no rows, so there is nothing to {job.stage.stage_name}; look at it with: sgpo inspect {source.reference}")
     return source
 
 
@@ -185,7 +193,7 @@ def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
             log.warning("%s: %s", stage.stage_name, warning)
         into.write_all(decided.rows.to_arrow_reader(TABLE_PART_ROWS).cast(schema(stage.writes).arrow))
     if stage.needs_rows and not into.files:
-        raise DatasetError(f"{stage.stage_name}: no row of {source.folder} is left to make {stage.writes} of; see why with: sgpo inspect {source.folder}")
+        raise DatasetError(f"{stage.stage_name}: no row of {source.reference} is left to make {stage.writes} of; see why with: sgpo inspect {source.reference}")
     return Found(source.manifest.rows, stage.outcome, origin=source.manifest.origin, facts=decided.facts, warnings=decided.warnings)
 
 

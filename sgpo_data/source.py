@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from sgpo_data.errors import DatasetError, HubError, RecipeError
+from sgpo_data.hub_place import PREFIX, hub_place
 from sgpo_data.hub_records import HubSplit, hub_split
 from sgpo_data.reading import Source
 from sgpo_data.records import names_a_file, raw_files
@@ -145,13 +146,13 @@ def open_source(reference: str, source: Source) -> OpenedSource:
 
     Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub can not be asked.
     """
-    hub = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@(.+))?", reference)
-    if hub:
-        return OpenedSource(reference, source, _hub(reference, hub[1], source, hub[2]))
-    if reference.startswith("hf://"):
-        raise DatasetError(
-            f"{reference}: not the name of a Hub dataset; write hf://datasets/org/name@revision, and its files with source.config and source.split"
-        )
+    place = hub_place(reference)
+    if place is not None:
+        if place.path:
+            raise DatasetError(
+                f"{reference}: no dataset of ours there; for raw rows write {PREFIX}org/name@revision, and what of it with source.config and source.split"
+            )
+        return OpenedSource(reference, source, _hub(reference, place.repository, source, place.revision))
     path = Path(reference).expanduser()
     if path.exists() or names_a_file(reference) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference):
         set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]

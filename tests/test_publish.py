@@ -283,7 +283,7 @@ def test_what_the_hub_stored_otherwise_is_not_tagged(hub: Hub, one: Publication,
     hub.faults.add(Fault("status", "POST", "/tag/", status=400, times=1))
     with pytest.raises(DatasetError):
         publish(damaged)
-    with pytest.raises(HubError, match=r"has pairs/part-00000.parquet otherwise than it was sent \(1 files\); nothing was tagged"):
+    with pytest.raises(HubError, match=r"has pairs/part-00000.parquet otherwise than it was sent \(1 files\); run the same command again"):
         publish(one)
     assert hub.repositories.find("org/x").tags == {}
 

@@ -397,7 +397,7 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
     a, b, branch, commit = client.found(
         ("org/name", {"config": "a"}),
         ("org/name", {"config": "b", "split": "test"}),
-        ("hf://datasets/org/name@feature/x", {}),
+        ("hf://datasets/org/name@feature%2Fx", {}),
         ("org/name", {"revision": old}),
     )
     assert a["identity"] == f"hub:org/name@{new}/a/train"

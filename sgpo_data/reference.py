@@ -1,0 +1,70 @@
+"""A dataset reference: a folder, a folder of the root, or a place on the Hub."""
+
+from pathlib import Path
+
+from sgpo_data.dataset import WORK, Dataset, open_dataset
+from sgpo_data.errors import DatasetError
+from sgpo_data.fetch import fetched, in_store
+from sgpo_data.hub_place import HubPlace, hub_place
+from sgpo_data.hub_repository import HubRepository
+from sgpo_data.manifest import MANIFEST
+from sgpo_data.publication_record import publication_record
+from sgpo_data.streamed import StreamedDataset, streamed
+
+
+def find_dataset(reference: str, root: Path, *, stream: bool = False) -> Dataset | None:
+    """The dataset that a reference names; None if it names no dataset.
+
+    One on the Hub is fetched into the store of the root at the commit that its revision stands for now; with `stream` it is read where it lies.
+    Raises DatasetError if it names one that was never finished, or several; HubError if the Hub can not be asked.
+    """
+    place = hub_place(reference)
+    if place is None:
+        return _local(reference, root)
+    found = places(place, root)
+    if len(found) > 1:
+        raise DatasetError(f"{reference}: holds {len(found)} datasets; name one: {', '.join(str(place.folder(each.path)) for each in found)}")
+    return _at(found[0], root, stream=stream) if found else None
+
+
+def find_datasets(reference: str, root: Path, *, stream: bool = False) -> list[Dataset]:
+    """As `find_dataset`, but a published version on the Hub is all its datasets."""
+    place = hub_place(reference)
+    if place is None:
+        dataset = _local(reference, root)
+        return [] if dataset is None else [dataset]
+    return [_at(each, root, stream=stream) for each in places(place, root)]
+
+
+def places(place: HubPlace, root: Path) -> list[HubPlace]:
+    """Where the datasets of this place lie, at a commit: itself, those of the version that was published there, or none.
+
+    A commit that was read before is not asked for again.
+    Raises DatasetError if there is no such repository or revision, HubError if the Hub can not be asked.
+    """
+    if place.fixed and in_store(place, root / "store") is not None:
+        return [place]
+    hub = HubRepository(place.repository)
+    commit = hub.commit(place.revision)
+    fixed = place.at(commit)
+    if in_store(fixed, root / "store") is not None:
+        return [fixed]
+    files = hub.files(commit)
+    if fixed.file(MANIFEST) in files:
+        return [fixed]
+    record = None if place.path else publication_record(hub, commit, files)
+    return [] if record is None else [fixed.folder(config.name) for config in record.configs]
+
+
+def _at(place: HubPlace, root: Path, *, stream: bool) -> "Dataset | StreamedDataset":
+    made = in_store(place, root / "store")
+    if made is not None:
+        return made
+    return streamed(place) if stream else fetched(place, root / "store")
+
+
+def _local(reference: str, root: Path) -> Dataset | None:
+    for folder in (Path(reference), root / reference):
+        if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
+            return open_dataset(folder)
+    return None
