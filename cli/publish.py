@@ -28,6 +28,7 @@ def publish(
     private: Annotated[bool, typer.Option("--private/--public", help="Who sees a repository that is made now; that of one that is there stays.")] = True,
     license: Annotated[str | None, typer.Option("--license", help="As the Hub names it, such as apache-2.0; none is made up.")] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
+    allow_secrets: Annotated[bool, typer.Option("--allow-secrets", help="Send texts too that look like a password or a key.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, kept and deleted; change nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")] = False,
 ) -> None:
@@ -47,7 +48,7 @@ def publish(
         raise UsageError("publish: name the datasets before the repository, or a run with --run")
     of_run, recipe = _of_run(run, root) if run else ([], None)
     configs = [*of_run, *(_config(reference, root) for reference in given)]
-    version = publication(configs, name, tag=checked_tag(tag), license=license, root=root, recipe=recipe)
+    version = publication(configs, name, tag=checked_tag(tag), license=license, root=root, recipe=recipe, allow_secrets=allow_secrets)
     if dry_run:
         _list(version, branch, as_json=json)
     else:

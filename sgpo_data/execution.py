@@ -25,6 +25,7 @@ class Execution(BaseModel):
     window: int = Field(256, ge=1, description="Rows in flight: the most that a kill can cost.")
     part_rows: int = Field(2048, ge=1, description="Rows of each Parquet part of a row-wise stage; frozen once a dataset is begun.")
     stream: bool = Field(False, description="Read an input on the Hub where it lies, and keep nothing of it here.")
+    allow_secrets: bool = Field(False, description="Send to the Hub texts too that look like a password or a key.")
     progress: Literal["auto", "bar", "plain", "none"] = Field("auto", description="A bar on a terminal, plain lines elsewhere.")
 
     @property

@@ -17,6 +17,7 @@ from sgpo_data.job import Job
 from sgpo_data.manifest import MANIFEST, Manifest
 from sgpo_data.publication import dataset_files
 from sgpo_data.runner import do
+from sgpo_data.secret_scan import refuse_secrets
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def made_at(job: Job, out: str | None, execution: Execution) -> Made:
             log.info("%s: made already, %d rows", place.at(head), there.rows)
             return Made(there, str(place.at(head)))
     dataset = do(job, execution.store / job.name, execution)
-    return Made(dataset.manifest, str(place.at(_pushed(dataset, place, branch))))
+    return Made(dataset.manifest, str(place.at(_pushed(dataset, place, branch, execution))))
 
 
 def _branch(place: HubPlace) -> str:
@@ -85,12 +86,14 @@ def _there(place: HubPlace) -> Manifest | None:
     return remote_manifest(place, files) if place.file(MANIFEST) in files else None
 
 
-def _pushed(dataset: Dataset, place: HubPlace, branch: str) -> str:
+def _pushed(dataset: Dataset, place: HubPlace, branch: str, execution: Execution) -> str:
     """The commit on which the dataset lies at this place."""
     hub = HubRepository(place.repository)
     with hub_faults(hub.name, branch):
         again(lambda: api().create_branch(hub.name, repo_type="dataset", branch=branch, exist_ok=True))
         files = tuple(dataset_files(dataset, place.path))
+        if not execution.allow_secrets:
+            refuse_secrets([dataset], files)
 
         def obsolete(head: str, there: Mapping[str, Digest]) -> list[str]:
             if place.file(MANIFEST) not in there:

@@ -13,6 +13,7 @@ from sgpo_data.hub_repository import HubRepository
 from sgpo_data.lineage import lineage, without_places
 from sgpo_data.manifest import MANIFEST
 from sgpo_data.publication_record import OWN, RECORD, PublicationRecord, PublishedConfig
+from sgpo_data.secret_scan import refuse_secrets
 
 LINEAGE = f"{OWN}/lineage.json"
 RECIPE = f"{OWN}/recipe.toml"
@@ -42,10 +43,12 @@ class Publication:
         return sum(file.size for file in self.files)
 
 
-def publication(configs: Sequence[Config], repository: str, *, tag: str, license: str | None, root: Path, recipe: Path | None = None) -> Publication:
+def publication(
+    configs: Sequence[Config], repository: str, *, tag: str, license: str | None, root: Path, recipe: Path | None = None, allow_secrets: bool = False
+) -> Publication:
     """These datasets as a version, checked file by file.
 
-    Raises DatasetError if one is not whole or has no rows, UsageError if two would have one name.
+    Raises DatasetError if one is not whole or has no rows, UsageError if two would have one name, GateError if a text looks like a secret.
     """
     _check(configs)
     public = lineage([config.dataset for config in configs], root).without_places()
@@ -54,6 +57,8 @@ def publication(configs: Sequence[Config], repository: str, *, tag: str, license
     files += [text_file(CARD, card), text_file(LINEAGE, public.model_dump_json(indent=2))]
     if recipe is not None:
         files.append(text_file(RECIPE, recipe.read_text(encoding="utf-8")))
+    if not allow_secrets:
+        refuse_secrets([config.dataset for config in configs], files)
     published = tuple(
         PublishedConfig(name=each.name, table=each.dataset.table, fingerprint=each.dataset.manifest.fingerprint, rows=each.dataset.manifest.rows)
         for each in configs
