@@ -16,6 +16,7 @@ from .health import add_health
 from .inspect import inspect
 from .publish import publish
 from .report import report
+from .reproduce import reproduce
 from .run import add_run
 from .sql import sql
 from .stages import add_stages
@@ -58,6 +59,7 @@ add_run(app)
 add_stages(app)
 add_train(app)
 app.command(rich_help_panel="Share")(publish)
+app.command(rich_help_panel="Share")(reproduce)
 app.command(rich_help_panel="Look")(sql)
 app.command(rich_help_panel="Look")(inspect)
 app.command(rich_help_panel="Look")(check)

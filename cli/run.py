@@ -104,7 +104,7 @@ def _print_script(path: Path, execution: Execution) -> None:
     from sgpo_data.script import script
 
     recipe = read_recipe(path)
-    sys.stdout.write(script(recipe, plan_recipe(recipe, execution), execution))
+    sys.stdout.write(script(str(recipe.path), plan_recipe(recipe, execution), execution))
 
 
 def _print_plan(path: Path, execution: Execution, *, as_json: bool) -> None:

@@ -12,7 +12,6 @@ from sgpo_data.execution import ROOT, Execution
 from sgpo_data.job import Given, Job
 from sgpo_data.model import Model
 from sgpo_data.plan import Step
-from sgpo_data.recipe import Recipe
 from sgpo_data.sourced import PromptsJob
 from sgpo_data.stages import RowStage
 from sgpo_data.templates import Template, load_template
@@ -30,12 +29,15 @@ root="${{1:-$root}}"
 """
 
 
-def script(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> str:
-    """The steps in order, every flag written that differs from its default; prompts are read by the stage that takes them."""
+def script(of: str, steps: Sequence[Step], execution: Execution) -> str:
+    """The steps in order, as the work of a recipe or a version.
+
+    Every flag is written that differs from its default; prompts are read by the stage that takes them.
+    """
     how = list(_flags(execution.model_copy(update={"root": ROOT})))
     made = {step.folder: step for step in steps}
     phases = list(dict.fromkeys(step.phase for step in steps))
-    lines = [HEAD.format(path=recipe.path, phases=", ".join(phases), root=shlex.quote(str(execution.root)))]
+    lines = [HEAD.format(path=of, phases=", ".join(phases), root=shlex.quote(str(execution.root)))]
     heading = None
     for step in steps:
         if isinstance(step.job, PromptsJob):

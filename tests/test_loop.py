@@ -418,7 +418,7 @@ def test_the_printed_script_ends_with_the_same_fingerprints(tmp_path: Path) -> N
     prompts(rows=60, output=tmp_path / "prompts.jsonl")
     how = Execution(root=tmp_path / "runs", progress="none")
     ran = run_recipe(written(tmp_path, REAL), how)
-    text = script(read_recipe(tmp_path / "x.toml"), [each.step for each in ran], how)
+    text = script("x.toml", [each.step for each in ran], how)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-s", str(tmp_path / "other root")], input=text, text=True, capture_output=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -432,7 +432,7 @@ def test_a_script_writes_every_flag_that_is_not_at_its_default(place: Path, how:
     (place / "mine.jinja").write_text("it's {{ response }}\n")
     text = UNTRAINED.replace("[phases.improve]", '[phases.improve]\nimprove_template = "mine.jinja"').replace("[phases.filter]", "[phases.filter]\nppl.k = 2.5")
     recipe = parsed(text, place / "x.toml")
-    lines = script(recipe, plan_recipe(recipe, how), how).splitlines()
+    lines = script(str(recipe.path), plan_recipe(recipe, how), how).splitlines()
     (filtering, *_) = [line for line in lines if line.startswith("sgpo filter")]
     assert filtering.split(" -o ")[0].split(" ", 3)[3].split() == [
         *("--gates.min_edit", "0.0", "--gates.max_edit", "1.0", "--gates.max_length_ratio", "100.0", "--gates.max_repetition", "1.0"),
