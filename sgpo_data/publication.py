@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sgpo_data.dataset import Dataset, faults
-from sgpo_data.dataset_card import CardFacts, Config, dataset_card
+from sgpo_data.dataset_card import CARD, CardFacts, Config, dataset_card, inherited_license
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.hub_commit import Contribution, HubFile, files_id, text_file
 from sgpo_data.hub_repository import HubRepository
@@ -17,7 +17,6 @@ from sgpo_data.secret_scan import refuse_secrets
 
 LINEAGE = f"{OWN}/lineage.json"
 RECIPE = f"{OWN}/recipe.toml"
-CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ def publication(
     """
     _check(configs)
     public = lineage([config.dataset for config in configs], root).without_places()
-    card = dataset_card(CardFacts(repository, tag, tuple(configs), public, license, recipe))
+    stated = license or inherited_license(public)
+    card = dataset_card(CardFacts(repository, tag, tuple(configs), public, stated, recipe))
     files = [file for config in configs for file in dataset_files(config.dataset, config.name)]
     files += [text_file(CARD, card), text_file(LINEAGE, public.model_dump_json(indent=2))]
     if recipe is not None:
