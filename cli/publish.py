@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def publish(
     references: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]DATASET... REPO", help="Datasets, each a config named by its table, and last the repository, org/name.")
+        list[str],
+        typer.Argument(metavar="[NAME=]DATASET... REPO", help="Datasets, each a config named by its table, or a model; last the repository."),
     ],
     tag: Annotated[str, typer.Option("--tag", help="Name of the version.")],
     run: Annotated[str | None, typer.Option("--run", help="Publish the last round of a run, with its recipe.")] = None,
@@ -32,11 +33,12 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, kept and deleted; change nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")] = False,
 ) -> None:
-    """Publish datasets as one version on the Hub: one commit, verified, then the tag.
+    """Publish datasets, or one model that was trained here, as one version on the Hub: one commit, verified, then the tag.
 
     The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
     The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.
     """
+    from sgpo_data.model_publication import model_publication
     from sgpo_data.publication import publication
     from sgpo_data.publish import checked_tag
 
@@ -46,13 +48,23 @@ def publish(
         raise UsageError(f"{repository}: the last argument is the repository, as org/name")
     if run is None and not given:
         raise UsageError("publish: name the datasets before the repository, or a run with --run")
-    of_run, recipe = _of_run(run, root) if run else ([], None)
-    configs = [*of_run, *(_config(reference, root) for reference in given)]
-    version = publication(configs, name, tag=checked_tag(tag), license=license, root=root, recipe=recipe, allow_secrets=allow_secrets)
+    checked_tag(tag)
+    if run is None and len(given) == 1 and (model := _model_folder(typed(given[0]), root)) is not None:
+        version = model_publication(model, name, tag=tag, license=license, allow_secrets=allow_secrets)
+    else:
+        of_run, recipe = _of_run(run, root) if run else ([], None)
+        configs = [*of_run, *(_config(reference, root) for reference in given)]
+        version = publication(configs, name, tag=tag, license=license, root=root, recipe=recipe, allow_secrets=allow_secrets)
     if dry_run:
         _list(version, branch, as_json=json)
     else:
         _publish(version, branch, private=private, as_json=json)
+
+
+def _model_folder(reference: str, root: Path) -> Path | None:
+    """The folder of a trained model of this name, None if it names no model."""
+    folders = [folder for folder in (Path(reference), root / reference) if (folder / "config.json").is_file()]
+    return folders[0] if folders else None
 
 
 def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":

@@ -25,7 +25,7 @@ class Lineage(BaseModel):
 
     def without_places(self) -> "Lineage":
         """The same without the folders of this machine, for others to read."""
-        models = tuple(record.model_copy(update=_placeless_update(record)) for record in self.models)
+        models = tuple(map(model_without_places, self.models))
         return Lineage(datasets=tuple(map(without_places, self.datasets)), models=models, gone=tuple(map(_named_input, self.gone)))
 
 
@@ -39,6 +39,11 @@ def lineage(of: Sequence[Dataset], root: Path) -> Lineage:
 
 def without_places(record: Manifest) -> Manifest:
     """The same manifest without the folders of this machine, for others to read; the fingerprint does not count them."""
+    return record.model_copy(update=_placeless_update(record))
+
+
+def model_without_places(record: ModelManifest) -> ModelManifest:
+    """The same for the manifest of a model."""
     return record.model_copy(update=_placeless_update(record))
 
 

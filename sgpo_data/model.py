@@ -152,4 +152,6 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
         raise DatasetError(f"{error}; and there is no folder {name}") from error
     except HubError as error:
         raise HubError(f"{error}; and there is no folder {name}") from error
-    return Path(folder), f"hub:{name}@{commit}", f"{name}@{commit}"
+    # One that a training step of ours made is known by its fingerprint wherever it lies.
+    identity = f"hub:{name}@{commit}" if model_manifest(Path(folder)) is None else _folder_identity(Path(folder))
+    return Path(folder), identity, f"{name}@{commit}"

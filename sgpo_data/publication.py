@@ -8,6 +8,7 @@ from pathlib import Path
 from sgpo_data.dataset import Dataset, faults
 from sgpo_data.dataset_card import CARD, CardFacts, Config, dataset_card, inherited_license
 from sgpo_data.errors import DatasetError, UsageError
+from sgpo_data.hub import Kind
 from sgpo_data.hub_commit import Contribution, HubFile, files_id, text_file
 from sgpo_data.hub_repository import HubRepository
 from sgpo_data.lineage import lineage, without_places
@@ -21,11 +22,12 @@ RECIPE = f"{OWN}/recipe.toml"
 
 @dataclass(frozen=True)
 class Publication:
-    """One version of a dataset repository. The same datasets under the same tag are the same publication, byte by byte."""
+    """One version of a repository. The same datasets or model under the same tag are the same publication, byte by byte."""
 
     repository: str
     tag: str
     files: tuple[HubFile, ...]
+    kind: Kind = "dataset"
 
     @cached_property
     def id(self) -> str:
@@ -34,7 +36,7 @@ class Publication:
 
     def contribution(self, notes: tuple[str, ...] = ()) -> Contribution:
         """Its files, as they go to a branch."""
-        return Contribution(HubRepository(self.repository), self.files, self.id, f"Publish {self.tag}", notes)
+        return Contribution(HubRepository(self.repository, self.kind), self.files, self.id, f"Publish {self.tag}", notes)
 
     @property
     def bytes(self) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from sgpo_data.errors import DatasetError, HubError, UsageError
-from sgpo_data.hub import again, api, hub_faults, status
+from sgpo_data.hub import Kind, again, api, hub_faults, status
 from sgpo_data.hub_commit import Met, committed
+from sgpo_data.hub_place import PREFIX
 from sgpo_data.hub_repository import Digest, HubCommit, HubRepository
 from sgpo_data.publication import Publication
 from sgpo_data.publication_record import publication_record
@@ -22,11 +23,12 @@ class Published:
     commit: str
     made_now: bool
     """False if the tag was there already and holds the same."""
+    kind: Kind = "dataset"
 
     @property
     def reference(self) -> str:
         """Of its commit, which no later version changes."""
-        return f"hf://datasets/{self.repository}@{self.commit}"
+        return f"{PREFIX if self.kind == 'dataset' else ''}{self.repository}@{self.commit}"
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
     A repository that does not exist is made, `private` or not; that of one that does is left as it is. Killed or failed, the same call goes on.
     Raises DatasetError if the tag holds something else or the login may not write, HubError if the Hub fails for too long.
     """
-    hub = HubRepository(publication.repository)
+    hub = HubRepository(publication.repository, publication.kind)
     with hub_faults(hub.name, branch):
-        again(lambda: api().create_repo(hub.name, repo_type="dataset", private=private, exist_ok=True))
+        again(lambda: api().create_repo(hub.name, repo_type=hub.kind, private=private, exist_ok=True))
         refs = hub.refs()
         if publication.tag in refs.tags:
-            return Published(hub.name, publication.tag, _same(hub, publication, refs.tags[publication.tag]), made_now=False)
+            return Published(hub.name, publication.tag, _same(hub, publication, refs.tags[publication.tag]), False, hub.kind)
         if branch not in refs.branches:
-            again(lambda: api().create_branch(hub.name, repo_type="dataset", branch=branch, exist_ok=True))
+            again(lambda: api().create_branch(hub.name, repo_type=hub.kind, branch=branch, exist_ok=True))
             refs = hub.refs()
         commit = committed(
             publication.contribution((_version(publication),)),
@@ -62,7 +64,7 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
             obsolete=partial(_obsolete, publication),
             met=_since(publication),
         )
-        return Published(hub.name, publication.tag, _tagged(hub, publication, commit), made_now=True)
+        return Published(hub.name, publication.tag, _tagged(hub, publication, commit), True, hub.kind)
 
 
 def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
@@ -70,7 +72,7 @@ def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
 
     Raises DatasetError if the tag holds something else.
     """
-    hub = HubRepository(publication.repository)
+    hub = HubRepository(publication.repository, publication.kind)
     try:
         refs = hub.refs()
     except DatasetError:
@@ -127,7 +129,7 @@ def _version(publication: Publication) -> str:
 
 def _obsolete(publication: Publication, head: str, there: Mapping[str, Digest]) -> list[str]:
     """Files of the version before that this one does not have; what was not published by us stays."""
-    before = publication_record(HubRepository(publication.repository), head, there)
+    before = publication_record(HubRepository(publication.repository, publication.kind), head, there)
     own = {file.path for file in publication.files}
     return [] if before is None else [path for path in before.files if path in there and path not in own]
 
@@ -139,7 +141,7 @@ def _tagged(hub: HubRepository, publication: Publication, commit: str) -> str:
         # Asked before each attempt: the answer to the one before may have been lost.
         if publication.tag not in hub.refs().tags:
             try:
-                api().create_tag(hub.name, repo_type="dataset", tag=publication.tag, revision=commit)
+                api().create_tag(hub.name, repo_type=hub.kind, tag=publication.tag, revision=commit)
             except Exception as error:
                 if status(error) != 409:
                     raise
