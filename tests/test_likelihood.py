@@ -138,23 +138,32 @@ def test_scoring_draws_no_more_than_the_window(folder: Path) -> None:
         assert drawn - yielded <= 3
 
 
-def test_scoring_goes_on_with_smaller_batches_when_memory_runs_out(folder: Path) -> None:
-    requests = [ScoreRequest((f"p{row}", 0, "policy"), question(prompt), (answer,)) for row, (prompt, answer) in enumerate(ROWS)]
+def test_scoring_goes_on_with_fewer_tokens_at_once_when_memory_runs_out(folder: Path) -> None:
+    requests = [ScoreRequest((f"p{row}", 0, "policy"), question(prompt), (answer, prompt, "")) for row, (prompt, answer) in enumerate(ROWS)]
     expected = {scored.key: scored.likelihoods for scored in engine(folder, batch_tokens=1).score(requests)}
     small = AutoModelForCausalLM.from_pretrained(folder)
-    limit = 3
+    limit = 10**6
+    refused = []
 
-    def allocate(_: object, __: object, kwargs: dict[str, torch.Tensor]) -> None:
-        if len(kwargs["input_ids"]) > limit:
+    def allocate(_: object, args: tuple[torch.Tensor]) -> None:
+        if args[0].numel() > limit:
+            refused.append(args[0].numel())
             raise torch.OutOfMemoryError("full")
 
-    small.register_forward_pre_hook(allocate, with_kwargs=True)
+    small.model.embed_tokens.register_forward_pre_hook(allocate)
     limited = TransformersEngine(small, Chat(tiny_tokenizer(), place="x"), context_tokens=CONTEXT, batch_tokens=10**6, window=64)
-    for scored in limited.score(requests):
+    stream = limited.score(requests)
+    limit = 120
+    found = list(stream)
+    assert len(found) == len(ROWS)
+    for scored in found:
         assert [item.nll for item in scored.likelihoods] == pytest.approx([item.nll for item in expected[scored.key]], rel=1e-5)
+    # What was too much once is not tried again.
+    assert refused == sorted(set(refused), reverse=True)
+    stream = limited.score(requests)
     limit = 0
     with pytest.raises(EngineError, match=r"out of memory for one row of .* tokens; lower"):
-        list(limited.score(requests))
+        list(stream)
 
 
 def test_logits_that_are_not_finite_end_the_scoring(folder: Path) -> None:

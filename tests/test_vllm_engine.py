@@ -209,6 +209,10 @@ def test_scores_are_those_of_transformers(engine: VllmEngine, other: Transformer
     asked += [
         ScoreRequest(("edge", 0, "policy"), prompt, (fits, fits + "in", "<|im_end|>")),
         ScoreRequest(("none", 0, "policy"), [Message(role="refused", content="x")], ("a",)),
+        ScoreRequest(("nothing", 0, "policy"), prompt, ()),
+        ScoreRequest(("empty", 0, "improver"), prompt, ("", "")),
+        ScoreRequest(("unicode", 0, "policy"), question("Grüße, 世界 🙂"), ("naïve 🙂 answer", "世界", "the list\n\n", "naïve 🙂 answer")),
+        ScoreRequest(("all too long", 0, "policy"), question("is " * 200), ("a", "")),
     ]
     ours = {scored.key: scored.likelihoods for scored in engine.score(asked)}
     theirs = {scored.key: scored.likelihoods for scored in other.score(asked)}
@@ -221,7 +225,9 @@ def test_scores_are_those_of_transformers(engine: VllmEngine, other: Transformer
             if expected.nll is None:
                 assert one.nll is None
             else:
-                assert one.nll == pytest.approx(expected.nll, abs=1e-3 * one.tokens)
+                assert one.nll == pytest.approx(expected.nll, abs=1e-4 * one.tokens)
+    (alone,) = other.score(asked[7:8])
+    assert [one.nll for one in alone.likelihoods] == pytest.approx([one.nll for one in ours[alone.key]], abs=1e-4)
 
 
 def test_stop_ids_of_the_generation_config_end_an_answer(folder: Path, tmp_path: Path) -> None:

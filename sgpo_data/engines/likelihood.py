@@ -1,4 +1,4 @@
-"""The likelihood of answers under a loaded model, padded batch by padded batch."""
+"""The scoring of answers by a loaded model: which requests are drawn, batched and given back, and when."""
 
 from __future__ import annotations
 
@@ -6,116 +6,97 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from transformers import PreTrainedModel
 
 from sgpo_data.engines import Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat
+from sgpo_data.engines.packable import way
+from sgpo_data.engines.trees import Tree
 from sgpo_data.errors import EngineError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One answer to be scored: its place among the requests of the window, and all its ids."""
+class Scoring:
+    """One stream of likelihoods; the budget of tokens is halved where the device has no memory for it."""
 
-    request: int
-    answer: int
-    ids: list[int]
-    tokens: int
-    """How many of the last ids are the answer's."""
+    def __init__(self, model: PreTrainedModel, chat: Chat, *, context_tokens: int, batch_tokens: int, window: int) -> None:
+        self._model = model
+        self._chat = chat
+        self._context_tokens = context_tokens
+        self._batch_tokens = batch_tokens
+        self._window = window
+        self._far = _far(model)
+        self._way = way(model)
 
+    def scored(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
+        """As `Scorer.score`; at most the window is drawn and not yet yielded."""
+        source = iter(requests)
+        while drawn := list(islice(source, self._window)):
+            found, trees = self._prepared(drawn)
+            missing = Counter({tree.request: 0 for tree in trees})
+            for tree in trees:
+                missing[tree.request] += len(tree.answers)
+            yield from (Scored(request.key, tuple(found[index])) for index, request in enumerate(drawn) if index not in missing)
+            for tree, values in self._computed(trees):
+                for (answer, ids), nll in zip(tree.answers, values, strict=True):
+                    found[tree.request][answer] = Likelihood(nll, len(ids))
+                missing[tree.request] -= len(tree.answers)
+                if not missing[tree.request]:
+                    yield Scored(drawn[tree.request].key, tuple(found[tree.request]))
 
-def scored(model: PreTrainedModel, chat: Chat, requests: Iterable[ScoreRequest], *, context_tokens: int, batch_tokens: int, window: int) -> Iterator[Scored]:
-    """As `Scorer.score`; at most `window` requests are drawn and not yet yielded, a batch is at most `batch_tokens` padded tokens."""
-    source = iter(requests)
-    while drawn := list(islice(source, window)):
-        found, pairs = _prepared(chat, drawn, context_tokens=context_tokens)
-        missing = Counter(pair.request for pair in pairs)
-        yield from (Scored(request.key, tuple(found[index])) for index, request in enumerate(drawn) if not missing[index])
-        batches = _batches(pairs, batch_tokens)
-        while batches:
-            batch = batches.pop()
-            values = _batch_nll(model, batch)
-            if values is None:
-                batches += _halves(batch)
+    def _prepared(self, requests: Sequence[ScoreRequest]) -> tuple[list[list[Likelihood]], list[Tree]]:
+        """A likelihood without nll for every answer, and the trees of those that will replace them."""
+        found: list[list[Likelihood]] = []
+        trees = []
+        for index, request in enumerate(requests):
+            prompt = self._chat.prompt_ids(request.messages)
+            answers = [self._chat.answer_ids(answer) for answer in request.answers]
+            found.append([Likelihood(None, len(ids)) for ids in answers])
+            if prompt is None:
                 continue
-            for pair, nll in zip(batch, values, strict=True):
-                found[pair.request][pair.answer] = Likelihood(nll, pair.tokens)
-                missing[pair.request] -= 1
-                if not missing[pair.request]:
-                    yield Scored(drawn[pair.request].key, tuple(found[pair.request]))
+            fitting = [(place, ids, len(prompt) + len(ids)) for place, ids in enumerate(answers) if len(prompt) + len(ids) <= self._context_tokens]
+            for far in (False, True):
+                if same := tuple((place, ids) for place, ids, tokens in fitting if (tokens - 1 > self._far) == far):
+                    trees.append(Tree(index, far, prompt, same))
+        return found, trees
+
+    def _computed(self, trees: Sequence[Tree]) -> Iterator[tuple[Tree, list[float]]]:
+        """Nats of the answers of each tree, or of what was cut from it."""
+        waiting = self._way.batches(trees, self._batch_tokens)[::-1]
+        while waiting:
+            batch = waiting.pop()
+            values = self._nats(batch)
+            if values is None:
+                self._lower_budget(batch)
+                waiting = self._way.batches([*batch, *chain.from_iterable(reversed(waiting))], self._batch_tokens)[::-1]
+                continue
+            nats = iter(values)
+            yield from ((tree, list(islice(nats, len(tree.answers)))) for tree in batch)
+
+    def _nats(self, batch: Sequence[Tree]) -> list[float] | None:
+        """Nats of each answer; None if the device has no memory for the batch."""
+        try:
+            values: list[float] = self._way.nats(batch).tolist()
+        except torch.OutOfMemoryError:
+            return None
+        if not all(map(math.isfinite, values)):
+            raise EngineError(f"{self._model.name_or_path}: the logits are not finite in {self._model.dtype}; use dtype float32 or bfloat16")
+        return values
+
+    def _lower_budget(self, batch: Sequence[Tree]) -> None:
+        tokens = sum(tree.tokens for tree in batch)
+        if len(batch) == len(batch[0].answers) == 1:
+            raise EngineError(f"out of memory for one row of {tokens} tokens; lower the context length")
+        self._batch_tokens = min(self._batch_tokens, tokens) // 2
+        torch.cuda.empty_cache()
+        log.warning("out of memory for %d tokens at once, going on with %d; lower --batch-tokens", tokens, self._batch_tokens)
 
 
-def _prepared(chat: Chat, requests: Sequence[ScoreRequest], *, context_tokens: int) -> tuple[list[list[Likelihood]], list[Pair]]:
-    """A likelihood without nll for every answer, and the pairs that will replace them."""
-    found: list[list[Likelihood]] = []
-    pairs = []
-    for request_index, request in enumerate(requests):
-        prompt = chat.prompt_ids(request.messages)
-        answers = [chat.answer_ids(answer) for answer in request.answers]
-        found.append([Likelihood(None, len(ids)) for ids in answers])
-        pairs += [
-            Pair(request_index, answer_index, prompt + ids, len(ids))
-            for answer_index, ids in enumerate(answers)
-            if prompt is not None and len(prompt) + len(ids) <= context_tokens
-        ]
-    return found, pairs
-
-
-def _batches(pairs: Sequence[Pair], batch_tokens: int) -> list[list[Pair]]:
-    """Pairs of like length together, the longest last, each batch within the budget but of one pair at least."""
-    batches: list[list[Pair]] = []
-    for pair in sorted(pairs, key=lambda pair: len(pair.ids)):
-        if batches and len(pair.ids) * (len(batches[-1]) + 1) <= batch_tokens:
-            batches[-1].append(pair)
-        else:
-            batches.append([pair])
-    return batches
-
-
-def _batch_nll(model: PreTrainedModel, batch: Sequence[Pair]) -> list[float] | None:
-    """Nats of each pair's answer; None if the device has no memory for the batch."""
-    try:
-        values = _nll(model, batch)
-    except torch.OutOfMemoryError:
-        return None
-    if not all(map(math.isfinite, values)):
-        raise EngineError(f"{model.name_or_path}: the logits are not finite in {model.dtype}; use dtype float32 or bfloat16")
-    return values
-
-
-def _halves(batch: list[Pair]) -> list[list[Pair]]:
-    if len(batch) == 1:
-        raise EngineError(f"out of memory for one row of {len(batch[0].ids)} tokens; lower the context length")
-    torch.cuda.empty_cache()
-    log.warning("out of memory for %d rows of %d tokens, going on with half; lower --batch-tokens", len(batch), len(batch[-1].ids))
-    return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-
-
-@torch.inference_mode()
-def _nll(model: PreTrainedModel, batch: Sequence[Pair]) -> list[float]:
-    # The last token is only ever predicted, so it is not fed.
-    width = max(len(pair.ids) for pair in batch) - 1
-    kept = max(pair.tokens for pair in batch)
-    ids = torch.tensor([[0] * (width + 1 - len(pair.ids)) + pair.ids[:-1] for pair in batch], device=model.device)
-    padding = torch.tensor([width + 1 - len(pair.ids) for pair in batch], device=model.device)
-    columns = torch.arange(width, device=model.device)
-    logits = model(
-        input_ids=ids,
-        attention_mask=(columns >= padding[:, None]).long(),
-        position_ids=(columns - padding[:, None]).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=kept,
-    ).logits
-    sums = []
-    for pair, row in zip(batch, logits, strict=True):
-        # Row by row, since a float32 copy of all logits would be the largest tensor by far.
-        own = row[-pair.tokens :].float()
-        targets = torch.tensor(pair.ids[-pair.tokens :], device=own.device)
-        sums.append((own.logsumexp(dim=-1) - own.gather(-1, targets[:, None])[:, 0]).sum(dtype=torch.float64))
-    return torch.stack(sums).tolist()
+def _far(model: PreTrainedModel) -> float:
+    """Tokens beyond which the model turns all positions of a row otherwise (longrope), so that such rows are not computed with others."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    return float(rope["original_max_position_embeddings"]) if rope.get("rope_type") == "longrope" else math.inf

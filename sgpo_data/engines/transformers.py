@@ -60,10 +60,11 @@ class TransformersEngine:
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
         """As `Scorer.score`."""
-        from sgpo_data.engines.likelihood import scored
+        from sgpo_data.engines.likelihood import Scoring
 
         model, chat = self._open()
-        return scored(model, chat, requests, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
+        scoring = Scoring(model, chat, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
+        return scoring.scored(requests)
 
     def close(self) -> None:
         """Frees the memory of the model; nothing may be asked afterwards."""
@@ -116,6 +117,9 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DatasetError(f"{folder}: the model can not be read: {first_line(error)}") from error
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        # Its usual kernels leave the cap on attention out without a word.
+        model.set_attn_implementation("eager")
     # from_pretrained gives the model in evaluation mode.
     return cast("PreTrainedModel", nn.Module.to(model, device))
 
