@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from sgpo_data.engines import Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat
-from sgpo_data.engines.packable import way
+from sgpo_data.engines.packable import Way
 from sgpo_data.engines.trees import Tree
 from sgpo_data.errors import EngineError
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 class Scoring:
     """One stream of likelihoods; the budget of tokens is halved where the device has no memory for it."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, *, context_tokens: int, batch_tokens: int, window: int) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Chat, way: Way, *, context_tokens: int, batch_tokens: int, window: int) -> None:
         self._model = model
         self._chat = chat
         self._context_tokens = context_tokens
         self._batch_tokens = batch_tokens
         self._window = window
+        self._way = way
         self._far = _far(model)
-        self._way = way(model)
 
     def scored(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
         """As `Scorer.score`; at most the window is drawn and not yet yielded."""

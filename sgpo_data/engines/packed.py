@@ -14,8 +14,8 @@ from sgpo_data.engines.head import Head
 from sgpo_data.engines.tree_attention import NAME, Forest, NotPackableError, Span
 from sgpo_data.engines.trees import Tree
 
-CPU_TOKENS = 4096
-"""A CPU computes no faster with more tokens at once, and slower once they leave its cache."""
+CPU_TOKENS = 2048
+"""With more tokens at once, unless one row has them, a CPU computes slower: they leave its cache."""
 
 
 class Packed:
@@ -31,7 +31,7 @@ class Packed:
 
     def batches(self, waiting: Sequence[Tree], budget: int) -> list[list[Tree]]:
         """What is computed at once."""
-        return trees.packed(waiting, min(budget, CPU_TOKENS) if self._model.device.type == "cpu" else budget)
+        return trees.packed(waiting, budget, enough=CPU_TOKENS if self._model.device.type == "cpu" else budget)
 
     @torch.inference_mode()
     def nats(self, batch: Sequence[Tree]) -> torch.Tensor:

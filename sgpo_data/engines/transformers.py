@@ -15,6 +15,8 @@ from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, Recip
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from sgpo_data.engines.packable import Way
+
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -26,6 +28,8 @@ class TransformersEngine:
         self._batch_tokens = batch_tokens
         self._window = window
         self._loaded: tuple[PreTrainedModel, Chat] | None = (model, chat)
+        self._way: Way | None = None
+        """How it scores, once it has found out."""
 
     @classmethod
     def load(
@@ -61,16 +65,18 @@ class TransformersEngine:
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
         """As `Scorer.score`."""
         from sgpo_data.engines.likelihood import Scoring
+        from sgpo_data.engines.packable import way
 
         model, chat = self._open()
-        scoring = Scoring(model, chat, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
+        self._way = self._way or way(model)
+        scoring = Scoring(model, chat, self._way, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
         return scoring.scored(requests)
 
     def close(self) -> None:
         """Frees the memory of the model; nothing may be asked afterwards."""
         import torch
 
-        self._loaded = None
+        self._loaded, self._way = None, None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

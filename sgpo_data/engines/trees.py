@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -29,8 +30,8 @@ class Tree:
         return [replace(self, answers=(answer,)) for answer in self.answers]
 
 
-def packed(trees: Iterable[Tree], budget: int) -> list[list[Tree]]:
-    """Batches of trees to be laid end to end, in their order.
+def packed(trees: Iterable[Tree], budget: int, *, enough: float = math.inf) -> list[list[Tree]]:
+    """Batches of trees to be laid end to end, in their order; none is filled beyond `enough` tokens.
 
     Each is within the budget, but of one answer at least; a tree that does not fit by itself is cut, and its prompt is in each piece.
     """
@@ -38,7 +39,7 @@ def packed(trees: Iterable[Tree], budget: int) -> list[list[Tree]]:
     tokens = 0
     for piece in (piece for tree in sorted(trees, key=lambda tree: tree.far) for piece in _cut(tree, budget)):
         tokens += piece.tokens
-        if batches and tokens <= budget and batches[-1][0].far == piece.far:
+        if batches and tokens <= min(budget, enough) and batches[-1][0].far == piece.far:
             batches[-1].append(piece)
         else:
             batches.append([piece])
