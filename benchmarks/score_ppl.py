@@ -39,6 +39,9 @@ Nats = Mapping[tuple[str, int], tuple[float, int]]
 """Nats and tokens of each answer, by its row and place."""
 Side = Callable[[Sequence[ScoreRequest]], Nats]
 """A way of scoring."""
+CLOCKS = {"wall": perf_counter, "cpu": process_time}
+Timer = Callable[[Callable[[], object]], float]
+"""Seconds of one call."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,13 @@ def needed_operations(config: LlamaConfig, forest: Sequence[Tree]) -> float:
     return operations
 
 
+def timed(clock: Callable[[], float], work: Callable[[], object]) -> float:
+    """Seconds of one call, by this clock."""
+    begin = clock()
+    work()
+    return clock() - begin
+
+
 def peak(dtype: torch.dtype, config: LlamaConfig, seconds: Timer) -> float:
     """Operations per second of a matrix product: the best of a large square one and of the model's own."""
     best = 0.0
@@ -128,18 +138,6 @@ def peak(dtype: torch.dtype, config: LlamaConfig, seconds: Timer) -> float:
         for _ in range(4):
             best = max(best, 2 * rows * inner * columns / seconds(partial(torch.nn.functional.linear, left, right)))
     return best
-
-
-CLOCKS = {"wall": perf_counter, "cpu": process_time}
-Timer = Callable[[Callable[[], object]], float]
-"""Seconds of one call."""
-
-
-def timed(clock: Callable[[], float], work: Callable[[], object]) -> float:
-    """Seconds of one call, by this clock."""
-    begin = clock()
-    work()
-    return clock() - begin
 
 
 def fastest(sides: Sequence[Side], asked: Sequence[ScoreRequest], seconds: Timer) -> Side:
@@ -180,7 +178,9 @@ def speeds(folder: Path, scale: Scale, dtype: str, timer: Timer) -> list[dict[st
             engine.close()
 
 
-def speed(asked: Sequence[ScoreRequest], ways: Mapping[str, Sequence[Side]], *, model: LlamaForCausalLM, chat: Chat, rounds: int) -> dict[str, object]:
+def speed(
+    asked: Sequence[ScoreRequest], ways: Mapping[str, Sequence[Side]], *, model: LlamaForCausalLM, chat: Chat, rounds: int, timer: Timer
+) -> dict[str, object]:
     """All sides in turn, round after round; ratios are of one round, and their median counts."""
     forest = trees(chat, asked)
     tokens, single = sum(tree.tokens for tree in forest), sum(one.tokens for tree in forest for one in tree.single())
@@ -253,9 +253,10 @@ def report(scale: Scale, dtype: str, clock: str) -> str:
             rows += speeds(write_model(Path(folder), config), scale, dtype, partial(timed, CLOCKS[clock]))
     return document(
         "score-ppl",
-        f"{scale.rows} rows of {ANSWERS} answers of {scale.answer_tokens} tokens on average; {torch.get_num_threads()} threads, {dtype}; {clock} time, medians of "
-        f"{scale.rounds} rounds. Ideal is the tokens that the alternatives compute over those that are needed; of ideal, the gain over the faster one as a "
-        f"part of it (goal {GOALS['of ideal']}). The share counts needed operations only, of a measured matrix product (goal {GOALS['share of peak']:.0%}).",
+        f"{scale.rows} rows of {ANSWERS} answers of {scale.answer_tokens} tokens on average; {torch.get_num_threads()} threads, {dtype}; {clock} time, "
+        f"medians of {scale.rounds} rounds. Ideal is the tokens that the alternatives compute over those that are needed; of ideal, the gain over the "
+        f"faster one as a part of it (goal {GOALS['of ideal']}). The share is of a measured matrix product, and counts only operations that are needed "
+        f"(goal {GOALS['share of peak']:.0%}).",
         table(rows),
         f"Memory that scoring adds, at a vocabulary of {MEMORY_VOCABULARY:,}:",
         table(memories(scale)),
