@@ -3,7 +3,6 @@
 import argparse
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -219,7 +218,7 @@ MEMORY_SIDES = ("ours", "padded")
 
 
 def memory_of(name: str, answer_tokens: int, batch_tokens: int) -> int:
-    """MiB that scoring adds to the peak of this process, which does nothing else."""
+    """MiB that scoring adds at its peak to this process, which does nothing else."""
     config = word_config(hidden=256, layers=2, vocabulary=MEMORY_VOCABULARY, context=answer_tokens * 8)
     model, chat = LlamaForCausalLM(config).eval(), Chat(word_tokenizer(MEMORY_VOCABULARY), place="memory")
     engine = TransformersEngine(model, chat, context_tokens=answer_tokens * 8, batch_tokens=batch_tokens, window=WINDOW)
@@ -227,9 +226,17 @@ def memory_of(name: str, answer_tokens: int, batch_tokens: int) -> int:
     # As many rows as fill the budget with either side.
     asked = requests(-(-batch_tokens // (2 * answer_tokens)), answer_tokens=answer_tokens, prompt_ratio=1, vocabulary=MEMORY_VOCABULARY)
     side(requests(1, answer_tokens=8, prompt_ratio=1, vocabulary=MEMORY_VOCABULARY))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Reading the model took more than it now holds: from here on the peak counts anew.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmHWM")
     side(asked)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    return (resident("VmHWM") - before) // 1024
+
+
+def resident(name: str) -> int:
+    """KiB of this process under this name of proc(5)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def memories(scale: Scale) -> list[dict[str, object]]:
@@ -251,10 +258,12 @@ def report(scale: Scale, dtype: str, clock: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             config = word_config(hidden=hidden, layers=layers, vocabulary=16_000, context=scale.answer_tokens * 8)
             rows += speeds(write_model(Path(folder), config), scale, dtype, partial(timed, CLOCKS[clock]))
+    from vllm import __version__ as vllm_version
+
     return document(
         "score-ppl",
         f"{scale.rows} rows of {ANSWERS} answers of {scale.answer_tokens} tokens on average; {torch.get_num_threads()} threads, {dtype}; {clock} time, "
-        f"medians of {scale.rounds} rounds. Ideal is the tokens that the alternatives compute over those that are needed; of ideal, the gain over the "
+        f"vLLM {vllm_version}, medians of {scale.rounds} rounds. Ideal is the tokens that the alternatives compute over those that are needed; of ideal, the gain over the "
         f"faster one as a part of it (goal {GOALS['of ideal']}). The share is of a measured matrix product, and counts only operations that are needed "
         f"(goal {GOALS['share of peak']:.0%}).",
         table(rows),
