@@ -263,9 +263,9 @@ def report(scale: Scale, dtype: str, clock: str) -> str:
     return document(
         "score-ppl",
         f"{scale.rows} rows of {ANSWERS} answers of {scale.answer_tokens} tokens on average; {torch.get_num_threads()} threads, {dtype}; {clock} time, "
-        f"vLLM {vllm_version}, medians of {scale.rounds} rounds. Ideal is the tokens that the alternatives compute over those that are needed; of ideal, the gain over the "
-        f"faster one as a part of it (goal {GOALS['of ideal']}). The share is of a measured matrix product, and counts only operations that are needed "
-        f"(goal {GOALS['share of peak']:.0%}).",
+        f"medians of {scale.rounds} rounds; vLLM {vllm_version}. Ideal is the tokens that the alternatives compute over those that are needed; of ideal, the "
+        f"gain over the faster one as a part of it (goal {GOALS['of ideal']}). The share is of a measured matrix product, and counts only operations that "
+        f"are needed (goal {GOALS['share of peak']:.0%}).",
         table(rows),
         f"Memory that scoring adds, at a vocabulary of {MEMORY_VOCABULARY:,}:",
         table(memories(scale)),
