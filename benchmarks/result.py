@@ -24,10 +24,11 @@ def document(title: str, *blocks: str) -> str:
 
 
 def machine() -> str:
-    """Processor, cores, memory, and the threads that a model may use."""
+    """Processor, cores, memory, the threads that a model may use, and how many processes wanted to run over the last five minutes, this one among them."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor")
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return f"{processor}, {cores} cores, {memory:.0f} GiB, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
+    threads = os.environ.get("OMP_NUM_THREADS", "not set")
+    return f"{processor}, {cores} cores, {memory:.0f} GiB, load {os.getloadavg()[1]:.1f}, OMP_NUM_THREADS={threads}"

@@ -177,11 +177,11 @@ def test_bfloat16_weights_are_summed_up_in_float32(tmp_path: Path) -> None:
 
 def test_generation_after_scoring_is_what_it_was_before(tmp_path: Path) -> None:
     engine = load(write_model(tmp_path))
-    asked = [GenerateRequest((f"p{row}", 0), question("is " * row), seed=row) for row in range(5)]
     greedy = Sampling(temperature=0, max_tokens=12)
-    before = {one.key: one.text for one in engine.generate(asked, greedy)}
+    asked = [GenerateRequest((f"p{row}", 0), question("is " * row), seed=row, sampling=greedy) for row in range(5)]
+    before = {one.key: one.text for one in engine.generate(asked)}
     scores = {scored.key: scored.likelihoods for scored in engine.score(REQUESTS)}
-    assert {one.key: one.text for one in engine.generate(asked, greedy)} == before
+    assert {one.key: one.text for one in engine.generate(asked)} == before
     assert {scored.key: scored.likelihoods for scored in engine.score(REQUESTS)} == scores
 
 
