@@ -48,5 +48,7 @@ class Source(BaseModel):
 
     def takes(self, prompt_id: str) -> bool:
         """Whether this prompt is on the side that `take` names; a greater share holds out the same prompts and more."""
+        if not self.held_out:
+            return True
         drawn = int.from_bytes(hashlib.sha256(f"held_out/{prompt_id}".encode()).digest()[:8], "big") / 2**64
         return (drawn < self.held_out) == (self.take == "held_out")

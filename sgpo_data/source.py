@@ -1,16 +1,16 @@
 """A raw source, local or on the Hub, as rows of table prompts."""
 
 import hashlib
-import json
 import logging
 import re
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import duckdb
+import orjson
 import pyarrow as pa
 
 from sgpo_data.errors import DatasetError, HubError, RecipeError
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 2048
 BATCH_CHARACTERS = 1 << 24
-OUT_ROWS = 128
 
 PICKED = """
     WITH picked AS (
@@ -71,7 +70,7 @@ class OpenedSource:
         """`file:` and a SHA-256 over names and contents, or `hub:org/name@commit/config/split`; how it is read is not in it."""
         return self.content.identity
 
-    def rows(self) -> Iterator[Row]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         """Rows of table prompts, in the order asked for, `count` being that of the whole source.
 
         Reads the source once, before the first row; meanwhile they wait in a temporary DuckDB file, so memory is bounded by DuckDB's limit.
@@ -82,12 +81,10 @@ class OpenedSource:
         with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb") as con:
             self._fill(con)
             options = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}
-            picked = con.sql(PICKED, params=options).to_arrow_reader(OUT_ROWS)
             empty = True
-            for batch in picked:
-                for row in batch.to_pylist():
-                    empty = False
-                    yield cast(Row, row)
+            for batch in con.sql(PICKED, params=options).to_arrow_reader(BATCH_ROWS).cast(schema("prompts").arrow):
+                empty = False
+                yield batch
             if empty:
                 fields = self.source.model_dump(include={"held_out", "take", "offset", "limit"})
                 told = ", ".join(f"{name} = {value}" for name, value in fields.items())
@@ -178,6 +175,5 @@ def prompt_id(messages: list[Message]) -> str:
 
     Canonical: only role and content, keys sorted, no spaces, characters beyond ASCII as they are, in UTF-8.
     """
-    kept = [{"role": message["role"], "content": message["content"]} for message in messages]
-    text = json.dumps(kept, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    kept = [{"content": message["content"], "role": message["role"]} for message in messages]
+    return hashlib.sha256(orjson.dumps(kept)).hexdigest()[:32]

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sgpo_data.dataset import Dataset
 from sgpo_data.execution import Execution
 from sgpo_data.job import Given
 from sgpo_data.manifest import Identity, InputRecord
-from sgpo_data.parquet import arrow_table
 from sgpo_data.reading import Source
 from sgpo_data.resume import make
 from sgpo_data.schema import schema
@@ -22,7 +21,6 @@ from sgpo_data.unfinished import Found, Unfinished
 REVISION = 1
 """Raised when the same source begins to give other prompts."""
 PART_ROWS = 131072
-BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,9 @@ def _read(opened: OpenedSource, into: Unfinished) -> Found:
 
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal read
-        rows = opened.rows()
-        while batch := list(islice(rows, BATCH_ROWS)):
-            read += sum(row["count"] for row in batch)
-            yield from arrow_table(batch, schema("prompts"), place=opened.reference).to_batches()
+        for batch in opened.batches():
+            read += pc.sum(batch.column("count")).as_py() or 0
+            yield batch
 
     into.write_all(pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
     return Found(rows_in=read, outcome="'prompt'")

@@ -74,11 +74,13 @@ class Unfinished:
     shared_seconds: float = 0.0
     """Of this session, what another dataset that was made at the same time has taken."""
     journals: dict[int, FileIO] = field(default_factory=dict)
+    con: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
+    """For checks and counts: to open one takes as long as to check thousands of rows."""
+    rows_done: int = field(init=False)
+    """Rows in whole parts and in journals."""
 
-    @property
-    def rows_done(self) -> int:
-        """Rows in whole parts and in journals."""
-        return sum(record.rows for record in self.files.values()) + sum(map(len, self.open_parts.values()))
+    def __post_init__(self) -> None:
+        self.rows_done = sum(record.rows for record in self.files.values()) + sum(map(len, self.open_parts.values()))
 
     @property
     def done(self) -> Done:
@@ -99,6 +101,7 @@ class Unfinished:
         part = number // self.plan.part_rows
         rows = self.open_parts.setdefault(part, {})
         rows[number] = row
+        self.rows_done += 1
         if len(rows) == self.plan.part_rows:
             self._close(part)
         else:
@@ -150,9 +153,8 @@ class Unfinished:
     def _outcomes(self, expression: str) -> dict[str, int]:
         if not self.files:
             return {}
-        with duckdb.connect() as con:
-            rows = con.read_parquet([str(self.folder / record.name) for record in self.files.values()])
-            counts = rows.aggregate(f"{expression} AS outcome, count(*) AS rows", "outcome").order("rows DESC, outcome").fetchall()
+        rows = self.con.read_parquet([str(self.folder / record.name) for record in self.files.values()])
+        counts = rows.aggregate(f"{expression} AS outcome, count(*) AS rows", "outcome").order("rows DESC, outcome").fetchall()
         return {str(outcome): int(count) for outcome, count in counts}
 
     def close(self) -> None:
@@ -160,6 +162,7 @@ class Unfinished:
         for journal in self.journals.values():
             journal.close()
         self.journals.clear()
+        self.con.close()
         if not (self.folder / MANIFEST).is_file():
             # On a full disk the note is lost, and the error that says so is on its way already.
             with suppress(DatasetError):
@@ -176,22 +179,20 @@ class Unfinished:
         write_text(self.folder / WORK / DONE, self.done.model_dump_json())
 
     def _write_part(self, part: int, table: pa.Table) -> None:
-        with duckdb.connect() as con:
-            self.schema.check(con.from_arrow(table), place=str(self.folder))
+        self.schema.check(self.con.from_arrow(table), place=str(self.folder))
         path = self.folder / part_name(part)
         self.files[part] = write_parquet(path, table, self.schema, fingerprint=self.plan.identity.fingerprint)
 
     def _write_journal(self, part: int, number: int, row: Row) -> None:
-        path = journal_path(self.folder, part)
         try:
             if part not in self.journals:
                 # Unbuffered: what is written is with the system at once, and survives a kill.
-                self.journals[part] = path.open("ab", buffering=0)
+                self.journals[part] = journal_path(self.folder, part).open("ab", buffering=0)
             line = orjson.dumps((number, row), option=orjson.OPT_APPEND_NEWLINE)
             while line:
                 line = line[self.journals[part].write(line) :]
         except OSError as error:
-            raise disk_error(path, error) from error
+            raise disk_error(journal_path(self.folder, part), error) from error
 
 
 def done_before(folder: Path) -> Done:

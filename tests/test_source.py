@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -38,7 +39,8 @@ def written(folder: Path, *rows: object, name: str = "x.jsonl") -> str:
 
 
 def read(reference: str | Path, **options: object) -> list[Row]:
-    return list(open_source(str(reference), Source.model_validate(options)).rows())
+    batches = open_source(str(reference), Source.model_validate(options)).batches()
+    return [row for batch in batches for row in cast(list[Row], batch.to_pylist())]
 
 
 def said(row: Row) -> tuple[list[Message], str | None, str | None]:
@@ -336,7 +338,7 @@ def test_a_file_that_changes_after_it_was_opened_is_refused(tmp_path: Path) -> N
     opened = open_source(path, Source())
     written(tmp_path, {"prompt": "hello"})
     with pytest.raises(DatasetError, match="changed while it was read"):
-        list(opened.rows())
+        list(opened.batches())
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
@@ -361,7 +363,7 @@ sgpo_data.hub.PAUSE_SECONDS = 0
 for reference, options in json.loads(sys.argv[1]):
     try:
         opened = open_source(reference, Source(**options))
-        found = {"identity": opened.identity, "rows": list(opened.rows())}
+        found = {"identity": opened.identity, "rows": [row for batch in opened.batches() for row in batch.to_pylist()]}
     except SgpoError as error:
         found = {"kind": type(error).__name__, "code": error.exit_code, "message": str(error)}
     print(json.dumps(found))
