@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -68,6 +69,8 @@ def load_chat(folder: Path) -> Chat:
 
     Raises DatasetError if it holds no tokenizer or no chat template.
     """
+    # Rows are tokenised one by one: to hand each to a pool of threads costs as much as its tokens, and far more where the cores are busy.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
