@@ -19,10 +19,11 @@ from small_model import CONTEXT, END, write_model
 
 from sgpo_data.dataset import Dataset
 from sgpo_data.engines import Sampling
-from sgpo_data.engines.vllm import CPU_CACHE_BYTES, SETTINGS
+from sgpo_data.engines.chat import load_chat
+from sgpo_data.engines.vllm import CPU_CACHE_BYTES, SETTINGS, VllmEngine
 from sgpo_data.execution import Execution
 from sgpo_data.job import input_of, planned
-from sgpo_data.model import find_model
+from sgpo_data.model import Model, find_model
 from sgpo_data.reading import Source
 from sgpo_data.runner import Engines, do
 from sgpo_data.sourced import read_prompts
@@ -64,9 +65,9 @@ class Scale:
         return Execution(part_rows=self.part_rows, window=self.part_rows, progress="none")
 
 
-def seeded(prompts: Dataset, model: Path, stage: Seed, engines: Engines, *, how: Execution) -> Answers:
+def seeded(prompts: Dataset, model: Model, stage: Seed, engines: Engines, *, how: Execution) -> Answers:
     """The answers of our stage, written to disk and read back."""
-    job = planned(stage, input_of(prompts, str(prompts.folder)), model=find_model(str(model)))
+    job = planned(stage, input_of(prompts, str(prompts.folder)), model=model)
     with tempfile.TemporaryDirectory(prefix="sgpo-seed-") as folder:
         made = do(job, Path(folder, "responses"), how, engines=engines)
         return {row["prompt_id"]: ((row["response"] or "").rstrip("\ufffd"), row["sampled_tokens"] or 0) for row in made.rows()}
@@ -142,6 +143,34 @@ def spread(answers: Answers) -> str:
     return f"{len(lengths):,} answers of {mean:.0f} tokens on average, of {tenths[0]:.0f} to {tenths[-1]:.0f} between the 10th and the 90th percentile"
 
 
+def measured(scale: Scale) -> tuple[dict[str, list[float]], dict[str, Answers]]:
+    """Seconds of each side in each round, and its answers."""
+    stage = Seed(engine="vllm", dtype="float32", sampling=Sampling(temperature=1, top_p=1, max_tokens=scale.max_tokens))
+    with tempfile.TemporaryDirectory(prefix="sgpo-vllm-") as folder, closing(Engines(scale.how)) as engines:
+        weights = write_model(Path(folder, "model"), end_chance=scale.end_chance)
+        model = find_model(str(weights))
+        here = bare_engine(weights, scale.how)
+        with patch.dict(os.environ, {SEPARATE: "1"}):
+            apart = bare_engine(weights, scale.how)
+        # One engine for all sides of this process: where the weights of a second one happen to lie in memory is worth some percent.
+        ours = VllmEngine(here.llm_engine, load_chat(weights), stop_ids=frozenset([END]), context_tokens=CONTEXT, window=scale.part_rows)
+
+        def sides(rows: int) -> dict[str, Side]:
+            path = write_prompts(Path(folder, f"{rows}.jsonl"), rows, characters=CHARACTERS)
+            prompts = read_prompts(str(path), Source(), Execution(root=Path(folder, "runs")))
+            return {
+                OURS: partial(seeded, prompts, model, stage, engines, how=scale.how),
+                "LLM.chat, all prompts": partial(chatted, here, prompts, stage, call_rows=rows),
+                "the same, its engine in a process of its own": partial(chatted, apart, prompts, stage, call_rows=rows),
+                "the same, with the log-probability of each token": partial(chatted, here, prompts, stage, call_rows=rows, logprobs=0),
+                "LLM.chat, part by part": partial(chatted, here, prompts, stage, call_rows=scale.part_rows),
+            }
+
+        with patch("sgpo_data.runner.open_engine", lambda *_, **__: ours):
+            seconds(sides(8), 1)
+            return seconds(sides(scale.rows), scale.repeats)
+
+
 def main() -> None:
     """Prints the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -152,32 +181,10 @@ def main() -> None:
     scale = Scale(96, 24, 32, 1) if given.quick else Scale(given.rows, 256, 192, given.repeats)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    stage = Seed(engine="vllm", dtype="float32", sampling=Sampling(temperature=1, top_p=1, max_tokens=scale.max_tokens))
-    with tempfile.TemporaryDirectory(prefix="sgpo-vllm-") as folder, closing(Engines(scale.how)) as engines:
-        model = write_model(Path(folder, "model"), end_chance=scale.end_chance)
-        few, all_prompts = (
-            read_prompts(str(write_prompts(Path(folder, f"{rows}.jsonl"), rows, characters=CHARACTERS)), Source(), Execution(root=Path(folder, str(rows))))
-            for rows in (8, scale.rows)
-        )
-        here = bare_engine(model, scale.how)
-        with patch.dict(os.environ, {SEPARATE: "1"}):
-            apart = bare_engine(model, scale.how)
-
-        def sides(prompts: Dataset) -> dict[str, Side]:
-            rows = prompts.manifest.rows
-            return {
-                OURS: partial(seeded, prompts, model, stage, engines, how=scale.how),
-                "LLM.chat, all prompts": partial(chatted, here, prompts, stage, call_rows=rows),
-                "the same, its engine in a process of its own": partial(chatted, apart, prompts, stage, call_rows=rows),
-                "the same, with the log-probability of each token": partial(chatted, here, prompts, stage, call_rows=rows, logprobs=0),
-                "LLM.chat, part by part": partial(chatted, here, prompts, stage, call_rows=scale.part_rows),
-            }
-
-        seconds(sides(few), 1)
-        times, answers = seconds(sides(all_prompts), scale.repeats)
+    times, answers = measured(scale)
     about = (
-        f"{spread(answers[OURS])}; parts of {scale.part_rows} rows, as many under way; float32; medians of {scale.repeats} rounds. Every side gives each row "
-        f"the same seed."
+        f"{spread(answers[OURS])}; parts of {scale.part_rows} rows, as many under way; float32; medians of {scale.repeats} rounds. "
+        "Every side gives each row the same seed."
     )
     print(document("seed with vLLM against LLM.chat", about, table(compared(times, answers))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from vllm.exceptions import VLLMValidationError
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+from vllm.v1.sample import sampler
 
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, first_line
@@ -66,7 +67,7 @@ class Steps:
         Raises EngineError if the engine fails.
         """
         try:
-            with self._eager():
+            with _unranked():
                 outputs: list[RequestOutput] = self._engine.step()
         except torch.OutOfMemoryError as error:
             raise EngineError("out of memory; lower --window, --batch-tokens or --memory-share") from error
@@ -74,13 +75,26 @@ class Steps:
             raise EngineError(f"vllm failed: {first_line(error)}; the same command goes on from here") from error
         return outputs
 
-    def _eager(self) -> AbstractContextManager[object]:
-        # On a CPU, to compile the function that takes the rank of a token costs 20 s and gains nothing.
-        return torch.compiler.set_stance("force_eager") if current_platform.is_cpu() else nullcontext()
-
     def abort(self, names: Iterable[str]) -> None:
         """Forgets requests that are under way."""
         self._engine.abort_request(list(names))
+
+
+@contextmanager
+def _unranked() -> Iterator[None]:
+    """On a CPU, without the rank of each token: nobody reads it, it takes longer than the log-probability beside it, and to compile it takes 20 s."""
+    if not current_platform.is_cpu():
+        yield
+        return
+    ranks, sampler.batched_count_greater_than = sampler.batched_count_greater_than, _no_ranks
+    try:
+        yield
+    finally:
+        sampler.batched_count_greater_than = ranks
+
+
+def _no_ranks(logprobs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(len(logprobs), dtype=torch.int64)
 
 
 def generations(steps: Steps, chat: Chat, requests: Iterable[GenerateRequest | None], *, stop_ids: frozenset[int]) -> Iterator[Generation]:
