@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
+import psutil
 from corpus import write_prompts
 from result import document, table
 from small_model import CONTEXT, END, write_model
@@ -106,32 +107,53 @@ def chatted(llm: "LLM", prompts: Dataset, stage: Seed, *, call_rows: int, logpro
     return {row["prompt_id"]: (answer.text.rstrip("\ufffd"), len(answer.token_ids)) for row, answer in zip(rows, answers, strict=True)}
 
 
-def seconds(sides: Mapping[str, Side], repeats: int) -> tuple[dict[str, list[float]], dict[str, Answers]]:
-    """Of each side, in rounds of all of them, the order turned from round to round; and the answers of each."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
+class Spent(NamedTuple):
+    """Seconds that a side took."""
+
+    wall: float
+    processor: float
+    """Of this process and those it has started; steadier than the wall where other work goes on."""
+
+
+def clock() -> Spent:
+    """What has been spent by now."""
+    here = psutil.Process()
+    times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
+    return Spent(perf_counter(), sum(each.user + each.system for each in times))
+
+
+def rounds(sides: Mapping[str, Side], repeats: int) -> tuple[dict[str, list[Spent]], dict[str, Answers]]:
+    """What each side took in each of several rounds of all of them, the order turned from round to round; and its answers."""
+    found: dict[str, list[Spent]] = {name: [] for name in sides}
     answers: dict[str, Answers] = {}
     for repeat in range(repeats):
         order = list(sides)
         for name in order[repeat % len(order) :] + order[: repeat % len(order)]:
-            began = perf_counter()
+            began = clock()
             answers[name] = sides[name]()
-            found[name].append(perf_counter() - began)
+            ended = clock()
+            found[name].append(Spent(ended.wall - began.wall, ended.processor - began.processor))
     return found, answers
 
 
-def compared(times: Mapping[str, list[float]], answers: Mapping[str, Answers]) -> list[dict[str, str]]:
+def compared(spent: Mapping[str, list[Spent]], answers: Mapping[str, Answers]) -> list[dict[str, str]]:
     """A line for each side, each compared with the first."""
-    first = next(iter(times))
+    first = next(iter(spent))
     tokens = {name: sum(count for _, count in given.values()) for name, given in answers.items()}
-    speeds = {name: [tokens[name] / seconds for seconds in took] for name, took in times.items()}
+
+    def against(name: str, seconds: Callable[[Spent], float]) -> str:
+        pairs = zip(spent[first], spent[name], strict=True)
+        return f"{median(tokens[first] / seconds(ours) * seconds(theirs) / tokens[name] for ours, theirs in pairs):.3f}"
+
     return [
         {
             "side": name,
-            "tokens per second": f"{median(found):,.0f}",
-            "first row against it": f"{median(ours / theirs for ours, theirs in zip(speeds[first], found, strict=True)):.3f}",
+            "tokens per second": f"{median(tokens[name] / each.wall for each in took):,.0f}",
+            "first row against it": against(name, lambda each: each.wall),
+            "by processor time": against(name, lambda each: each.processor),
             "same answers": f"{sum(answers[name][key] == answer for key, answer in answers[first].items())} of {len(answers[first])}",
         }
-        for name, found in speeds.items()
+        for name, took in spent.items()
     ]
 
 
@@ -143,8 +165,8 @@ def spread(answers: Answers) -> str:
     return f"{len(lengths):,} answers of {mean:.0f} tokens on average, of {tenths[0]:.0f} to {tenths[-1]:.0f} between the 10th and the 90th percentile"
 
 
-def measured(scale: Scale) -> tuple[dict[str, list[float]], dict[str, Answers]]:
-    """Seconds of each side in each round, and its answers."""
+def measured(scale: Scale) -> tuple[dict[str, list[Spent]], dict[str, Answers]]:
+    """What each side took in each round, and its answers."""
     stage = Seed(engine="vllm", dtype="float32", sampling=Sampling(temperature=1, top_p=1, max_tokens=scale.max_tokens))
     with tempfile.TemporaryDirectory(prefix="sgpo-vllm-") as folder, closing(Engines(scale.how)) as engines:
         weights = write_model(Path(folder, "model"), end_chance=scale.end_chance)
@@ -167,8 +189,8 @@ def measured(scale: Scale) -> tuple[dict[str, list[float]], dict[str, Answers]]:
             }
 
         with patch("sgpo_data.runner.open_engine", lambda *_, **__: ours):
-            seconds(sides(8), 1)
-            return seconds(sides(scale.rows), scale.repeats)
+            rounds(sides(8), 1)
+            return rounds(sides(scale.rows), scale.repeats)
 
 
 def main() -> None:
@@ -181,12 +203,12 @@ def main() -> None:
     scale = Scale(96, 24, 32, 1) if given.quick else Scale(given.rows, 256, 192, given.repeats)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    times, answers = measured(scale)
+    spent, answers = measured(scale)
     about = (
-        f"{spread(answers[OURS])}; parts of {scale.part_rows} rows, as many under way; float32; medians of {scale.repeats} rounds. "
+        f"{spread(answers[OURS])}; parts of {scale.part_rows} rows, as many under way; float32; medians over rounds, of which there were {scale.repeats}. "
         "Every side gives each row the same seed."
     )
-    print(document("seed with vLLM against LLM.chat", about, table(compared(times, answers))))
+    print(document("seed with vLLM against LLM.chat", about, table(compared(spent, answers))))
 
 
 if __name__ == "__main__":
