@@ -174,7 +174,7 @@ def measured(scale: Scale) -> tuple[dict[str, list[Spent]], dict[str, Answers]]:
         here = bare_engine(weights, scale.how)
         with patch.dict(os.environ, {SEPARATE: "1"}):
             apart = bare_engine(weights, scale.how)
-        # One engine for all sides of this process: where the weights of a second one happen to lie in memory is worth some percent.
+        # One engine for all sides of this process, so that they differ in the feeding alone.
         ours = VllmEngine(here.llm_engine, load_chat(weights), stop_ids=frozenset([END]), context_tokens=CONTEXT, window=scale.part_rows)
 
         def sides(rows: int) -> dict[str, Side]:

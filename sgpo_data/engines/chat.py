@@ -69,7 +69,7 @@ def load_chat(folder: Path) -> Chat:
 
     Raises DatasetError if it holds no tokenizer or no chat template.
     """
-    # Rows are tokenised one by one: to hand each to a pool of threads costs as much as its tokens, and far more where the cores are busy.
+    # Rows are tokenised one by one: a pool of threads gains nothing for one, and where the cores are busy it triples the wait.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         from transformers import AutoTokenizer
