@@ -1,4 +1,4 @@
-"""Tokens per second of seed with vLLM, against bare calls of LLM.chat: with all prompts at once, and part by part."""
+"""Tokens per second of seed with vLLM, against bare calls of LLM.chat, and of seed with improve, as one stream and one after the other."""
 
 import argparse
 import os
@@ -18,17 +18,18 @@ from corpus import write_prompts
 from result import document, table
 from small_model import CONTEXT, END, write_model
 
-from sgpo_data.dataset import Dataset
+from sgpo_data.dataset import Dataset, open_dataset
 from sgpo_data.engines import Sampling
 from sgpo_data.engines.chat import load_chat
 from sgpo_data.engines.vllm import CPU_CACHE_BYTES, SETTINGS, VllmEngine
 from sgpo_data.execution import Execution
-from sgpo_data.job import input_of, planned
+from sgpo_data.job import Job, input_of, planned
 from sgpo_data.model import Model, find_model
 from sgpo_data.reading import Source
-from sgpo_data.runner import Engines, do
+from sgpo_data.runner import Engines, do, do_both
 from sgpo_data.sourced import read_prompts
 from sgpo_data.stages import row_seed
+from sgpo_data.stages.improve import Improve
 from sgpo_data.stages.seed import Seed
 
 if TYPE_CHECKING:
@@ -38,11 +39,19 @@ CHARACTERS = (40, 160)
 """Of a prompt: short, so that nearly all of the work is writing."""
 SEPARATE = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
-OURS = "seed, everything written"
 
-Answers = Mapping[str, tuple[str, int]]
-"""Text and number of tokens, by prompt_id; without the half of a character that an answer cut at `max_tokens` may end in, which vLLM leaves out."""
-Side = Callable[[], Answers]
+@dataclass(frozen=True)
+class Made:
+    """What a side has made."""
+
+    texts: Mapping[str, str]
+    """The last text of each prompt, by its id; without the half of a character that an answer cut at `max_tokens` may end in, which vLLM leaves out."""
+    tokens: int
+    lengths: tuple[int, ...] = ()
+    """Tokens of each answer, where that is known."""
+
+
+Side = Callable[[], Made]
 """A way of answering all prompts."""
 
 
@@ -66,12 +75,33 @@ class Scale:
         return Execution(part_rows=self.part_rows, window=self.part_rows, progress="none")
 
 
-def seeded(prompts: Dataset, model: Model, stage: Seed, engines: Engines, *, how: Execution) -> Answers:
+def seeded(prompts: Dataset, model: Model, stage: Seed, engines: Engines, *, how: Execution) -> Made:
     """The answers of our stage, written to disk and read back."""
-    job = planned(stage, input_of(prompts, str(prompts.folder)), model=model)
     with tempfile.TemporaryDirectory(prefix="sgpo-seed-") as folder:
-        made = do(job, Path(folder, "responses"), how, engines=engines)
-        return {row["prompt_id"]: ((row["response"] or "").rstrip("\ufffd"), row["sampled_tokens"] or 0) for row in made.rows()}
+        made = do(planned(stage, input_of(prompts, str(prompts.folder)), model=model), Path(folder, "responses"), how, engines=engines)
+        rows = list(made.rows())
+        return Made({row["prompt_id"]: _whole(row["response"]) for row in rows}, made.manifest.tokens, tuple(row["sampled_tokens"] or 0 for row in rows))
+
+
+def rewritten(prompts: Dataset, model: Model, stage: Seed, engines: Engines, *, how: Execution, both: Callable[..., None]) -> Made:
+    """The rewrites of the answers of our stage."""
+    with tempfile.TemporaryDirectory(prefix="sgpo-improve-") as root:
+        folders = Path(root, "responses"), Path(root, "improved")
+        first = planned(stage, input_of(prompts, str(prompts.folder)), model=model)
+        improve = Improve(engine=stage.engine, dtype=stage.dtype, role="improve", sampling=stage.sampling)
+        both(first, planned(improve, first.output(folders[0]), model=model), folders, how, engines=engines)
+        responses, improved = map(open_dataset, folders)
+        return Made({row["prompt_id"]: _whole(row["improved"]) for row in improved.rows()}, responses.manifest.tokens + improved.manifest.tokens)
+
+
+def one_after_the_other(first: Job, second: Job, folders: tuple[Path, Path], execution: Execution, *, engines: Engines) -> None:
+    """As do_both, without the overlap."""
+    do(first, folders[0], execution, engines=engines)
+    do(second, folders[1], execution, engines=engines)
+
+
+def _whole(text: str | None) -> str:
+    return (text or "").rstrip("\ufffd")
 
 
 def bare_engine(model: Path, how: Execution) -> "LLM":
@@ -92,7 +122,7 @@ def bare_engine(model: Path, how: Execution) -> "LLM":
     )
 
 
-def chatted(llm: "LLM", prompts: Dataset, stage: Seed, *, call_rows: int, logprobs: int | None = None) -> Answers:
+def chatted(llm: "LLM", prompts: Dataset, stage: Seed, *, call_rows: int, logprobs: int | None = None) -> Made:
     """The answers of LLM.chat, called with this many prompts at once, each with the seed that it has in our stage."""
     from vllm import SamplingParams
 
@@ -104,7 +134,8 @@ def chatted(llm: "LLM", prompts: Dataset, stage: Seed, *, call_rows: int, logpro
     for at in range(0, len(rows), call_rows):
         outputs += llm.chat([row["messages"] for row in rows[at : at + call_rows]], params[at : at + call_rows], use_tqdm=False)
     answers = [output.outputs[0] for output in outputs]
-    return {row["prompt_id"]: (answer.text.rstrip("\ufffd"), len(answer.token_ids)) for row, answer in zip(rows, answers, strict=True)}
+    texts = {row["prompt_id"]: _whole(answer.text) for row, answer in zip(rows, answers, strict=True)}
+    return Made(texts, sum(len(answer.token_ids) for answer in answers))
 
 
 class Spent(NamedTuple):
@@ -122,51 +153,54 @@ def clock() -> Spent:
     return Spent(perf_counter(), sum(each.user + each.system for each in times))
 
 
-def rounds(sides: Mapping[str, Side], repeats: int) -> tuple[dict[str, list[Spent]], dict[str, Answers]]:
-    """What each side took in each of several rounds of all of them, the order turned from round to round; and its answers."""
-    found: dict[str, list[Spent]] = {name: [] for name in sides}
-    answers: dict[str, Answers] = {}
+def rounds(sides: Mapping[str, Side], repeats: int, *, forget: Callable[[], object]) -> tuple[dict[str, list[Spent]], dict[str, Made]]:
+    """What each side took in each of several rounds of all of them, the order turned from round to round; and what it made.
+
+    `forget` is called before each, so that none finds the prompts of the one before in the engine's cache.
+    """
+    spent: dict[str, list[Spent]] = {name: [] for name in sides}
+    made: dict[str, Made] = {}
     for repeat in range(repeats):
         order = list(sides)
         for name in order[repeat % len(order) :] + order[: repeat % len(order)]:
+            forget()
             began = clock()
-            answers[name] = sides[name]()
+            made[name] = sides[name]()
             ended = clock()
-            found[name].append(Spent(ended.wall - began.wall, ended.processor - began.processor))
-    return found, answers
+            spent[name].append(Spent(ended.wall - began.wall, ended.processor - began.processor))
+    return spent, made
 
 
-def compared(spent: Mapping[str, list[Spent]], answers: Mapping[str, Answers]) -> list[dict[str, str]]:
+def compared(spent: Mapping[str, list[Spent]], made: Mapping[str, Made]) -> list[dict[str, str]]:
     """A line for each side, each compared with the first."""
     first = next(iter(spent))
-    tokens = {name: sum(count for _, count in given.values()) for name, given in answers.items()}
+    texts = made[first].texts
 
     def against(name: str, seconds: Callable[[Spent], float]) -> str:
         pairs = zip(spent[first], spent[name], strict=True)
-        return f"{median(tokens[first] / seconds(ours) * seconds(theirs) / tokens[name] for ours, theirs in pairs):.3f}"
+        return f"{median(made[first].tokens / seconds(ours) * seconds(theirs) / made[name].tokens for ours, theirs in pairs):.3f}"
 
     return [
         {
             "side": name,
-            "tokens per second": f"{median(tokens[name] / each.wall for each in took):,.0f}",
+            "tokens per second": f"{median(made[name].tokens / each.wall for each in took):,.0f}",
             "first row against it": against(name, lambda each: each.wall),
             "by processor time": against(name, lambda each: each.processor),
-            "same answers": f"{sum(answers[name][key] == answer for key, answer in answers[first].items())} of {len(answers[first])}",
+            "same texts": f"{sum(made[name].texts[key] == text for key, text in texts.items())} of {len(texts)}",
         }
         for name, took in spent.items()
     ]
 
 
-def spread(answers: Answers) -> str:
+def spread(lengths: tuple[int, ...]) -> str:
     """How long the answers are."""
-    lengths = [count for _, count in answers.values()]
     tenths = quantiles(lengths, n=10)
     mean = sum(lengths) / len(lengths)
     return f"{len(lengths):,} answers of {mean:.0f} tokens on average, of {tenths[0]:.0f} to {tenths[-1]:.0f} between the 10th and the 90th percentile"
 
 
-def measured(scale: Scale) -> tuple[dict[str, list[Spent]], dict[str, Answers]]:
-    """What each side took in each round, and its answers."""
+def measured(scale: Scale) -> list[tuple[dict[str, list[Spent]], dict[str, Made]]]:
+    """What each side took in each round and what it made: of answering, and of answering and rewriting."""
     stage = Seed(engine="vllm", dtype="float32", sampling=Sampling(temperature=1, top_p=1, max_tokens=scale.max_tokens))
     with tempfile.TemporaryDirectory(prefix="sgpo-vllm-") as folder, closing(Engines(scale.how)) as engines:
         weights = write_model(Path(folder, "model"), end_chance=scale.end_chance)
@@ -177,24 +211,28 @@ def measured(scale: Scale) -> tuple[dict[str, list[Spent]], dict[str, Answers]]:
         # One engine for all sides of this process, so that they differ in the feeding alone.
         ours = VllmEngine(here.llm_engine, load_chat(weights), stop_ids=frozenset([END]), context_tokens=CONTEXT, window=scale.part_rows)
 
-        def sides(rows: int) -> dict[str, Side]:
+        def sides(rows: int) -> tuple[dict[str, Side], dict[str, Side]]:
             path = write_prompts(Path(folder, f"{rows}.jsonl"), rows, characters=CHARACTERS)
             prompts = read_prompts(str(path), Source(), Execution(root=Path(folder, "runs")))
             return {
-                OURS: partial(seeded, prompts, model, stage, engines, how=scale.how),
+                "seed, everything written": partial(seeded, prompts, model, stage, engines, how=scale.how),
                 "LLM.chat, all prompts": partial(chatted, here, prompts, stage, call_rows=rows),
                 "the same, its engine in a process of its own": partial(chatted, apart, prompts, stage, call_rows=rows),
                 "the same, with the log-probability of each token": partial(chatted, here, prompts, stage, call_rows=rows, logprobs=0),
                 "LLM.chat, part by part": partial(chatted, here, prompts, stage, call_rows=scale.part_rows),
+            }, {
+                "seed and improve as one stream": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=do_both),
+                "one after the other": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=one_after_the_other),
             }
 
         with patch("sgpo_data.runner.open_engine", lambda *_, **__: ours):
-            rounds(sides(8), 1)
-            return rounds(sides(scale.rows), scale.repeats)
+            for group in sides(8):
+                rounds(group, 1, forget=here.reset_prefix_cache)
+            return [rounds(group, scale.repeats, forget=here.reset_prefix_cache) for group in sides(scale.rows)]
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, default=1024, help="Prompts.")
     arguments.add_argument("--repeats", type=int, default=3, help="Rounds of all sides.")
@@ -203,12 +241,13 @@ def main() -> None:
     scale = Scale(96, 24, 32, 1) if given.quick else Scale(given.rows, 256, 192, given.repeats)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    spent, answers = measured(scale)
+    groups = measured(scale)
+    lengths = next(iter(groups[0][1].values())).lengths
     about = (
-        f"{spread(answers[OURS])}; parts of {scale.part_rows} rows, as many under way; float32; medians over rounds, of which there were {scale.repeats}. "
+        f"{spread(lengths)}; parts of {scale.part_rows} rows, as many under way; float32; medians over rounds, of which there were {scale.repeats}. "
         "Every side gives each row the same seed."
     )
-    print(document("seed with vLLM against LLM.chat", about, table(compared(spent, answers))))
+    print(document("seed with vLLM against LLM.chat", about, *(table(compared(*group)) for group in groups)))
 
 
 if __name__ == "__main__":

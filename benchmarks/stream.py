@@ -18,7 +18,7 @@ from result import document, table
 from small_model import CONTEXT, small_tokenizer
 
 from sgpo_data import unfinished
-from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Sampling, Scored, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import load_chat
 from sgpo_data.execution import Execution
 from sgpo_data.reading import Source
@@ -44,9 +44,9 @@ class InstantEngine:
     prepare: Callable[[list[Message]], object]
     accelerator: str | None = None
 
-    def generate(self, requests: Iterable[GenerateRequest], sampling: Sampling) -> Iterator[Generation]:
-        """As `Generator.generate`."""
-        for request in requests:
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+        """As `Generator.generate`; a stage alone always has a request."""
+        for request in filter(None, requests):
             self.prepare(request.messages)
             yield Generation(request.key, ANSWER, "stop", nll=120.0, tokens=120)
 
