@@ -1,4 +1,4 @@
-"""sgpo check: whether a dataset is what its manifest says."""
+"""sgpo check: whether a dataset or a model is what its manifest says."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,25 +10,34 @@ from sgpo_data.execution import ROOT
 
 
 def check(
-    references: Annotated[list[str], typer.Argument(metavar="REF...", help="Datasets.")],
+    references: Annotated[list[str], typer.Argument(metavar="REF...", help="Datasets, and folders of models.")],
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
-    """Verify digests, schema and counts of datasets; exit 3 if one is broken."""
-    from sgpo_data.catalog import existing
-    from sgpo_data.dataset import faults
-
-    found = []
+    """Verify digests, schema and counts of datasets, and the weights of models; exit 3 if one is broken."""
+    found: list[str] = []
     for reference in references:
-        try:
-            dataset = existing(reference, root)
-        except DatasetError as error:
-            if not any(place.exists() for place in (Path(reference), root / reference)):
-                raise
-            found.append(str(error))
-            continue
-        broken = faults(dataset)
+        broken, whole = _checked(reference, root)
         found += broken
         if not broken:
-            print(f"{reference}: whole: {dataset.manifest.rows} rows of {dataset.table}, {len(dataset.paths)} files")
+            print(f"{reference}: {whole}")
     if found:
         raise GateError("\n".join(found))
+
+
+def _checked(reference: str, root: Path) -> tuple[list[str], str]:
+    """What is broken, and what is there if nothing is."""
+    from sgpo_data.catalog import existing
+    from sgpo_data.dataset import faults
+    from sgpo_data.model import find_model, model_folder, model_manifest
+
+    try:
+        folder = model_folder(reference, root)
+        if folder is not None:
+            identity = find_model(str(folder)).record.identity
+            return [], f"whole: {identity}" if model_manifest(folder) else f"{identity}, which was not trained here: there is no record to check it against"
+        dataset = existing(reference, root)
+    except DatasetError as error:
+        if not any(place.exists() for place in (Path(reference), root / reference)):
+            raise
+        return [str(error)], ""
+    return faults(dataset), f"whole: {dataset.manifest.rows} rows of {dataset.table}, {len(dataset.paths)} files"

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -24,6 +25,7 @@ from sgpo_data.errors import UsageError
 from .printable import cut, printable, printable_json
 
 CELL_CHARACTERS = 400
+CELL_LINES = 40
 COLUMN_WIDTH = 7
 """Narrower columns tell nothing: rows of more columns than fit are printed one value a line."""
 
@@ -41,7 +43,10 @@ class Format(StrEnum):
 
 
 def write_table(batches: Batches, names: list[str], out: BinaryIO, *, width: int) -> None:
-    """A box for people: texts cut to the width, control characters written as escapes. Holds all rows."""
+    """A box for people: texts cut to the width, control characters written as escapes. Holds all rows.
+
+    A text of several lines is shown in lines if all of them fit, as wrap() sees to, and in one line with escapes if not.
+    """
     rows = [[_cell(value) for value in row] for row in _rows(batches)]
     text = io.StringIO()
     console = Console(file=text, width=width, color_system=None, highlight=False, emoji=False)
@@ -146,20 +151,42 @@ def _write_csv_row(cells: list[str], out: BinaryIO) -> None:
     out.write(line.getvalue().encode())
 
 
-def _cell(value: object) -> Text:
+@dataclass(frozen=True)
+class _Cell:
+    """A value on one line, and in the lines of its own if it has several."""
+
+    line: Text
+    lines: Text | None
+
+    @property
+    def width(self) -> int:
+        """Characters it takes to show it whole."""
+        return self.line.cell_len if self.lines is None else max(part.cell_len for part in self.lines.split("\n"))
+
+    def fitting(self, width: int) -> Text:
+        """The value as it is shown in this width."""
+        return self.lines if self.lines is not None and self.width <= width else self.line
+
+
+def _cell(value: object) -> _Cell:
     text = "NULL" if value is None else f"{value:.6g}" if isinstance(value, float) else _plain_text(value)
     numeric = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    return Text(printable(cut(text, CELL_CHARACTERS)), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
+    shown = Text(printable(cut(text, CELL_CHARACTERS)), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
+    parts = text.split("\n")
+    several = isinstance(value, str) and 1 < len(parts) <= CELL_LINES
+    return _Cell(shown, Text("\n".join(map(printable, parts)), no_wrap=True) if several else None)
 
 
-def _box(names: list[str], rows: list[list[Text]], width: int) -> Table:
-    table = Table(box=box.ROUNDED)
+def _box(names: list[str], rows: list[list[_Cell]], width: int) -> Table:
     heads = [Text(printable(name), no_wrap=True, overflow="ellipsis") for name in names]
-    natural = [max(cell.cell_len for cell in column) for column in zip(heads, *rows, strict=True)]
-    for head, share in zip(heads, _shares(natural, width - 3 * len(names) - 1), strict=True):
+    natural = [max([head.cell_len, *(cell.width for cell in column)]) for head, *column in zip(heads, *rows, strict=True)]
+    shares = _shares(natural, width - 3 * len(names) - 1)
+    shown = [[cell.fitting(share) for cell, share in zip(row, shares, strict=True)] for row in rows]
+    table = Table(box=box.ROUNDED, show_lines=any("\n" in text.plain for row in shown for text in row))
+    for head, share in zip(heads, shares, strict=True):
         table.add_column(head, width=share)
-    for row in rows:
-        table.add_row(*row)
+    for texts in shown:
+        table.add_row(*texts)
     return table
 
 
@@ -171,12 +198,12 @@ def _shares(natural: list[int], room: int) -> list[int]:
     return shares
 
 
-def _print_records(console: Console, names: list[str], rows: list[list[Text]]) -> None:
+def _print_records(console: Console, names: list[str], rows: list[list[_Cell]]) -> None:
     labels = [printable(name) for name in names]
     margin = max(map(len, labels))
     for number, row in enumerate(rows, 1):
         console.print(Text(f"── row {number} ".ljust(console.width, "─")))
         for label, cell in zip(labels, row, strict=True):
-            line = Text(f"{label.ljust(margin)}  {cell.plain}")
+            line = Text(f"{label.ljust(margin)}  {cell.line.plain}")
             line.truncate(console.width, overflow="ellipsis")
             console.print(line)

@@ -1,4 +1,4 @@
-"""sgpo inspect: a first look at a dataset."""
+"""sgpo inspect: a first look at a dataset or a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +9,22 @@ from sgpo_data.execution import ROOT
 
 
 def inspect(
-    reference: Annotated[str, typer.Argument(metavar="REF", help="A dataset.")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="A dataset, or the folder of a model.")],
     rows: Annotated[int, typer.Option(min=0, help="Sample rows to show.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws another sample.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, texts uncut.")] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
-    """Show what a dataset holds: where it comes from, its columns, why rows ended as they did, and a few rows."""
+    """Show what a dataset holds: where it comes from, its columns, why rows ended as they did, and a few rows. Of a model, how it was trained."""
     from sgpo_data.catalog import existing
+    from sgpo_data.model import model_folder
 
     from .look import show
+    from .model_record import show_model
+
+    model = model_folder(reference, root)
+    if model is not None:
+        show_model(model, as_json=as_json)
+        return
 
     show(existing(reference, root), rows=rows, seed=seed, as_json=as_json)

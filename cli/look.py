@@ -50,9 +50,9 @@ def _whole(dataset: Dataset, found: Look) -> dict[str, object]:
 
 
 def _lines(dataset: Dataset, found: Look, width: int) -> Iterator[str]:
-    yield from _wrapped(f"{dataset.table}: {schema(dataset.table).comment}", width)
+    yield from wrapped(f"{dataset.table}: {schema(dataset.table).comment}", width)
     for name, value in _header(dataset):
-        yield from _wrapped(f"{name:<14}{printable(value)}", width, indent=16, first=2)
+        yield from wrapped(f"{name:<14}{printable(value)}", width, indent=16, first=2)
     estimated = "" if found.exact else ", estimated"
     yield f"\ncolumns (numbers, and characters of texts: least, 5 %, 50 %, 95 %, greatest{estimated})"
     margin = max(len(column.name) for column in found.columns)
@@ -61,11 +61,11 @@ def _lines(dataset: Dataset, found: Look, width: int) -> Iterator[str]:
     if found.perplexities:
         yield f"\nperplexities (least, 5 %, 50 %, 95 %, greatest{estimated})"
         for each in found.perplexities:
-            yield from _wrapped(f"{each.name:<{margin}}  {_numbers(each.quantiles)}  {each.formula}", width, indent=margin + 4, first=2)
+            yield from wrapped(f"{each.name:<{margin}}  {numbers(each.quantiles)}  {each.formula}", width, indent=margin + 4, first=2)
     if found.reasons:
         yield "\nreasons"
         for name, counts in found.reasons.items():
-            yield from _wrapped(f"{name:<{margin}}  {_shares(counts, found.rows)}", width, indent=margin + 4, first=2)
+            yield from wrapped(f"{name:<{margin}}  {_shares(counts, found.rows)}", width, indent=margin + 4, first=2)
     for number, row in enumerate(found.sample, 1):
         yield f"\nsample row {number} of {len(found.sample)}"
         yield from _row(row, dataset.table, width)
@@ -95,13 +95,13 @@ def _header(dataset: Dataset) -> Iterator[tuple[str, str]]:
 def _column(column: ColumnLook, rows: int, margin: int, width: int) -> Iterator[str]:
     told = [column.sql_type]
     if column.nulls:
-        told.append(f"{_share(column.nulls, rows)} null")
+        told.append(f"{share(column.nulls, rows)} null")
     if column.quantiles:
-        told.append(_numbers(column.quantiles))
+        told.append(numbers(column.quantiles))
     if column.characters:
-        told.append(f"characters {_numbers(column.characters)}")
-    yield from _wrapped(f"{column.name:<{margin}}  {'  '.join(told)}", width, indent=margin + 4, first=2)
-    yield from _wrapped(column.comment or "", width, indent=margin + 6, first=margin + 6)
+        told.append(f"characters {numbers(column.characters)}")
+    yield from wrapped(f"{column.name:<{margin}}  {'  '.join(told)}", width, indent=margin + 4, first=2)
+    yield from wrapped(column.comment or "", width, indent=margin + 6, first=margin + 6)
 
 
 def _row(row: Mapping[str, object], table: str, width: int) -> Iterator[str]:
@@ -111,16 +111,17 @@ def _row(row: Mapping[str, object], table: str, width: int) -> Iterator[str]:
         value = row[column.name]
         if is_conversation(column) and isinstance(value, list):
             for turn in value:
-                yield from _text(f"{column.name} / {turn['role']}", str(turn["content"]), width)
+                yield from text_lines(f"{column.name} / {turn['role']}", str(turn["content"]), width)
         elif column.name in ANSWERS and isinstance(value, str):
-            yield from _text(column.name, value, width)
+            yield from text_lines(column.name, value, width)
         elif value is not None:
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
             short.append(f"{column.name}={printable(cut(shown, VALUE_CHARACTERS))}")
-    yield from _wrapped("  ".join(short), width, indent=2, first=2)
+    yield from wrapped("  ".join(short), width, indent=2, first=2)
 
 
-def _text(label: str, text: str, width: int) -> Iterator[str]:
+def text_lines(label: str, text: str, width: int) -> Iterator[str]:
+    """A text under its label, in a few lines of this width."""
     # Rich counts the cells of a line, which are two for a character of some scripts.
     page = Console(width=width - 4)
     paragraphs = (Text(printable(part.replace("\t", "    "))) for part in text[:TEXT_CHARACTERS].split("\n"))
@@ -130,19 +131,22 @@ def _text(label: str, text: str, width: int) -> Iterator[str]:
     yield from (f"    {line}" for line in shown[:TEXT_LINES])
 
 
-def _wrapped(text: str, width: int, *, indent: int = 0, first: int = 0) -> list[str]:
+def wrapped(text: str, width: int, *, indent: int = 0, first: int = 0) -> list[str]:
+    """A paragraph in lines of this width."""
     return textwrap.wrap(
         text, width, initial_indent=" " * first, subsequent_indent=" " * min(indent, width // 2), replace_whitespace=False, drop_whitespace=True
     )
 
 
-def _numbers(quantiles: Quantiles | None) -> str:
+def numbers(quantiles: Quantiles | None) -> str:
+    """Quantiles, each as short as it is told apart."""
     return "no value" if quantiles is None else " ".join(f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}" for value in quantiles)
 
 
 def _shares(counts: Mapping[str, int], rows: int) -> str:
-    return ", ".join(f"{printable(cut(value, VALUE_CHARACTERS))} {count} ({_share(count, rows)})" for value, count in counts.items())
+    return ", ".join(f"{printable(cut(value, VALUE_CHARACTERS))} {count} ({share(count, rows)})" for value, count in counts.items())
 
 
-def _share(count: int, rows: int) -> str:
+def share(count: int, rows: int) -> str:
+    """A count as percent of all rows."""
     return f"{100 * count / max(rows, 1):.1f} %"

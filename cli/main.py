@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from sgpo_data.errors import SgpoError
 
 from .check import check
+from .diff import diff
 from .gc import gc
 from .health import add_health
 from .inspect import inspect
@@ -62,6 +63,7 @@ app.command(rich_help_panel="Share")(publish)
 app.command(rich_help_panel="Share")(reproduce)
 app.command(rich_help_panel="Look")(sql)
 app.command(rich_help_panel="Look")(inspect)
+app.command(rich_help_panel="Look")(diff)
 app.command(rich_help_panel="Look")(check)
 add_health(app)
 app.command(rich_help_panel="Look")(report)

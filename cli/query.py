@@ -3,93 +3,84 @@
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
 
 from sgpo_data.catalog import catalog
 from sgpo_data.errors import UsageError
+from sgpo_data.examples import example, examples
 from sgpo_data.manifest import MANIFEST
 from sgpo_data.parquet import disk_error, put_in_place
-from sgpo_data.sandbox import query_error, selected
+from sgpo_data.sandbox import executed, open_connection, quoted, sandbox, selected
 
 from .closed_pipe import closed_pipe_allowed
 from .formats import Format, write_csv, write_json, write_jsonl, write_parquet, write_table
+from .interruptible import Interruptible
 from .sql import TABLE_ROWS
+from .standard_input import taken
 
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 1024
 
-T = TypeVar("T")
 
-
-def answer(query: str, references: list[str], *, run: str | None, root: Path, form: str | None, out: Path | None, limit: int | None) -> None:
-    """Writes what the query gives to a file or to standard output.
+def answer(
+    arguments: list[str],
+    *,
+    runs: list[str],
+    root: Path,
+    example_name: str | None,
+    variables: list[str],
+    form: str | None,
+    out: Path | None,
+    limit: int | None,
+    unsafe: bool,
+) -> None:
+    """Writes what the query gives to a file or to standard output; without a query, at a terminal, opens the shell.
 
     `limit` None or 0 is no limit, but that a table shows TABLE_ROWS unless it is 0.
     Raises UsageError, DatasetError or RecipeError.
     """
+    query, given = _query_and_references(arguments, example_name)
     kind = _format(form, out)
-    if limit is None and kind is Format.TABLE:
-        limit = TABLE_ROWS
-    con = catalog(references, run=run, root=root).connect()
-    try:
-        with _destination(out, kind) as sink, closed_pipe_allowed(), ThreadPoolExecutor(1) as worker:
-            _write(_Query(con, worker), query, kind, sink, limit=limit or None)
-            sink.flush()
-    finally:
-        con.close()
+    with taken(given) as references:
+        tables = catalog(references, runs=runs, root=root).tables
+        with Interruptible.over(open_connection(tables) if unsafe else sandbox(tables)) as running:
+            _set_variables(running.con, variables)
+            if query is None:
+                from .shell import shell
+
+                shell(running, unsafe=unsafe, limit=limit)
+                return
+            if limit is None and kind is Format.TABLE:
+                limit = TABLE_ROWS
+            with _destination(out, kind) as sink, closed_pipe_allowed():
+                write_answer(running, query, kind, sink, limit=limit or None, unsafe=unsafe)
+                sink.flush()
 
 
-class _Query:
-    """Steps of a query, each run beside the main thread, which alone hears Ctrl-C."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection, worker: ThreadPoolExecutor) -> None:
-        self.con = con
-        self.worker = worker
-
-    def result(self, step: Callable[[], T]) -> T:
-        """What the step gives.
-
-        Raises RecipeError with DuckDB's words; KeyboardInterrupt once the query is told to stop.
-        """
-        running = self.worker.submit(step)
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            # A query that is about to start does not hear the first call.
-            while not running.done():
-                self.con.interrupt()
-                wait([running], timeout=0.1)
-            raise
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise query_error(error) from error
-
-    def batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        """The rows, as they are read."""
-
-        def following() -> pa.RecordBatch | None:
-            return next(reader, None)
-
-        while (batch := self.result(following)) is not None:
-            yield batch
+def list_examples() -> None:
+    """Prints the queries that come along."""
+    known = examples()
+    margin = max(map(len, known))
+    for each in known.values():
+        print(f"{each.name:<{margin}}  {each.about}")
 
 
-def _write(running: _Query, query: str, form: Format, sink: BinaryIO, *, limit: int | None) -> None:
-    def opened() -> pa.RecordBatchReader:
-        relation = selected(running.con, query)
-        # One row more than is shown tells whether there are more.
-        relation = relation.limit(limit + (form is Format.TABLE)) if limit is not None else relation
-        reader: pa.RecordBatchReader = relation.to_arrow_reader(BATCH_ROWS)
-        return reader
+def write_answer(running: Interruptible, query: str, form: Format, sink: BinaryIO, *, limit: int | None, unsafe: bool) -> None:
+    """Writes the rows of the query; nothing if it gives none, as a statement of an unsafe connection can.
 
-    reader = running.result(opened)
+    Raises RecipeError with DuckDB's words.
+    """
+    reader = running.result(partial(_opened, running.con, query, None if limit is None else limit + (form is Format.TABLE), unsafe))
+    if reader is None:
+        return
     batches, names = running.batches(reader), reader.schema.names
     if form is Format.TABLE:
         write_table(_announced(batches, limit), names, sink, width=shutil.get_terminal_size((120, 40)).columns)
@@ -103,6 +94,36 @@ def _write(running: _Query, query: str, form: Format, sink: BinaryIO, *, limit: 
         write_parquet(batches, reader.schema, sink)
 
 
+def _query_and_references(arguments: Sequence[str], example_name: str | None) -> tuple[str | None, list[str]]:
+    """The query, None for the shell, and what follows it: a query is never one word, and a reference always."""
+    if example_name is not None:
+        return example(example_name).query, list(arguments)
+    first, *rest = arguments or [""]
+    if first and first != "-" and len(first.split()) != 1:
+        return first, rest
+    references = list(arguments) if first and first != "-" else rest
+    if first != "-" and sys.stdin.isatty():
+        if not sys.stdout.isatty():
+            raise UsageError("sql: no query, and the shell needs a terminal; give a query, or one in standard input")
+        return None, references
+    if "-" in references:
+        raise UsageError("-: standard input is the query already; give the query as an argument, or the reference")
+    query = sys.stdin.read()
+    if not query.strip():
+        raise UsageError("sql: no query, and standard input is empty; give one SELECT")
+    return query, references
+
+
+def _opened(con: duckdb.DuckDBPyConnection, query: str, rows: int | None, unsafe: bool) -> pa.RecordBatchReader | None:
+    relation = executed(con, query) if unsafe else selected(con, query)
+    if relation is None:
+        return None
+    # One row more than a table shows tells whether there are more.
+    relation = relation.limit(rows) if rows is not None else relation
+    reader: pa.RecordBatchReader = relation.to_arrow_reader(BATCH_ROWS)
+    return reader
+
+
 def _announced(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
     """The batches up to the limit, and a line if there is more."""
     left = limit
@@ -112,6 +133,14 @@ def _announced(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator
             log.info("the first %d rows; --limit 0 shows all", limit)
             return
         left = None if left is None else left - batch.num_rows
+
+
+def _set_variables(con: duckdb.DuckDBPyConnection, variables: Sequence[str]) -> None:
+    for each in variables:
+        name, equals, value = each.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--set {each}: is not NAME=VALUE; the query gets the text with getvariable('NAME')")
+        con.execute(f"SET VARIABLE {quoted(name)} = ?", [value])
 
 
 def _format(form: str | None, out: Path | None) -> Format:

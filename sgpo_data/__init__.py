@@ -1,5 +1,6 @@
 """Make, inspect, publish and train on preference data that your own model generated."""
 
+from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,17 +29,19 @@ def scan(reference: Reference, *, root: Reference | None = None) -> "pl.LazyFram
     return existing(fspath(reference), _root(root)).scan()
 
 
-def sql(query: str, *references: Reference, run: str | None = None, root: Reference | None = None) -> "duckdb.DuckDBPyRelation":
+def sql(query: str, *references: Reference, run: str | Sequence[str] = (), root: Reference | None = None) -> "duckdb.DuckDBPyRelation":
     """What one SELECT gives over datasets, lazily; `.pl()`, `.fetchall()` and `.to_arrow_reader()` take it on.
 
-    A reference is a view named by its table, or as `name=reference` says; `run` adds the tables of a run. `sgpo_data.catalog.catalog` tells more.
+    A reference is a view named by its table, or as `name=reference` says, or a Parquet, CSV or JSON file; `run` adds the tables of a run, or of
+    several. `sgpo_data.catalog.catalog` tells more.
     The relation is read-only: it can not write files or read others.
     Raises DatasetError if a dataset is missing, UsageError if two have one name, RecipeError if the query is no SELECT or can not be planned.
     """
     from sgpo_data.catalog import catalog
     from sgpo_data.sandbox import selected
 
-    return selected(catalog([fspath(reference) for reference in references], run=run, root=_root(root)).connect(), query)
+    runs = (run,) if isinstance(run, str) else run
+    return selected(catalog([fspath(reference) for reference in references], runs=runs, root=_root(root)).connect(), query)
 
 
 def run(recipe: Reference, execution: "Execution | None" = None, *, confirm: "Confirm | None" = None) -> "list[Ran]":

@@ -97,6 +97,8 @@ def open_dataset(folder: Path) -> Dataset:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
+        if b'"weights"' in path.read_bytes():
+            raise DatasetError(f"{folder}: holds a model, not a dataset; sgpo inspect shows it") from error
         raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
     gone = [record.name for record in manifest.files if not (folder / record.name).is_file()]
     if gone:

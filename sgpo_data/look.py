@@ -81,7 +81,7 @@ def look(dataset: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Look:
                 columns=tuple(
                     ColumnLook(each.name, each.sql_type, each.comment, nulls[each.name], numbers.get(each.name), texts.get(each.name)) for each in columns
                 ),
-                perplexities=tuple(Perplexity(name, f"exp({ratio})", numbers.get(name)) for name, ratio in _perplexities(columns).items()),
+                perplexities=tuple(Perplexity(name, f"exp({ratio})", numbers.get(name)) for name, ratio in perplexities(columns).items()),
                 reasons=_reasons(con, columns),
                 sample=_sample(con, dataset.table, sample_rows, seed),
             )
@@ -98,7 +98,7 @@ def _nulls(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> tuple[i
 
 def _numbers(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], exact: bool) -> dict[str, Quantiles]:
     values = {column.name: quoted(column.name) for column in columns if column.sql_type in NUMBERS}
-    return _quantiles(con, values | {name: f"exp({ratio})" for name, ratio in _perplexities(columns).items()}, exact)
+    return _quantiles(con, values | {name: f"exp({ratio})" for name, ratio in perplexities(columns).items()}, exact)
 
 
 def _texts(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], exact: bool) -> dict[str, Quantiles]:
@@ -123,7 +123,7 @@ def _quantiles(con: duckdb.DuckDBPyConnection, values: dict[str, str], exact: bo
     return {name: (float(least), *map(float, middle), float(greatest)) for name, least, middle, greatest in triples if least is not None}
 
 
-def _perplexities(columns: Sequence[Column]) -> dict[str, str]:
+def perplexities(columns: Sequence[Column]) -> dict[str, str]:
     """Nats per token, as SQL, by the name of its perplexity: improved_nll_given_draft counts improved_tokens as improved_nll does."""
     names = {column.name for column in columns}
     found = {}

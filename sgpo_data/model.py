@@ -15,6 +15,7 @@ from sgpo_data.hub_repository import HubRepository
 from sgpo_data.manifest import MANIFEST, ModelManifest, ModelRecord, file_digest
 
 COUNTED = (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model")
+CONFIGS = ("config.json", "adapter_config.json")
 # Written by training beside the model, not part of it.
 NOT_COUNTED = ("training_args.bin", "trainer_state.json", "manifest.json")
 
@@ -56,6 +57,17 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
     return Model(folder, adapter_folder, record, record, config=folder)
 
 
+def model_folder(reference: str, root: Path) -> Path | None:
+    """The folder of a model that the reference names, here or in the root; None if it names something else or nothing."""
+    for folder in (Path(reference), root / reference):
+        path = folder / MANIFEST
+        found = _keys(path.read_bytes()) if path.is_file() else set()
+        foreign = "fingerprint" not in found and any((folder / name).is_file() for name in CONFIGS)
+        if "weights" in found or (foreign and not (folder / WORK).is_dir()):
+            return folder
+    return None
+
+
 def trained_identity(fingerprint: str) -> str:
     """What a model made by a training step is named by, known before it is trained."""
     return f"train:{fingerprint[:32]}"
@@ -86,7 +98,7 @@ def model_manifest(folder: Path) -> ModelManifest | None:
 def content_digest(folder: Path) -> str:
     """First 32 hex digits of the SHA-256 over names and contents of what makes the model: weights, configuration, tokenizer, template."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in COUNTED and path.name not in NOT_COUNTED)
-    if not any(path.name == "config.json" or path.name == "adapter_config.json" for path in files):
+    if not any(path.name in CONFIGS for path in files):
         raise DatasetError(f"{folder}: no config.json, so this is no model folder")
     whole = hashlib.sha256()
     for path in files:

@@ -1,20 +1,19 @@
 """A DuckDB connection that reads the tables it is given, for queries that nobody has vetted."""
 
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import Self, TypedDict, Unpack
 from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as pads
-from pyarrow import fs
 
-from sgpo_data.dataset import Dataset
-from sgpo_data.errors import RecipeError, SgpoError
-from sgpo_data.schema import schema
+from sgpo_data.errors import DatasetError, RecipeError, SgpoError
+from sgpo_data.read_only import SCHEME, ReadOnlyFiles
+from sgpo_data.select_only import refuse_all_but_reading
 
 MEMORY_LIMIT = "60%"
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -27,28 +26,24 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-class _Scan(TypedDict, total=False):
-    columns: list[str]
-    filter: pc.Expression
-    batch_size: int
+@dataclass(frozen=True)
+class TextFile:
+    """A CSV or JSON file, and the table function of DuckDB that reads it."""
+
+    path: Path
+    function: str
 
 
-class _Parts(pads.FileSystemDataset):
-    """The parts of a dataset as DuckDB asks for them: the columns and rows of a query, one batch ahead.
+@dataclass(frozen=True)
+class Tables:
+    """What a connection is given, by name."""
 
-    Arrow's own readahead is 16 batches of 4 files, which for long texts is gigabytes that no memory limit counts.
-    """
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Self:
-        """All rows, in order, read when they are asked for."""
-        file_format, system = pads.ParquetFileFormat(), fs.LocalFileSystem()
-        parts = [file_format.make_fragment(str(path.resolve()), system) for path in dataset.paths]
-        return cls(parts, schema(dataset.table).arrow, file_format, system)
-
-    def scanner(self, **asked: Unpack[_Scan]) -> pads.Scanner:  # type: ignore[override]
-        """A scanner that holds one batch ready."""
-        return super().scanner(**asked, batch_readahead=1, fragment_readahead=1)
+    parquet: Mapping[str, tuple[Path, ...]]
+    """Files that are one view, in their order; one at least."""
+    texts: Mapping[str, TextFile]
+    arrow: Mapping[str, pa.Table]
+    unions: Mapping[str, str]
+    """SELECTs over those."""
 
 
 def spill_folder() -> str:
@@ -56,28 +51,37 @@ def spill_folder() -> str:
     return str(Path(tempfile.gettempdir()) / f"sgpo-{uuid4().hex[:12]}")
 
 
-def sandbox(datasets: Mapping[str, Dataset], tables: Mapping[str, pa.Table], unions: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
-    """A connection with a view for each dataset, table and union (a SELECT over the others), in which nothing else can be read or written.
+def sandbox(tables: Tables) -> duckdb.DuckDBPyConnection:
+    """A connection with a view for each of these, and the macros, in which nothing else can be read and nothing written.
 
-    No path is open to it: rows come through Arrow. DuckDB's allowed_paths would open the parts for writing too, and
-    WITH x AS (COPY ... TO <part>) SELECT ... counts as a SELECT.
+    Parquet files are read when they are asked; CSV and JSON files once, now. No path of the disk is open to it but its own spill folder. DuckDB's reader
+    gets the Parquet files through a file system of their own, in which they can only be read; `selected` takes a query apart before it runs. Either
+    alone keeps the files as they are.
+
+    Raises DatasetError if a file can not be read.
     """
     con = duckdb.connect(":memory:", config={**SETTINGS, "temp_directory": spill_folder()})
-    for name, dataset in datasets.items():
-        con.register(name, _Parts.of(dataset) if dataset.paths else schema(dataset.table).arrow.empty_table())
-    for name, table in tables.items():
-        con.register(name, table)
-    for name, query in unions.items():
-        con.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+    files = _fill(con, tables)
+    con.execute(f"SET allowed_paths = {_list(_address(name) for name in files)}")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
+    return con
+
+
+def open_connection(tables: Tables) -> duckdb.DuckDBPyConnection:
+    """A connection with the same views, and all that DuckDB can do besides: files, extensions, network.
+
+    Raises DatasetError if a file can not be read.
+    """
+    con = duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill_folder()})
+    _fill(con, tables)
     return con
 
 
 def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
     """What one SELECT gives, lazily; the relation keeps the connection.
 
-    Raises RecipeError if the query is no SELECT, if it is several, or if DuckDB can not plan it.
+    Raises RecipeError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB can not plan it.
     """
     try:
         statements = con.extract_statements(query)
@@ -88,6 +92,7 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
             raise RecipeError("sql: PIVOT has to name its columns here; write FROM (PIVOT t ON x IN ('a', 'b') USING ...)")
         if kind != "SELECT":
             raise RecipeError(f"sql: {kind} is not possible, sql only reads; give one SELECT (WITH, FROM, DESCRIBE and SUMMARIZE too)")
+        refuse_all_but_reading(con, query)
         relation = con.sql(query)
     except duckdb.Error as error:
         raise query_error(error) from error
@@ -95,9 +100,21 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
     return relation
 
 
+def executed(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
+    """What the last of any statements gives, None if that gives no rows.
+
+    Raises RecipeError with DuckDB's words.
+    """
+    try:
+        found: duckdb.DuckDBPyRelation | None = con.sql(query)
+    except duckdb.Error as error:
+        raise query_error(error) from error
+    return found
+
+
 def query_error(error: Exception) -> SgpoError:
     """What DuckDB says of a query, in one line: its message and the candidates it offers, without the excerpt."""
-    message = " ".join(str(error).split("\n\n")[0].split())
+    message = _first_line(error)
     if isinstance(error, duckdb.PermissionException):
         message += "; sql only reads the tables it was given, give other data as a REF"
     elif isinstance(error, duckdb.CatalogException):
@@ -108,3 +125,50 @@ def query_error(error: Exception) -> SgpoError:
 def quoted(name: str) -> str:
     """An identifier as SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error)
+    # A failure inside of the file system comes as its traceback, the last line of which says what it is.
+    return text.strip().split("\n")[-1] if text.startswith("Traceback") else " ".join(text.split("\n\n")[0].split())
+
+
+def _fill(con: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, Path]:
+    """Makes the views and macros; the Parquet files by their names."""
+    files = {_name(view, number): path for view, paths in tables.parquet.items() for number, path in enumerate(paths)}
+    con.register_filesystem(ReadOnlyFiles({name: path.resolve() for name, path in files.items()}))
+    for view, paths in tables.parquet.items():
+        names = _list(_address(_name(view, number)) for number in range(len(paths)))
+        _create(con, f"VIEW {quoted(view)} AS FROM read_parquet({names})", paths[0])
+    for view, text in tables.texts.items():
+        # Read with the disk in reach: DuckDB looks at text in threads, which would wait for Python, which waits for them.
+        _create(con, f"TABLE {quoted(view)} AS FROM {text.function}({_list([_literal_glob(text.path)])})", text.path)
+    for name, table in tables.arrow.items():
+        con.register(name, table)
+    for name, query in tables.unions.items():
+        con.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+    con.execute(resources.files("sgpo_data").joinpath("macros.sql").read_text(encoding="utf-8"))
+    return files
+
+
+def _create(con: duckdb.DuckDBPyConnection, what: str, path: Path) -> None:
+    try:
+        con.execute(f"CREATE {what}")
+    except duckdb.Error as error:
+        raise DatasetError(f"{path}: can not be read ({_first_line(error)}); give a whole file, or its dataset to sgpo check") from error
+
+
+def _name(view: str, number: int) -> str:
+    return f"{view}/part-{number:05}.parquet"
+
+
+def _literal_glob(path: Path) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))
+
+
+def _address(name: str) -> str:
+    return f"{SCHEME}://{name}"
+
+
+def _list(texts: Iterable[str]) -> str:
+    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"

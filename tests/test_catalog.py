@@ -1,4 +1,6 @@
+import contextlib
 import gc
+import gzip
 import json
 import subprocess
 import sys
@@ -14,8 +16,9 @@ import sgpo_data
 from sgpo_data.catalog import catalog
 from sgpo_data.dataset import Dataset, faults
 from sgpo_data.errors import DatasetError, RecipeError, UsageError
-from sgpo_data.sandbox import selected
+from sgpo_data.sandbox import open_connection, selected
 from sgpo_data.schema import schema, tables
+from sgpo_data.select_only import refuse_all_but_reading
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def test_run_gives_each_table_over_all_rounds_and_each_round_alone(tmp_path: Pat
     counts = "SELECT phase, round, count(*) FROM scored GROUP BY ALL ORDER BY ALL"
     assert sgpo_data.sql(counts, run="loop", root=tmp_path).fetchall() == [("policy", 1, 2), ("policy", 10, 1)]
     assert sgpo_data.sql("SELECT response FROM policy_10_scored", run="loop", root=tmp_path).fetchall() == [("response c",)]
-    assert sgpo_data.sql("FROM scored", run="loop", root=tmp_path).columns[:3] == ["phase", "round", "prompt_id"]
+    assert sgpo_data.sql("FROM scored", run="loop", root=tmp_path).columns[:4] == ["run", "phase", "round", "prompt_id"]
 
 
 def test_run_of_one_round_answers_the_same_query(tmp_path: Path) -> None:
@@ -133,13 +136,13 @@ def test_run_leaves_out_what_is_not_finished(tmp_path: Path) -> None:
     run_of(tmp_path, {"policy-1/prompts": made_dataset(tmp_path / "store" / "p", "prompts", [row("a")])})
     (tmp_path / "loop" / "policy-1" / "responses").symlink_to("nowhere")
     (tmp_path / "loop" / "policy-1" / "scored" / ".unfinished").mkdir(parents=True)
-    assert [seen.view for seen in catalog([], run="loop", root=tmp_path).visible] == ["policy_1_prompts"]
+    assert [seen.view for seen in catalog([], runs=["loop"], root=tmp_path).visible] == ["policy_1_prompts"]
 
 
 def test_missing_run_is_told_with_those_there_are(tmp_path: Path) -> None:
     run_of(tmp_path, {"policy-1/prompts": made_dataset(tmp_path / "store" / "p", "prompts", [row("a")])})
     with pytest.raises(DatasetError, match=r"lop: no such run in .*; there are loop"):
-        catalog([], run="lop", root=tmp_path)
+        catalog([], runs=["lop"], root=tmp_path)
 
 
 def test_store_shows_the_newest_dataset_of_each_table(tmp_path: Path) -> None:
@@ -191,6 +194,26 @@ ATTACKS = [
     "FROM duckdb_secrets()",
     "SELECT getenv('HOME')",
     "FROM SECRET",
+    "WITH x AS (COPY (SELECT 1) TO '{spill}') SELECT 1",
+    "WITH x AS (COPY (SELECT 1) TO '{spill}/x.csv') SELECT 1",
+    "WITH x AS (COPY (SELECT 1) TO '{inside}' (USE_TMP_FILE false)) SELECT 1",
+    "SELECT * FROM (WITH x AS (COPY (SELECT 1) TO '{inside}' (USE_TMP_FILE false)) SELECT 1)",
+    "SELECT (WITH x AS (COPY (SELECT 1) TO '{inside}' (USE_TMP_FILE false)) SELECT 1)",
+    "WITH x AS (UPDATE manifests SET rows = 0 RETURNING *) FROM x",
+    "FROM query_table(['scored'])",
+    "FROM read_json('{part}')",
+    "FROM read_blob('/etc/passwd')",
+    "FROM sniff_csv('/etc/passwd')",
+    "FROM read_duckdb('{outside}')",
+    "FROM '/etc/passwd'",
+    "FROM 'https://127.0.0.1:9/x.csv'",
+    "FROM '{inside}'",
+    "FROM read_parquet('{inside}')",
+    "FROM duckdb_extensions()",
+    "FROM create_external_resource('x')",
+    "SELECT 1; COPY scored TO '{outside}'",
+    "RESET lock_configuration",
+    "USE scored",
     "SELECT 1; DROP VIEW scored",
     "DROP VIEW scored",
     "CREATE TABLE t AS SELECT 1",
@@ -205,29 +228,171 @@ ATTACKS = [
 ]
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_query_can_do_nothing_but_read_its_tables(attack: str, scored: Dataset, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    con = catalog([str(scored.folder)], run=None, root=tmp_path).connect()
+def aimed(attack: str, con: duckdb.DuckDBPyConnection, scored: Dataset, outside: Path) -> str:
+    """The attack with the places it is aimed at."""
     writing = f"WITH x AS (COPY (SELECT 1) TO '{scored.paths[0]}' (USE_TMP_FILE false)) SELECT 1"
-    ((serialized,),) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [writing]).fetchall()
-    query = attack.format(outside=outside, folder=scored.folder, part=scored.paths[0], serialized=json.dumps(json.loads(serialized)).replace("'", "''"))
+    ((serialized, spill),) = con.execute("SELECT json_serialize_sql(?::VARCHAR), current_setting('temp_directory')", [writing]).fetchall()
+    return attack.format(
+        outside=outside,
+        folder=scored.folder,
+        part=scored.paths[0],
+        inside="sgpo://scored/part-00000.parquet",
+        spill=spill,
+        serialized=json.dumps(json.loads(serialized)).replace("'", "''"),
+    )
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_query_can_do_nothing_but_read_its_tables(attack: str, scored: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    con = catalog([str(scored.folder)], root=tmp_path).connect()
     with pytest.raises((RecipeError, duckdb.Error)):
-        selected(con, query).fetchall()
+        selected(con, aimed(attack, con, scored, tmp_path / "outside")).fetchall()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "manifest.json", "part-00000.parquet", "part-00001.parquet"]
     assert faults(scored) == []
     assert con.execute("SELECT count(*) FROM scored").fetchall() == [(3,)]
     con.close()
 
 
-@pytest.mark.parametrize("query", ["FROM scored", "WITH s AS (FROM scored) FROM s", "DESCRIBE scored", "SUMMARIZE scored", "SHOW TABLES", "VALUES (1)"])
+@pytest.mark.parametrize("attack", [attack for attack in ATTACKS if "COPY" in attack or "EXPORT" in attack])
+def test_parts_stay_as_they_are_even_if_a_write_is_run_unread(attack: str, scored: Dataset, tmp_path: Path) -> None:
+    con = catalog([str(scored.folder)], root=tmp_path).connect()
+    with contextlib.suppress(duckdb.Error):
+        con.execute(aimed(attack, con, scored, tmp_path / "outside")).fetchall()
+    con.close()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "manifest.json", "part-00000.parquet", "part-00001.parquet"]
+    assert faults(scored) == []
+
+
+WRITES = [attack for attack in ATTACKS if attack.startswith(("WITH", "FROM read", "FROM query", "FROM json_execute", "FROM '/", "SELECT *", "SELECT (WITH"))]
+
+
+@pytest.mark.parametrize("attack", WRITES)
+def test_what_does_more_than_read_is_refused_even_where_all_is_open(attack: str, scored: Dataset, tmp_path: Path) -> None:
+    con = open_connection(catalog([str(scored.folder)], root=tmp_path).tables)
+    with pytest.raises(RecipeError, match="sql"):
+        refuse_all_but_reading(con, aimed(attack, con, scored, tmp_path / "outside"))
+    con.close()
+
+
+READS = [
+    "FROM scored",
+    "WITH s AS (FROM scored) FROM s",
+    "WITH s AS MATERIALIZED (SELECT 1 AS n) FROM s",
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) FROM r",
+    "DESCRIBE scored",
+    "SUMMARIZE scored",
+    "SHOW TABLES",
+    "VALUES (1)",
+    "FROM (PIVOT scored ON finish IN ('stop') USING count(*))",
+    "FROM (UNPIVOT (SELECT response_words, improved_words FROM scored) ON response_words, improved_words)",
+    "SELECT DISTINCT finish FROM scored ORDER BY finish DESC LIMIT 1 OFFSET 0",
+    "SELECT sample FROM scored LIMIT 50 %",
+    "SELECT sample FROM scored UNION ALL SELECT 1 EXCEPT SELECT 2",
+    "FROM scored TABLESAMPLE 100 PERCENT (bernoulli)",
+    "SELECT a.sample FROM scored AS a POSITIONAL JOIN scored AS b",
+    "SELECT t.turn.content FROM scored, LATERAL (SELECT unnest(messages) AS turn) AS t",
+    "SELECT (SELECT max(sample) FROM scored), EXISTS (FROM scored), 0 IN (SELECT sample FROM scored)",
+    "SELECT COLUMNS('.*_words') FROM scored",
+    "SELECT list_transform([1, 2], lambda x: x + 1), [y FOR y IN [1]], {'a': 1}, MAP {'b': 2}, CASE WHEN true THEN 1 END",
+    "SELECT row_number() OVER (PARTITION BY finish ORDER BY sample ROWS UNBOUNDED PRECEDING) AS place FROM scored QUALIFY place = 1",
+    "SELECT finish, count(*) FROM scored GROUP BY ROLLUP (finish) HAVING count(*) > 0",
+    "FROM range(3) WITH ORDINALITY",
+    "SELECT function_name FROM duckdb_functions() WHERE NOT internal",
+    "SELECT table_name FROM information_schema.tables",
+    'SELECT "role", bar(sample, 0, 1, 3) FROM scored; ',
+]
+
+
+@pytest.mark.parametrize("query", READS)
 def test_every_way_to_read_is_allowed(query: str, scored: Dataset) -> None:
     assert sgpo_data.sql(query, scored.folder).fetchall()
 
 
 def test_what_does_not_fit_in_memory_leaves_nothing_behind(scored: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    con = catalog([str(scored.folder)], run=None, root=tmp_path).connect()
+    con = catalog([str(scored.folder)], root=tmp_path).connect()
     assert con.execute("SELECT current_setting('temp_directory')").fetchall()[0][0].startswith(f"{tmp_path}/sgpo-")
     con.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_several_runs_are_one_table_with_the_name_of_the_run(tmp_path: Path) -> None:
+    for run, name in (("one", "a"), ("two", "b")):
+        dataset = made_dataset(tmp_path / "store" / f"scored@{run}", "scored", [row(name)])
+        (tmp_path / run / "policy-1").mkdir(parents=True)
+        (tmp_path / run / "policy-1" / "scored").symlink_to(dataset.folder)
+    asked = sgpo_data.sql("SELECT run, phase, round, response FROM scored ORDER BY run", run=["one", "two"], root=tmp_path)
+    assert asked.fetchall() == [("one", "policy", 1, "response a"), ("two", "policy", 1, "response b")]
+    assert sgpo_data.sql("SELECT response FROM two_policy_1_scored", run=["one", "two"], root=tmp_path).fetchall() == [("response b",)]
+    assert sgpo_data.sql("SELECT run, view FROM manifests", run=["two"], root=tmp_path).fetchall() == [("two", "policy_1_scored")]
+
+
+FILES = {"a.csv": "name,size\nx,1\ny,2\n", "a.tsv": "name\tsize\nx\t1\ny\t2\n", "a.jsonl": '{"name":"x","size":1}\n{"name":"y","size":2}\n'}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_text_file_is_a_view_by_its_name(name: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(FILES[name].encode()) if packed else FILES[name].encode())
+    assert sgpo_data.sql("SELECT name, size FROM a ORDER BY size", path, root=tmp_path).fetchall() == [("x", 1), ("y", 2)]
+
+
+def test_parquet_file_is_joined_with_a_dataset(scored: Dataset, tmp_path: Path) -> None:
+    pl.DataFrame({"response": ["response a"], "grade": [0.5]}).write_parquet(tmp_path / "[grades].parquet")
+    asked = sgpo_data.sql("SELECT sample, grade FROM scored JOIN grades USING (response)", scored.folder, f"grades={tmp_path / '[grades].parquet'}")
+    assert asked.fetchall() == [(0, 0.5)]
+
+
+def test_file_whose_name_is_a_pattern_is_that_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "a[12].csv").write_text("n\n1\n")
+    (tmp_path / "a1.csv").write_text("n\n2\n")
+    assert sgpo_data.sql("FROM x", f"x={tmp_path / 'a[12].csv'}", root=tmp_path).fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.jsonl"])
+def test_broken_file_is_told_with_its_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PAR1 {not at all")
+    with pytest.raises(DatasetError, match=rf"{name}: can not be read"):
+        sgpo_data.sql("FROM x", tmp_path / name, root=tmp_path)
+
+
+def test_file_in_a_query_is_told_how_to_give_it(scored: Dataset) -> None:
+    with pytest.raises(RecipeError, match=r"x\.csv: is no table; a file is given behind the query, and is a view then: name=x\.csv"):
+        sgpo_data.sql("FROM 'x.csv'", scored.folder)
+
+
+def test_many_parts_read_by_several_threads_give_every_byte(tmp_path: Path) -> None:
+    rows = [row(f"p{number}", response=f"{number} " * 50) for number in range(100)]
+    dataset = made_dataset(tmp_path / "d", "responses", rows, part_rows=7)
+    con = catalog([str(dataset.folder)], root=tmp_path).connect()
+    assert con.execute("SELECT count(*), sum(length(response)), count(DISTINCT md5(response)) FROM responses").fetchall() == [
+        (100, sum(len(str(each["response"])) for each in rows), 100)
+    ]
+    con.close()
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("perplexity(2 * ln(3), 2)", 3.0),
+        ("perplexity(1.0, 0)", None),
+        ("last_turn([{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'b'}])", "b"),
+        ('last_turn(NULL::STRUCT("role" VARCHAR, content VARCHAR)[])', None),
+        ("edit_share(3, 10, 6)", 0.3),
+        ("edit_share(0, 0, 0)", None),
+        ("wrap('one two three', 7)", "one two\nthree"),
+        ("wrap('abcdefghij kl', 4)", "abcd\nefgh\nij\nkl"),
+        ("wrap('a b\n\nc', 20)", "a b\n\nc"),
+        ("wrap('長い言葉', 2)", "長い\n言葉"),
+        ("wrap(NULL, 5)", None),
+    ],
+)
+def test_macro_gives(expression: str, value: object, scored: Dataset) -> None:
+    ((found,),) = sgpo_data.sql(f"SELECT {expression}", scored.folder).fetchall()
+    assert found == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_share_is_that_of_all_rows_asked(scored: Dataset) -> None:
+    assert sgpo_data.sql("SELECT share(improved_nll > 150) FROM scored", scored.folder).fetchall() == [(pytest.approx(1 / 3),)]

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import pytest
 from literal_rows import row
 from made import made_dataset
 from sgpo_data.cli.main import app
+from sgpo_data.cli.sql import sql
 from typer.testing import CliRunner
 
+import sgpo_data
 from sgpo_data.dataset import Dataset, faults
 
 SGPO = [sys.executable, "-c", "from sgpo_data.cli.main import main; main()"]
@@ -115,6 +118,60 @@ def test_output_into_a_dataset_is_refused(responses: Dataset) -> None:
     assert code == 2
     assert "inside of a dataset; give another file" in told
     assert faults(responses) == []
+
+
+def test_query_is_standard_input_if_only_references_are_given(responses: Dataset) -> None:
+    assert asked(responses.folder, "--format", "csv", stdin="SELECT count(*) AS rows FROM responses")[1] == "rows\n3\n"
+
+
+def test_no_query_at_all_is_told() -> None:
+    code, _, told = asked(stdin="")
+    assert (code, told) == (2, "sql: no query, and standard input is empty; give one SELECT\n")
+
+
+def test_reference_is_read_from_standard_input_as_a_stage_prints_it(responses: Dataset) -> None:
+    assert asked("SELECT count(*) AS rows FROM r", "r=-", "--format", "csv", stdin=f"said before\n{responses.folder}\n")[1] == "rows\n3\n"
+
+
+@pytest.mark.parametrize(("name", "rows"), [("csv", "n,t\n1,a\n2,b\n"), ("jsonl", '{"n":1,"t":"a"}\n{"n":2,"t":"b"}\n')])
+def test_rows_are_read_from_standard_input(name: str, rows: str, responses: Dataset) -> None:
+    assert asked("SELECT sum(n) AS n, max(t) AS t FROM x", f"x=-.{name}", "--format", "csv", stdin=rows)[1] == "n,t\n3,b\n"
+
+
+@pytest.mark.parametrize("arguments", [["-", "-"], ["SELECT 1", "-", "x=-.csv"]])
+def test_standard_input_is_one_thing_only(arguments: list[str]) -> None:
+    code, _, told = asked(*arguments, stdin="")
+    assert code == 2
+    assert "standard input is" in told
+
+
+def test_variable_is_a_text_and_never_sql(responses: Dataset) -> None:
+    hostile = "x'); DROP VIEW responses; --"
+    _, out, _ = asked("SELECT getvariable('v') AS v FROM responses LIMIT 1", responses.folder, "--set", f"v={hostile}", "--format", "jsonl")
+    assert json.loads(out) == {"v": hostile}
+    assert asked("SELECT 1 AS n", responses.folder, "--set", "v")[0] == 2
+
+
+def test_text_of_several_lines_is_shown_in_lines_if_they_fit(responses: Dataset) -> None:
+    _, out, _ = asked("SELECT wrap('one two three', 7) AS text, 1 AS n", responses.folder)
+    assert out.splitlines()[3:5] == ["│ one two │ 1 │", "│ three   │   │"]
+    _, out, _ = asked("SELECT repeat('long ', 30) || chr(10) || 'next' AS text", responses.folder)
+    assert len(out.splitlines()) == 5
+
+
+def test_unsafe_opens_all_of_duckdb(responses: Dataset, tmp_path: Path) -> None:
+    query = f"COPY (SELECT count(*) AS rows FROM responses) TO '{tmp_path / 'o.csv'}'; SELECT rows + 1 AS more FROM '{tmp_path / 'o.csv'}'"
+    assert asked(query, responses.folder, "--unsafe", "--format", "csv")[1] == "more\n4\n"
+    code, _, told = asked(query, responses.folder)
+    assert code == 1
+    assert "2 statements; give one SELECT" in told
+
+
+def test_help_names_every_macro() -> None:
+    macros = re.findall(r"CREATE MACRO (\w+\([^)]*\))", (Path(sgpo_data.__file__).parent / "macros.sql").read_text())
+    told = sql.__doc__ or ""
+    assert macros
+    assert all(macro in told for macro in macros)
 
 
 def test_query_is_read_from_standard_input(responses: Dataset) -> None:

@@ -1,0 +1,27 @@
+"""sgpo diff: what sets two datasets of one table apart."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgpo_data.execution import ROOT
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another one of the same table.")],
+    rows: Annotated[int, typer.Option(min=0, help="Changed rows to show.")] = 3,
+    seed: Annotated[int, typer.Option(help="Draws other rows.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, texts uncut.")] = False,
+    root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
+) -> None:
+    """Show what sets dataset B apart from dataset A: recipes, rows in, out and changed, outcomes that moved, shifts of numbers, a few changed rows.
+
+    Rows are the same one if they have the same key, which is prompt_id and sample in most tables.
+    """
+    from sgpo_data.catalog import existing
+
+    from .differences import show
+
+    show(existing(before, root), existing(after, root), rows=rows, seed=seed, as_json=as_json)
