@@ -1,6 +1,6 @@
 -- Rewrites that are furthest from their response, both texts side by side.
 SELECT
-    prompt_id,
+    left(prompt_id, 8)                                                 AS id,
     sample,
     edited_words                                                       AS edited,
     round(edit_share(edited_words, response_words, improved_words), 3) AS edit,

@@ -1,6 +1,6 @@
 -- Preference pairs as they are trained on, chosen and rejected side by side.
 SELECT
-    prompt_id,
+    left(prompt_id, 8)            AS id,
     wrap(last_turn(prompt), 24)   AS prompt,
     wrap(last_turn(chosen), 28)   AS chosen,
     wrap(last_turn(rejected), 28) AS rejected
