@@ -115,13 +115,13 @@ def test_header_tells_where_the_dataset_comes_from(tmp_path: Path) -> None:
     out = shown(made_dataset(tmp_path / "d", "responses", [row("a"), row("b", finish="length")]), columns=120)
     assert "responses: One row per prompt and sample: what the policy answered, or why it did not." in out
     for line in (
-        "rows        2 from 2 in",
-        "outcomes    length 1 (50.0 %), stop 1 (50.0 %)",
-        "policy      folder:abc (models/p)",
-        "facts       upper_fence 1.5",
+        "rows          2 from 2 in",
+        "outcomes      length 1 (50.0 %), stop 1 (50.0 %)",
+        "policy        folder:abc (models/p)",
+        "facts         upper_fence 1.5",
     ):
         assert f"  {line}\n" in out
-    assert "  warning     few rows\n" in out
+    assert "  warning       few rows\n" in out
 
 
 def test_sample_depends_on_the_rows_and_the_seed_alone(tmp_path: Path) -> None:
