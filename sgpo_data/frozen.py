@@ -12,8 +12,10 @@ from pydantic import JsonValue
 from sgpo_data.execution import Execution
 from sgpo_data.job import Job
 from sgpo_data.plan import Known, Step, plan_recipe
-from sgpo_data.recipe import WORDS, Phase, Recipe
+from sgpo_data.reading import EvaluationReference
+from sgpo_data.recipe import WORDS, Phase, PhaseSource, Recipe
 from sgpo_data.recipe_file import parsed
+from sgpo_data.source import OpenedSource
 from sgpo_data.sourced import PromptsJob
 from sgpo_data.train import TrainJob
 
@@ -51,10 +53,7 @@ def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
         elif isinstance(step.job, Job):
             update[step.stage.replace("-", "_")] = step.job.stage
         elif isinstance(step.job, PromptsJob) and phase.source is not None:
-            commit = re.match(r"hub:[^@]+@([0-9a-f]+)/", step.job.opened.identity)
-            if commit:
-                path = phase.source.path.partition("@")[0]
-                update["source"] = phase.source.model_copy(update={"path": path, "revision": commit[1]})
+            update["source"] = _pinned(phase.source, step.job.opened)
     return phase.model_copy(update=update)
 
 
@@ -68,11 +67,22 @@ def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]
     return {key: _moved(name, recipe, folder, known) if Path(place).exists() else location for key, name, place, location in names}
 
 
+def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
+    """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
+    entries = map(EvaluationReference.parsed, source.decontaminate)
+    sets = tuple(each.pinned if each.opened.identity.startswith("hub:") else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
+    commit = re.match(r"hub:[^@]+@([0-9a-f]+)/", opened.identity)
+    where = {"path": source.path.partition("@")[0], "revision": commit[1]} if commit else {}
+    return source.model_copy(update={"decontaminate": sets, **where})
+
+
 def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
     data = _without_none(phase.model_dump(mode="json", by_alias=True))
     train, source = data.get("train"), data.get("source")
     if isinstance(source, dict):
         source["path"] = _moved(str(source["path"]), recipe, folder, Known())
+        entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
+        source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, Known())) for entry in entries]
     for table, key in ((data, "improver"), (data, "scorer"), (train, "reference")):
         if isinstance(table, dict):
             table[key] = _moved(str(table[key]), recipe, folder, known)

@@ -16,7 +16,7 @@ EXACT_ROWS = 1_000_000
 SHARES = (0.05, 0.5, 0.95)
 NUMBERS = ("DOUBLE", "INTEGER", "BIGINT")
 TEXT = "VARCHAR"
-REASONS = ("finish", "improved_finish", "role", "kind", "dropped_by", "failed_rules", "residue")
+REASONS = ("contaminated_by", "finish", "improved_finish", "role", "kind", "dropped_by", "failed_rules", "residue")
 """Columns that say what became of a row, in few values."""
 TOP_REASONS = 12
 NLL = re.compile(r"(?P<of>\w+?)_nll(?P<given>\w*)")

@@ -161,7 +161,7 @@ def file_digest(path: Path) -> str:
 def versions() -> dict[str, str]:
     """Installed versions of what decides the rows."""
     found = {}
-    for package in ("sgpo-data", "torch", "transformers", "tokenizers", "trl", "vllm", "datasets", "duckdb", "pyarrow", "polars", "rapidfuzz"):
+    for package in ("sgpo-data", "torch", "transformers", "tokenizers", "trl", "vllm", "datasets", "duckdb", "pyarrow", "polars", "rapidfuzz", "rensa"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -10,9 +10,9 @@ from sgpo_data.execution import Execution
 from sgpo_data.job import Given, Job, given_input, planned
 from sgpo_data.manifest import ModelRecord
 from sgpo_data.model import Model, find_model, recorded_model
-from sgpo_data.reading import Source
+from sgpo_data.reading import EvaluationReference, Source
 from sgpo_data.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
-from sgpo_data.source import OpenedSource, open_source
+from sgpo_data.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
 from sgpo_data.sourced import PromptsJob
 from sgpo_data.stages import RowStage, Stage
 from sgpo_data.train import TrainJob, planned_training
@@ -54,6 +54,7 @@ class Known:
 
     models: dict[str, Model] = field(default_factory=dict)
     sources: dict[tuple[str, str | None, str, str | None], OpenedSource] = field(default_factory=dict)
+    evaluation: dict[tuple[str, ...], tuple[EvaluationSet, ...]] = field(default_factory=dict)
 
     def model(self, reference: str, adapter: str | None = None) -> Model:
         """The model of this reference."""
@@ -64,11 +65,17 @@ class Known:
         return self.models[key]
 
     def source(self, reference: str, options: Source) -> OpenedSource:
-        """The source, to be read with these options."""
+        """The source, to be read with these options; its evaluation sets are not opened."""
         key = _key(reference), options.config, options.split, options.revision
         if key not in self.sources:
-            self.sources[key] = open_source(reference, options)
+            self.sources[key] = open_source(reference, options.model_copy(update={"decontaminate": ()}))
         return replace(self.sources[key], source=options)
+
+    def evaluation_sets(self, entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
+        """The evaluation sets of these entries."""
+        if entries not in self.evaluation:
+            self.evaluation[entries] = open_evaluation_sets(entries)
+        return self.evaluation[entries]
 
 
 def plan_recipe(recipe: Recipe, execution: Execution, *, known: Known | None = None) -> list[Step]:
@@ -124,7 +131,11 @@ class _Planner:
                 return given
             if phase.stages and "prompts" not in phase.stages[0].reads:
                 raise DatasetError(f"{source.path}: no such dataset; {phase.stages[0].stage_name} reads {' or '.join(phase.stages[0].reads)}")
-            job = PromptsJob(self.known.source(reference, source.options(number, phase.prompts_per_round)))
+            sets = tuple(EvaluationReference.parsed(entry).moved(self.recipe.located) for entry in source.decontaminate)
+            options = source.options(number, phase.prompts_per_round).model_copy(update={"decontaminate": sets})
+            opened = self.known.source(reference, options)
+        with self._placed(f"phases.{position}.source.decontaminate"):
+            job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets)))
         return job.output(self._step(phase, number, "source", job, "prompts"))
 
     def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[Given]) -> Model:

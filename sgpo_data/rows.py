@@ -2,7 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
-Finish = Literal["stop", "length", "empty", "too_long", "refused", "no_response", "no_reference"]
+Finish = Literal["stop", "length", "empty", "too_long", "refused", "no_response", "no_reference", "duplicate", "contaminated"]
 Role = Literal["refine", "improve"]
 
 
@@ -25,6 +25,8 @@ class Row(TypedDict):
     rejected: str | None
     source: str
     count: int
+    duplicate_of: str | None
+    contaminated_by: str | None
     sample: NotRequired[int]
     response: NotRequired[str | None]
     finish: NotRequired[Finish]

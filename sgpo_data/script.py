@@ -82,7 +82,8 @@ def _input(given: Given, made: dict[Path, Step]) -> Iterator[str]:
         opened = step.job.opened
         commit = re.match(r"hub:([^@]+)@([0-9a-f]+)/", opened.identity)
         yield shlex.quote(commit[1] if commit else opened.reference)
-        yield from _flags(opened.source.model_copy(update={"revision": commit[2]}) if commit else opened.source, "source.")
+        pinned = {"decontaminate": tuple(each.pinned for each in opened.evaluation)} | ({"revision": commit[2]} if commit else {})
+        yield from _flags(opened.source.model_copy(update=pinned), "source.")
     else:
         yield f"{STORE}/{step.job.name}"
 

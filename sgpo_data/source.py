@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator
@@ -13,10 +14,10 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from sgpo_data.errors import DatasetError, HubError, RecipeError
+from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError
 from sgpo_data.hub_place import PREFIX, hub_place
 from sgpo_data.hub_records import HubSplit, hub_split
-from sgpo_data.reading import Source
+from sgpo_data.reading import EvaluationReference, Source
 from sgpo_data.records import names_a_file, raw_files
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
@@ -34,14 +35,21 @@ PICKED = """
             count(*)                                                                       AS count,
             CASE WHEN $seed IS NOT NULL THEN sha256($seed::VARCHAR || '/' || prompt_id) END AS rank
         FROM found
+        WHERE held_out = $held_out
         GROUP BY prompt_id
         ORDER BY rank, position
         LIMIT $limit OFFSET $offset
     )
-    SELECT prompt_id, messages, reference, rejected, source, picked.count AS count
-    FROM found JOIN picked USING (position)
+    SELECT prompt_id, messages, reference, rejected, source, picked.count AS count, duplicates.duplicate_of, contaminated.contaminated_by
+    FROM found JOIN picked USING (position) LEFT JOIN duplicates USING (prompt_id) LEFT JOIN contaminated USING (prompt_id)
     ORDER BY rank, position
 """
+MARKS = """
+    CREATE TABLE duplicates (prompt_id VARCHAR, duplicate_of VARCHAR);
+    CREATE TABLE contaminated (prompt_id VARCHAR, contaminated_by VARCHAR);
+"""
+MEMORY: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "1GiB", "threads": min(os.cpu_count() or 1, 4)}
+"""A thread needs its share of the memory, so more of them would need more."""
 
 
 class RawContent(Protocol):
@@ -64,6 +72,7 @@ class OpenedSource:
     reference: str
     source: Source
     content: RawContent
+    evaluation: tuple["EvaluationSet", ...] = ()
 
     @property
     def identity(self) -> str:
@@ -73,14 +82,17 @@ class OpenedSource:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Rows of table prompts, in the order asked for, `count` being that of the whole source.
 
-        Reads the source once, before the first row; meanwhile they wait in a temporary DuckDB file, so memory is bounded by DuckDB's limit.
+        Reads the source and the evaluation sets once, before the first row; meanwhile they wait in a temporary DuckDB file, so memory is bounded
+        by its limit and the n-grams of the evaluation sets.
 
         Raises DatasetError if the source can not be read or has no rows, SchemaError at the first row that is no prompt, HubError if the
         download fails, RecipeError if the options leave no prompt.
         """
-        with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb") as con:
+        with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb", config=MEMORY) as con:
             self._fill(con)
-            options = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}
+            self._mark(con)
+            options: dict[str, object] = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}
+            options["held_out"] = self.source.take == "held_out"
             empty = True
             for batch in con.sql(PICKED, params=options).to_arrow_reader(BATCH_ROWS).cast(schema("prompts").arrow):
                 empty = False
@@ -91,16 +103,17 @@ class OpenedSource:
                 raise RecipeError(f"{self.reference}: no prompt is left; source has {told}")
 
     def _fill(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Table `found`: one row per raw row that is on the side to be taken."""
-        types = pa.schema([("position", pa.int64()), *schema("prompts").arrow])
+        """Table `found`: one row per raw row that is on the side to be taken; for near duplicates, of either side."""
+        types = pa.schema([("position", pa.int64()), ("held_out", pa.bool_()), *schema("prompts").arrow])
         con.from_arrow(types.empty_table()).create("found")
         con.begin()
         total = 0
         batch: list[dict[str, object]] = []
         characters = 0
-        for total, row in enumerate(self._prompts(), 1):
-            if self.source.takes(row["prompt_id"]):
-                batch.append({"position": total, **row})
+        for total, row in enumerate(self.prompts(), 1):
+            held_out = self.source.holds_out(row["prompt_id"])
+            if self.source.near_duplicates is not None or held_out == (self.source.take == "held_out"):
+                batch.append({"position": total, "held_out": held_out, **row})
                 characters += sum(len(message["content"]) for message in row["messages"]) + len(row["reference"] or "") + len(row["rejected"] or "")
             if len(batch) == BATCH_ROWS or characters > BATCH_CHARACTERS:
                 con.from_arrow(pa.Table.from_pylist(batch, types)).insert_into("found")
@@ -110,7 +123,19 @@ class OpenedSource:
         if not total:
             raise DatasetError(f"{self.reference}: no rows")
 
-    def _prompts(self) -> Iterator[Row]:
+    def _mark(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Tables `contaminated` and `duplicates`: prompts that nothing is to be generated from, and why."""
+        # Polars and the n-grams are of use only where they are asked for.
+        from sgpo_data.contamination import mark_contaminated
+        from sgpo_data.near_duplicates import mark_near_duplicates
+
+        con.execute(MARKS)
+        if self.evaluation:
+            mark_contaminated(con, {each.name: each.prompts() for each in self.evaluation})
+        if self.source.near_duplicates is not None:
+            mark_near_duplicates(con, self.source.near_duplicates)
+
+    def prompts(self) -> Iterator[Row]:
         """One row per raw row, in order, its duplicates not merged."""
         given = dict(entry.split("=", 1) for entry in self.source.columns)
         bound: dict[tuple[str, ...], Binding] = {}
@@ -133,31 +158,81 @@ class OpenedSource:
                 rejected=found.rejected,
                 source=record.source,
                 count=1,
+                duplicate_of=None,
+                contaminated_by=None,
             )
 
 
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A source whose prompts are kept out of others."""
+
+    name: str
+    """As column `contaminated_by` has it: of a file or folder the last part of its path, so that its place does not count."""
+    entry: EvaluationReference
+    opened: OpenedSource
+
+    def prompts(self) -> Iterator[list[Message]]:
+        """The messages of each row.
+
+        Raises what reading a source raises, with the name of the set.
+        """
+        try:
+            yield from (row["messages"] for row in self.opened.prompts())
+        except (DatasetError, SchemaError, HubError) as error:
+            raise type(error)(f"evaluation set {self.name}: {error} (its options go behind it, as PATH?split=test)") from error
+
+    @property
+    def pinned(self) -> str:
+        """The entry of `decontaminate` that stands for what was opened: a Hub dataset at its commit."""
+        return self.entry.pinned(self.opened.content.commit) if isinstance(self.opened.content, HubSplit) else self.entry.moved(str)
+
+
 def open_source(reference: str, source: Source) -> OpenedSource:
-    """The source at a path, or on the Hub: `org/name` where there is no such path, or `hf://datasets/org/name@revision`.
+    """The source at a path, or on the Hub: `org/name` where there is no such path, or `hf://datasets/org/name@revision`; its evaluation sets likewise.
 
     Hashes files, resolves a revision to its commit, downloads nothing.
 
     Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub can not be asked.
     """
+    return OpenedSource(reference, source, _content(reference, source), open_evaluation_sets(source.decontaminate))
+
+
+def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
+    """The sets that these entries of `decontaminate` name.
+
+    Raises what `open_source` raises, RecipeError also if two have one name.
+    """
+    found: list[EvaluationSet] = []
+    for text in entries:
+        entry = EvaluationReference.parsed(text)
+        try:
+            content = _content(entry.path, entry.source)
+        except (DatasetError, RecipeError, HubError) as error:
+            raise type(error)(f"evaluation set {text}: {error}") from error
+        name = entry.options.get("name") or (content.name if isinstance(content, HubSplit) else Path(entry.path).expanduser().resolve().name)
+        if name in [each.name for each in found]:
+            raise RecipeError(f"evaluation set {text}: two sets are called {name}; give one another name, as PATH?name=...")
+        found.append(EvaluationSet(name, entry, OpenedSource(entry.path, entry.source, content)))
+    return tuple(found)
+
+
+def _content(reference: str, source: Source) -> RawContent:
     place = hub_place(reference)
     if place is not None:
         if place.path:
             raise DatasetError(
                 f"{reference}: no dataset of ours there; for raw rows write {PREFIX}org/name@revision, and what of it with source.config and source.split"
             )
-        return OpenedSource(reference, source, _hub(reference, place.repository, source, place.revision))
+        return _hub(reference, place.repository, source, place.revision)
     path = Path(reference).expanduser()
     if path.exists() or names_a_file(reference) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference):
         set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]
         if set_in_vain:
             raise RecipeError(f"{reference}: source.{set_in_vain[0]} is for datasets on the Hub (got {getattr(source, set_in_vain[0])!r}); remove it")
-        return OpenedSource(reference, source, raw_files(path))
+        return raw_files(path)
     try:
-        return OpenedSource(reference, source, _hub(reference, reference, source, None))
+        return _hub(reference, reference, source, None)
     except HubError as error:
         raise HubError(f"{error}; and there is no local path {reference}") from error
     except DatasetError as error:

@@ -20,6 +20,7 @@ from sgpo_data.unfinished import Found, Unfinished
 
 REVISION = 1
 """Raised when the same source begins to give other prompts."""
+OUTCOME = "CASE WHEN contaminated_by IS NOT NULL THEN 'contaminated' WHEN duplicate_of IS NOT NULL THEN 'duplicate' ELSE 'prompt' END"
 PART_ROWS = 131072
 
 
@@ -33,8 +34,11 @@ class PromptsJob:
     def identity(self) -> Identity:
         """All that decides the prompts; what named a Hub dataset does not count beside its commit."""
         origin = InputRecord(reference=self.opened.reference, table=None, fingerprint=self.opened.identity)
-        fields = self.opened.source.model_dump(mode="json", exclude={"config", "split", "revision"})
-        return Identity(stage="source", revision=REVISION, fields=fields, inputs=(origin,), models={})
+        fields = self.opened.source.model_dump(mode="json", exclude={"config", "split", "revision", "decontaminate"})
+        sets = [InputRecord(reference=each.entry.path, table=None, fingerprint=each.opened.identity) for each in self.opened.evaluation]
+        # Their order counts: a prompt that overlaps with several is marked by the first.
+        read = [{"name": each.name, **each.opened.source.model_dump(mode="json", include={"shape", "columns"})} for each in self.opened.evaluation]
+        return Identity(stage="source", revision=REVISION, fields={**fields, "decontaminate": read}, inputs=(origin, *sets), models={})
 
     @property
     def name(self) -> str:
@@ -70,4 +74,4 @@ def _read(opened: OpenedSource, into: Unfinished) -> Found:
             yield batch
 
     into.write_all(pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
-    return Found(rows_in=read, outcome="'prompt'")
+    return Found(rows_in=read, outcome=OUTCOME)

@@ -89,7 +89,7 @@ def test_texts_are_told_by_their_lengths_and_conversations_by_those_of_all_turns
 
 def test_nulls_are_counted(tmp_path: Path) -> None:
     dataset = made_dataset(tmp_path / "d", "prompts", [row("a"), row("b", reference=None), row("c", reference=None), row("d")])
-    assert {each.name: each.nulls for each in look(dataset).columns if each.nulls} == {"reference": 2, "rejected": 4}
+    assert {each.name: each.nulls for each in look(dataset).columns if each.nulls} == {"reference": 2, "rejected": 4, "duplicate_of": 4, "contaminated_by": 4}
     assert re.search(r"reference +VARCHAR +50.0 % null", shown(dataset))
 
 

@@ -89,5 +89,6 @@ def test_rows_of_another_table_are_told_by_their_columns() -> None:
         with pytest.raises(SchemaError, match=r"no column prompt_id, .*it has x"):
             schema("prompts").check(con.sql("SELECT 1 AS x"), place="here")
         prompts = con.sql("SELECT 'a' AS prompt_id, 'hi' AS messages, NULL AS reference, NULL AS rejected, 'f' AS source, 1::BIGINT AS count")
+        prompts = prompts.project("*, NULL::VARCHAR AS duplicate_of, NULL::VARCHAR AS contaminated_by")
         with pytest.raises(SchemaError, match=r"messages is string, not list"):
             schema("prompts").check(prompts, place="here")

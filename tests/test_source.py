@@ -405,7 +405,7 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
     assert a["identity"] == f"hub:org/name@{new}/a/train"
     message = {"role": "user", "content": "hi"}
     row = {"prompt_id": prompt_id([Message(role="user", content="hi")]), "messages": [message], "reference": "yo", "rejected": None}
-    assert a["rows"] == [{**row, "source": "org/name", "count": 1}]
+    assert a["rows"] == [{**row, "source": "org/name", "count": 1, "duplicate_of": None, "contaminated_by": None}]
     assert b["identity"] == f"hub:org/name@{new}/b/test"
     assert branch == commit
     assert branch["identity"] == f"hub:org/name@{old}/default/train"

@@ -26,7 +26,7 @@ class Pair(TableStage):
 
     Pairs are improved over response (of filtered: SGPO), reference over response (of responses: SPIN) or the given two (of prompts: DPO).
     Examples are rewrites with some references replayed beside them (of filtered), or references (of prompts: plain SFT).
-    Chosen and rejected always differ.
+    Chosen and rejected always differ. A prompt that its source marked as a near duplicate or as contaminated is left out, its reference too.
     """
 
     stage_name: ClassVar[str] = "pair"
@@ -70,7 +70,7 @@ class Pair(TableStage):
             return self._with_replay(con, selected)
         rows = con.sql(f"SELECT {self._columns} FROM ({selected})")
         # A join loses the order of the rows; without one they stand as in the input.
-        return Decided(rows=rows.order("prompt_id, sample") if drawn else rows)
+        return Decided(rows=rows.order("prompt_id, sample") if drawn else rows, facts=_left_out(con) if source == "prompts" else {})
 
     @property
     def _columns(self) -> str:
@@ -84,6 +84,14 @@ class Pair(TableStage):
         short = f"pair: replay = {self.replay} asks for {wanted} references, but only {found} prompts have one"
         rows = con.sql(f"SELECT {self._columns} FROM ({selected}) UNION ALL SELECT {self._columns} FROM references_replayed")
         return Decided(rows=rows.order("prompt_id, sample, kind"), warnings=(short,) if found < wanted else (), facts={"replayed": float(found)})
+
+
+def _left_out(con: "duckdb.DuckDBPyConnection") -> dict[str, float]:
+    """Prompts that their source marked, by mark; of other tables their finish says it."""
+    ((contaminated, duplicate),) = con.execute(
+        "SELECT count(contaminated_by), count(duplicate_of) FILTER (WHERE contaminated_by IS NULL) FROM input"
+    ).fetchall()
+    return {"left_out.contaminated": float(contaminated), "left_out.duplicate": float(duplicate)}
 
 
 def _require_rejected(con: "duckdb.DuckDBPyConnection") -> None:

@@ -6,12 +6,15 @@ from typing import ClassVar
 from pydantic import Field
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling
-from sgpo_data.rows import Row
+from sgpo_data.rows import Finish, Row
 from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
 
 
 class Seed(GeneratingStage):
-    """Answer every prompt with the model: one row per prompt and sample."""
+    """Answer every prompt with the model: one row per prompt and sample.
+
+    A prompt that its source marked as a near duplicate or as contaminated is not asked: its rows say so in finish.
+    """
 
     stage_name: ClassVar[str] = "seed"
     revision: ClassVar[int] = 1
@@ -32,6 +35,14 @@ class Seed(GeneratingStage):
         for sample in range(self.samples):
             yield {**row, "sample": sample}
 
+    def settled(self, row: Row, author: str) -> Row | None:
+        """The finished row if its prompt is marked, so that nothing is to be made of it."""
+        if row["contaminated_by"] is not None:
+            return self.answered(row, _not_asked(row, "contaminated"), author)
+        if row["duplicate_of"] is not None:
+            return self.answered(row, _not_asked(row, "duplicate"), author)
+        return None
+
     def request(self, row: Row) -> GenerateRequest:
         """The prompt as it is."""
         key = row_key(row)
@@ -47,3 +58,7 @@ class Seed(GeneratingStage):
             "sampled_tokens": answer.tokens,
             "policy": author,
         }
+
+
+def _not_asked(row: Row, finish: Finish) -> Generation:
+    return Generation(row_key(row), text=None, finish=finish, nll=None, tokens=None)

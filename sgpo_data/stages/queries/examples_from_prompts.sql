@@ -1,4 +1,4 @@
--- One row per prompt with a reference: answer as it does.
+-- One row per unmarked prompt with a reference: answer as it does.
 CREATE OR REPLACE TEMP VIEW candidates AS
 SELECT
     messages                                         AS prompt,
@@ -9,4 +9,5 @@ SELECT
     source,
     NULL::VARCHAR                                    AS policy
 FROM input
-WHERE regexp_matches(reference, '\S');
+WHERE regexp_matches(reference, '\S')
+  AND duplicate_of IS NULL AND contaminated_by IS NULL;

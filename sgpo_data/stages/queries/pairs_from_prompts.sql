@@ -1,5 +1,5 @@
 -- A given preference set: both answers came with the prompt.
--- One row per prompt with two different answers.
+-- One row per unmarked prompt with two different answers.
 CREATE OR REPLACE TEMP VIEW candidates AS
 SELECT
     messages                                         AS prompt,
@@ -17,4 +17,5 @@ SELECT
     NULL::VARCHAR                                    AS improver,
     NULL::VARCHAR                                    AS scorer
 FROM input
-WHERE regexp_matches(reference, '\S') AND reference != input.rejected;
+WHERE regexp_matches(reference, '\S') AND reference != input.rejected
+  AND duplicate_of IS NULL AND contaminated_by IS NULL;

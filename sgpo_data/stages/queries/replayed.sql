@@ -1,9 +1,9 @@
--- One row per prompt whose reference is replayed: the first by rank of a digest, of all prompts with a reference, kept or not.
+-- One row per prompt whose reference is replayed: the first by rank of a digest, of all unmarked prompts with a reference, kept or not.
 -- `sample` names the row to take it from.
 CREATE OR REPLACE TEMP TABLE replayed AS
 SELECT prompt_id, min(sample) AS sample
 FROM input
-WHERE regexp_matches(reference, '\S')
+WHERE regexp_matches(reference, '\S') AND duplicate_of IS NULL AND contaminated_by IS NULL
 GROUP BY prompt_id
 ORDER BY md5(concat_ws('/', getvariable('seed'), 'replay', prompt_id)), prompt_id
 LIMIT getvariable('replayed');
