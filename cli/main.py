@@ -15,6 +15,7 @@ from .diff import diff
 from .gc import gc
 from .health import add_health
 from .inspect import inspect
+from .lint import add_lint
 from .publish import publish
 from .report import report
 from .reproduce import reproduce
@@ -65,6 +66,7 @@ app.command(rich_help_panel="Look")(sql)
 app.command(rich_help_panel="Look")(inspect)
 app.command(rich_help_panel="Look")(diff)
 app.command(rich_help_panel="Look")(check)
+add_lint(app)
 add_health(app)
 app.command(rich_help_panel="Look")(report)
 app.command(rich_help_panel="Look")(gc)

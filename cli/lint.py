@@ -1,0 +1,105 @@
+"""sgpo lint: whether pairs or examples are fit to train on."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from sgpo_data.errors import GateError
+from sgpo_data.execution import ROOT, Execution
+from sgpo_data.reading import Source
+from sgpo_data.thresholds import Thresholds
+
+from .flags import built, parameters
+from .references import typed
+
+if TYPE_CHECKING:
+    from sgpo_data.dataset import Dataset
+    from sgpo_data.lint import Finding
+
+
+def add_lint(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("lint", help=inspect.getdoc(Thresholds), rich_help_panel="Look")(_command())
+
+
+def _command() -> Callable[..., None]:
+    def command(reference: str, root: Path, json: bool, **given: object) -> None:
+        # DuckDB and Arrow take a while to import: --help does without.
+        from sgpo_data.lint import lint
+
+        thresholds = built(Thresholds, given)
+        dataset = _linted(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
+        _show(dataset, lint(dataset, thresholds, root=root), as_json=json)
+
+    own: dict[str, tuple[object, object]] = {
+        "reference": (
+            Annotated[str, typer.Argument(metavar="PAIRS", help="Pairs or examples, or raw preferences; - reads the reference from standard input.")],
+            inspect.Parameter.empty,
+        ),
+        "root": (Annotated[Path, typer.Option(help="Folder that holds what was made.")], ROOT),
+        "json": (Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the table and the reference.")], False),
+    }
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            *(inspect.Parameter(name, keyword, annotation=annotation, default=default) for name, (annotation, default) in own.items()),
+            *parameters(Thresholds, panel="What is let through"),
+            *parameters(Source, panel="How a raw source is read", prefix="source."),
+        ]
+    )
+    return command
+
+
+def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
+    """The dataset itself, or the pairs that pair makes of raw preferences, in the store."""
+    from sgpo_data.dataset import find_dataset
+    from sgpo_data.runner import run
+    from sgpo_data.stages.pair import Pair
+
+    dataset = find_dataset(reference, execution.root)
+    if dataset is not None and dataset.table != "prompts":
+        return dataset
+    return run(Pair(), reference, source=source, execution=execution)
+
+
+def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", *, as_json: bool) -> None:
+    """Prints the findings; raises GateError if one is past its threshold."""
+    past = [finding for finding in findings if not finding.passed]
+    if as_json:
+        print(orjson.dumps({"reference": str(dataset.folder), "rows": dataset.manifest.rows, "passed": not past, "checks": [*map(asdict, findings)]}).decode())
+    else:
+        print("\n".join(_lines(findings)), file=sys.stderr if past else sys.stdout)
+    if past:
+        told = ", ".join(f"{each.check} {_number(each, each.value)} ({each.flag} = {_number(each, each.threshold)})" for each in past)
+        raise GateError(f"{dataset.folder}: {len(past)} of {len(findings)} checks failed: {told}; mend the rows, or change a threshold")
+    if not as_json:
+        print(dataset.folder)
+
+
+def _lines(findings: "tuple[Finding, ...]") -> list[str]:
+    head = ("check", "value", "threshold", "verdict", "detail", "example")
+    rows = [
+        (
+            each.check,
+            _number(each, each.value),
+            f"{'>=' if each.flag.startswith('min_') else '<='} {_number(each, each.threshold)}",
+            "-" if each.value is None else "ok" if each.passed else "FAILED",
+            each.detail,
+            each.example or "",
+        )
+        for each in findings
+    ]
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+
+
+def _number(finding: "Finding", value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if finding.check in ("length_bias", "distinct_2") else f"{value:.1%}"
