@@ -35,7 +35,7 @@ TEXTS = {
     """,
 }
 LEAKED = """
-    CREATE TABLE leaked AS
+    INSERT INTO leaked
     SELECT prompt_id, sample
     FROM filtered
     WHERE dropped_by IS NULL AND length(trim(reference)) >= $shortest AND contains(improved, trim(reference))
@@ -65,7 +65,7 @@ LENGTHS = """
         avg(words)                                            AS words,
         avg(rejected_words)                                   AS rejected_words,
         sqrt((var_samp(words) + var_samp(rejected_words)) / 2) AS deviation,
-        arg_max(key, abs(words - rejected_words))             AS example,
+        max({apart: abs(words - rejected_words), key: key}).key AS example,
         avg(rejected_refusal::INTEGER)                        AS refusal,
         avg(rejected_truncated::INTEGER)                      AS truncated,
         exp(median(chosen_nll_per_token))                     AS ppl,
@@ -124,13 +124,13 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, root: Path) -> tuple[Findi
             dataset.relation(con).create_view("rows")
             con.execute(f"CREATE TEMP VIEW texts AS {TEXTS[dataset.table]}")
             _measure(con, thresholds.min_edit)
-            leaks = _find_leaks(con, dataset, root)
-            con.execute(REPEATED)
-            con.execute(TOLD.replace("$leaks", str(leaks)))
-            return tuple(_findings(con, thresholds))
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        except (duckdb.Error, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise DatasetError(f"{dataset.folder}: can not be read ({reason}); sgpo check {dataset.folder} tells what is broken") from error
+        leaks = _find_leaks(con, dataset, root)
+        con.execute(REPEATED)
+        con.execute(TOLD.replace("$leaks", str(leaks)))
+        return tuple(_findings(con, thresholds))
 
 
 def _measure(con: duckdb.DuckDBPyConnection, min_edit: float) -> None:

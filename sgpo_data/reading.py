@@ -92,7 +92,7 @@ class EvaluationReference:
         Raises ValueError if it says nothing that can be followed.
         """
         path, _, query = text.partition("?")
-        options = dict(parse_qsl(query, keep_blank_values=True))
+        options = dict(parse_qsl(query))
         unknown = sorted(options.keys() - EVALUATION_OPTIONS)
         if not path or unknown or len(options) < query.count("&") + bool(query):
             fault = f"no option {unknown[0]}" if unknown else "not a path with options behind"
