@@ -412,6 +412,19 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
     assert '"old"' in json.dumps(branch["rows"])
 
 
+def test_an_evaluation_set_on_the_hub_is_read_at_its_commit(client: Client) -> None:
+    commit = client.hub.repository("org/evals").commit({"README.md": README, "a.jsonl": b'{"prompt": "hi"}\n', "b.jsonl": b'{"question": "Who wrote Emma?"}\n'})
+    local = written(client.folder, {"prompt": "who wrote Emma"}, {"prompt": "hi"})
+    marked, pinned, wrong = client.found(
+        (local, {"decontaminate": ["org/evals?config=b&split=test"]}),
+        (local, {"decontaminate": [f"hf://datasets/org/evals@{commit}?config=b&split=test&name=emma"]}),
+        (local, {"decontaminate": ["org/evals?config=b"]}),
+    )
+    assert [row["contaminated_by"] for row in marked["rows"]] == ["org/evals", None]  # type: ignore[attr-defined]
+    assert [row["contaminated_by"] for row in pinned["rows"]] == ["emma", None]  # type: ignore[attr-defined]
+    assert "evaluation set org/evals: org/evals: no split 'train'; set source.split to one of test (its options go behind it" in str(wrong["message"])
+
+
 def test_what_a_hub_dataset_does_not_have_is_answered_with_what_it_has(client: Client) -> None:
     client.hub.repositories.commit_files("org/name", {"README.md": README, "a.jsonl": b'{"q": "hi"}\n', "b.jsonl": b'{"q": "b"}\n'})
     client.hub.repositories.commit_files("org/empty", {"README.md": b"nothing"})
