@@ -40,14 +40,14 @@ LEAKED = """
     FROM filtered
     WHERE dropped_by IS NULL AND length(trim(reference)) >= $shortest AND contains(improved, trim(reference))
 """
-# A short answer, such as yes, is right for many prompts.
+# A short answer, such as yes, is right for many prompts. Hashes can spill to the disk where texts in an aggregate can not.
 REPEATED = """
     CREATE TABLE repeated AS
     SELECT answer
     FROM measured
     WHERE words >= 5
     GROUP BY answer
-    HAVING min(prompt_id) != max(prompt_id)
+    HAVING min(hash(prompt_id)) != max(hash(prompt_id))
 """
 TOLD = """
     CREATE VIEW told AS
