@@ -56,7 +56,7 @@ def test_wide_text_is_cut_to_the_width(tmp_path: Path) -> None:
 
 def test_table_of_more_columns_than_fit_has_one_value_a_line(responses: Dataset) -> None:
     _, out, _ = asked("FROM responses LIMIT 1", responses.folder)
-    assert "finish          stop" in out.splitlines()
+    assert "finish           stop" in out.splitlines()
 
 
 @pytest.mark.parametrize("form", ["table", "json", "jsonl"])
