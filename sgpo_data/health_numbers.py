@@ -153,7 +153,8 @@ def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
         found |= {f"{of}_repeats": _repeats(of) for of in ("response", "improved")}
         found["edit"] = (pl.col("edited_words") / longer).filter(longer > 0).median()
     if "dropped_by" in names:
-        found["kept"] = pl.col("dropped_by").is_null().mean()
+        # What was left out before anything was generated is no row that a filter lost.
+        found["kept"] = pl.col("dropped_by").is_null().filter(pl.col("duplicate_of").is_null() & pl.col("contaminated_by").is_null()).mean()
     return found
 
 

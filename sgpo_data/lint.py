@@ -4,7 +4,6 @@ import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -14,6 +13,7 @@ import pyarrow as pa
 from sgpo_data.answer_faults import SHORTEST_LEAK, flagged
 from sgpo_data.dataset import Dataset, find_dataset
 from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.health_numbers import WORDS, distinct_2
 from sgpo_data.stages.measures import words
 from sgpo_data.thresholds import Thresholds
 
@@ -72,7 +72,10 @@ LENGTHS = """
         exp(median(rejected_nll_per_token))                   AS rejected_ppl
     FROM told
 """
-DRAWN = "SELECT chosen FROM texts SEMI JOIN (SELECT prompt_id, sample FROM measured ORDER BY md5(prompt_id || '/' || sample) LIMIT ?) USING (prompt_id, sample)"
+DRAWN = """
+    WITH drawn AS (SELECT prompt_id, sample FROM measured ORDER BY md5(prompt_id || '/' || sample) LIMIT ?)
+    SELECT chosen FROM texts SEMI JOIN drawn USING (prompt_id, sample) ORDER BY md5(prompt_id || '/' || sample)
+"""
 NOT_MEASURED = "not measured"
 FLAGS = {
     "longer": "max_longer",
@@ -170,7 +173,7 @@ def _findings(con: duckdb.DuckDBPyConnection, thresholds: Thresholds) -> Iterato
         most = getattr(thresholds, flag)
         detail = NOT_MEASURED if share is None else _detail(check, rows, lengths)
         yield Finding(check, share, most, flag, share is None or share <= most, detail, example)
-    distinct = distinct_2(con.execute(DRAWN, [DIVERSITY_ROWS]).fetchall())
+    distinct = distinct_2([words(answer) for (answer,) in con.execute(DRAWN, [DIVERSITY_ROWS]).fetchall()], WORDS)
     yield Finding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", distinct is None or distinct >= thresholds.min_distinct_2, "", None)
 
 
@@ -189,14 +192,3 @@ def _detail(check: str, rows: int, lengths: dict[str, float | None]) -> str:
     if check == "less_likely":
         return f"{rows} rows; ppl {lengths['ppl']:.2f} / {lengths['rejected_ppl']:.2f}"
     return f"{rows} rows"
-
-
-def distinct_2(answers: list[tuple[str]]) -> float | None:
-    """Distinct pairs of neighbouring words as a share of all, over all answers together; None if there is no pair (arXiv 1510.03055)."""
-    total = 0
-    seen: set[tuple[str, str]] = set()
-    for (answer,) in answers:
-        found = words(answer)
-        total += max(len(found) - 1, 0)
-        seen.update(pairwise(found))
-    return len(seen) / total if total else None

@@ -26,14 +26,17 @@ class Lane:
 
     def request(self, number: int, item: Row) -> GenerateRequest | None:
         """What to ask for the item of this number; None if it is there, or is settled now."""
-        if self.into.has(number):
-            return None
-        settled = self.stage.settled(item, self.author)
-        if settled is not None:
-            self.into.add(number, settled)
+        if self.into.has(number) or self.settled(number, item) is not None:
             return None
         self.asked[row_key(item)] = number, item
         return self.stage.request(item)
+
+    def settled(self, number: int, item: Row) -> Row | None:
+        """The finished row of an item that needs no model, safe from here on."""
+        row = self.stage.settled(item, self.author)
+        if row is not None:
+            self.into.add(number, row)
+        return row
 
     def answered(self, answer: Generation) -> tuple[int, Row]:
         """The row of this answer with its number, safe from here on."""
@@ -46,7 +49,7 @@ class Lane:
 
 
 class Overlap:
-    """A stage that makes rows, none without its model, and one that reads them row by row."""
+    """A stage that makes rows and one that reads them row by row."""
 
     def __init__(self, first: Lane, second: Lane, rows: Iterable[Row]) -> None:
         self._first, self._second = first, second
@@ -74,7 +77,12 @@ class Overlap:
         rows = 0
         for rows, item in enumerate(self._items, 1):
             yield from self._of_second(self._waiting())
-            if (request := self._first.request(rows - 1, item)) is not None:
+            if self._first.into.has(rows - 1):
+                continue
+            settled = self._first.settled(rows - 1, item)
+            if settled is not None:
+                self._ready.append((rows - 1, settled))
+            elif (request := self._first.request(rows - 1, item)) is not None:
                 yield request
         while self._first.asked:
             yield from self._of_second(self._waiting())

@@ -32,4 +32,6 @@ class Thresholds(BaseModel):
     max_repeated: float = Field(0.05, ge=0, le=1, description="repeated: greatest share of answers, of 5 words or more, that stand under several prompts.")
     max_empty: float = Field(0.0, ge=0, le=1, description="empty: greatest share of rows with a blank answer.")
     max_less_likely: float = Field(0.8, ge=0, le=1, description="less_likely: greatest share of pairs whose chosen is less likely per token than rejected.")
-    min_distinct_2: float = Field(0.05, ge=0, le=1, description="distinct_2: least share of distinct pairs of words over 1000 answers drawn by a hash.")
+    min_distinct_2: float = Field(
+        0.1, ge=0, le=1, description="distinct_2: least share of distinct pairs of words, over 20000 words of answers drawn by a hash."
+    )

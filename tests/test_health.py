@@ -99,6 +99,14 @@ def test_kept_is_the_share_that_no_rule_drops_and_rules_are_told(tmp_path: Path)
     assert found.dropped == {"kept": 3, "length": 1}
 
 
+def test_prompts_left_out_before_anything_was_generated_are_not_lost_by_the_filter(tmp_path: Path) -> None:
+    nothing = {"response": None, "improved": None, "improved_finish": "no_response", "improver_prompt": None}
+    marked = [row("c", duplicate_of=row("a")["prompt_id"], finish="duplicate"), row("d", contaminated_by="set", finish="contaminated")]
+    given = [row("a"), row("b", dropped_by="length", failed_rules=["length"])]
+    given += [{**each, **nothing, "dropped_by": "finished", "failed_rules": ["finished"]} for each in marked]
+    assert finding(health(made_run(tmp_path, {"policy-1": {"filtered": given}})).rounds[0], "kept").value == 0.5
+
+
 def test_chosen_is_longer_by_tokens_or_where_they_are_missing_by_characters(tmp_path: Path) -> None:
     given = [
         pair("long", "s", "a", chosen_tokens=1, rejected_tokens=2),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from sgpo_data.dataset import Dataset
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.lint import FLAGS, Finding, distinct_2, lint
+from sgpo_data.lint import FLAGS, Finding, lint
 from sgpo_data.runner import run
 from sgpo_data.stages.pair import Pair
 from sgpo_data.thresholds import Thresholds
@@ -171,11 +171,6 @@ def test_less_likely_compares_nats_per_token(tmp_path: Path) -> None:
     finding = found(tmp_path, [pair(number, **dict(zip(names, each, strict=True))) for number, each in enumerate(nlls)], max_less_likely=0.4)["less_likely"]
     assert (finding.value, finding.passed, finding.example) == (0.5, False, f"{prompt_id('0')}/0")
     assert finding.detail == f"1 rows; ppl {math.e:.2f} / {math.exp(statistics.median([0.5, 40 / 30, 1.0])):.2f}"
-
-
-def test_distinct_2_is_distinct_pairs_of_words_over_all() -> None:
-    assert distinct_2([("a b a b",), ("a b",)]) == 2 / 4
-    assert distinct_2([("a",), ("",)]) is None
 
 
 def test_collapsed_answers_are_not_diverse(tmp_path: Path) -> None:

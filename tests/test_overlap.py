@@ -119,6 +119,24 @@ def test_improve_begins_with_the_first_responses_and_all_else_is_the_same(recipe
         assert model.events.index(Event("given", "seed", row)) < model.events.index(Event("drawn", "improve", row))
 
 
+def test_marked_prompts_go_through_both_stages_without_the_model(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recipe.parent / "evals.jsonl").write_text("".join(json.dumps({"prompt": f"say {i} and no more"}) + "\n" for i in (0, 7, 8, PROMPTS - 1)))
+    recipe.write_text(RECIPE.replace("[phases.seed]", 'decontaminate = ["evals.jsonl"]\n[phases.seed]'))
+    model = use(monkeypatch, Watched())
+    run_recipe(recipe, how(recipe, "runs"))
+    assert isinstance(model, Watched)
+    assert len(model.rows("drawn", "seed")) == PROMPTS - 4
+    responses, improved = manifests(recipe, "runs")
+    assert responses.rows == improved.rows == PROMPTS
+    assert responses.outcomes["contaminated"] == 4
+    assert improved.outcomes["no_response"] == 4 + responses.outcomes["too_long"]
+    with monkeypatch.context() as patch:
+        patch.setattr("sgpo_data.loop.overlap", lambda first, second: False)
+        use(patch, Watched())
+        run_recipe(recipe, how(recipe, "apart"))
+    assert essence(recipe, "apart") == essence(recipe, "runs")
+
+
 def test_no_more_responses_than_the_window_wait_to_be_improved(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = use(monkeypatch, Watched())
     run_recipe(recipe, how(recipe, "runs"))
