@@ -58,7 +58,7 @@ def _command() -> Callable[..., None]:
 
 def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
     """The dataset itself, or the pairs that pair makes of raw preferences, in the store."""
-    from sgpo_data.dataset import find_dataset
+    from sgpo_data.reference import find_dataset
     from sgpo_data.runner import run
     from sgpo_data.stages.pair import Pair
 

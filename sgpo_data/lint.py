@@ -11,9 +11,11 @@ import polars as pl
 import pyarrow as pa
 
 from sgpo_data.answer_faults import SHORTEST_LEAK, flagged
-from sgpo_data.dataset import Dataset, find_dataset
+from sgpo_data.dataset import Dataset
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.health_numbers import WORDS, distinct_2
+from sgpo_data.hub_place import hub_place
+from sgpo_data.reference import find_dataset
 from sgpo_data.stages.measures import words
 from sgpo_data.thresholds import Thresholds
 
@@ -154,7 +156,8 @@ def _find_leaks(con: duckdb.DuckDBPyConnection, dataset: Dataset, root: Path) ->
     """Table `leaked`, the keys of rewrites that hold their reference; whether they could be looked for."""
     con.execute("CREATE TABLE leaked (prompt_id VARCHAR, sample INTEGER)")
     given = dataset.manifest.identity.inputs[0] if dataset.manifest.identity.inputs else None
-    if given is None or given.table != "filtered":
+    # Nothing is fetched for this.
+    if given is None or given.table != "filtered" or hub_place(given.reference) is not None:
         return False
     source = find_dataset(given.reference, root)
     if source is None or source.manifest.fingerprint != given.fingerprint:

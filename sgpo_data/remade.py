@@ -14,9 +14,9 @@ from sgpo_data.job import Given, Job
 from sgpo_data.manifest import Identity, InputRecord, Manifest, ModelManifest, ModelRecord
 from sgpo_data.model import Model, trained_identity
 from sgpo_data.plan import HELD, Step
-from sgpo_data.reading import Source
+from sgpo_data.reading import EvaluationReference, Source
 from sgpo_data.shapes import Record
-from sgpo_data.source import OpenedSource
+from sgpo_data.source import EvaluationSet, OpenedSource
 from sgpo_data.sourced import PromptsJob
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter import Filter
@@ -73,13 +73,14 @@ class _Remaking:
         return self.given[fingerprint]
 
     def _prompts(self, identity: Identity) -> PromptsJob:
-        (origin,) = identity.inputs
+        origin, *records = identity.inputs
         fields = dict(_fields(identity))
-        hub = _HUB.fullmatch(origin.fingerprint)
-        if hub is not None:
-            config = None if hub["config"] == "default" else hub["config"]
-            fields |= {"config": config, "split": hub["split"], "revision": hub["commit"]}
-        return PromptsJob(OpenedSource(hub["name"] if hub else origin.reference, _validated(Source, fields, identity), _Recorded(origin.fingerprint)))
+        read = fields.pop("decontaminate", [])
+        assert isinstance(read, list)
+        sets = tuple(_evaluation_set(record, each, identity) for record, each in zip(records, read, strict=True))
+        where = _on_hub(origin)
+        source = _validated(Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets)}, identity)
+        return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets))
 
     def _job(self, identity: Identity) -> Job:
         kind = STAGES.get(identity.stage)
@@ -118,6 +119,33 @@ class _Remaking:
         folder = self.store / job.name
         self.steps.append(Step(PHASE, 1, stage, job, folder, folder / table))
         return folder
+
+
+def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) -> EvaluationSet:
+    """An evaluation set as the entry that reads it again."""
+    assert isinstance(read, dict)
+    columns = read["columns"]
+    assert isinstance(columns, list)
+    options = {"name": str(read["name"]), **_on_hub(record)}
+    options |= {"shape": str(read["shape"])} if read["shape"] != "auto" else {}
+    options |= {"columns": ",".join(map(str, columns))} if columns else {}
+    entry = EvaluationReference(_reference(record), options)
+    fields = {**_on_hub(record), "shape": read["shape"], "columns": columns}
+    return EvaluationSet(options["name"], entry, OpenedSource(entry.path, _validated(Source, fields, identity), _Recorded(record.fingerprint)))
+
+
+def _on_hub(record: InputRecord) -> dict[str, str]:
+    """Options that find a Hub dataset again, none for what is no Hub dataset."""
+    hub = _HUB.fullmatch(record.fingerprint)
+    if hub is None:
+        return {}
+    config = {} if hub["config"] == "default" else {"config": hub["config"]}
+    return {**config, "split": hub["split"], "revision": hub["commit"]}
+
+
+def _reference(record: InputRecord) -> str:
+    hub = _HUB.fullmatch(record.fingerprint)
+    return record.reference if hub is None else hub["name"]
 
 
 def _fields(identity: Identity) -> Mapping[str, JsonValue]:

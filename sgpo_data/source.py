@@ -14,7 +14,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError
+from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, UsageError
 from sgpo_data.hub_place import PREFIX, hub_place
 from sgpo_data.hub_records import HubSplit, hub_split
 from sgpo_data.reading import EvaluationReference, Source
@@ -208,7 +208,7 @@ def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
         entry = EvaluationReference.parsed(text)
         try:
             content = _content(entry.path, entry.source)
-        except (DatasetError, RecipeError, HubError) as error:
+        except (DatasetError, RecipeError, HubError, UsageError) as error:
             raise type(error)(f"evaluation set {text}: {error}") from error
         name = entry.options.get("name") or (content.name if isinstance(content, HubSplit) else Path(entry.path).expanduser().resolve().name)
         if name in [each.name for each in found]:

@@ -22,6 +22,7 @@ from sgpo_data.ngrams import ngrams
 from sgpo_data.plan import Known, plan_recipe
 from sgpo_data.reading import EvaluationReference, Source
 from sgpo_data.recipe_file import parsed, read_recipe
+from sgpo_data.remade import remade
 from sgpo_data.rows import Row
 from sgpo_data.runner import run
 from sgpo_data.script import script
@@ -360,6 +361,17 @@ def test_sets_of_a_recipe_lie_beside_it_and_its_frozen_form_and_script_name_them
     (tmp_path / "y.toml").write_text(text.replace("sets/a", "sets/b"))
     with pytest.raises(DatasetError, match=r"phases\.1\.source\.decontaminate: evaluation set .*sets/b\.jsonl\?name=a: no such file"):
         plan_recipe(read_recipe(tmp_path / "y.toml"), how)
+
+
+def test_sets_are_read_back_from_a_manifest(marked: tuple[str, Source], tmp_path: Path) -> None:
+    path, source = marked
+    other = written(tmp_path / "other.jsonl", [{"q": "Who wrote Emma?"}])
+    how = Execution(root=tmp_path / "runs", progress="none")
+    made = read_prompts(path, source.model_copy(update={"decontaminate": (*source.decontaminate, f"{other}?name=emma&columns=prompt=q&shape=prompt")}), how)
+    (step,) = remade([made.manifest], [], how)
+    assert step.job.identity.fingerprint == made.manifest.fingerprint
+    assert isinstance(step.job, PromptsJob)
+    assert [EvaluationReference.parsed(each).path for each in step.job.opened.source.decontaminate] == [*source.decontaminate, other]
 
 
 def test_enough_pairs_at_the_threshold_share_a_band() -> None:

@@ -413,7 +413,9 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
 
 
 def test_an_evaluation_set_on_the_hub_is_read_at_its_commit(client: Client) -> None:
-    commit = client.hub.repository("org/evals").commit({"README.md": README, "a.jsonl": b'{"prompt": "hi"}\n', "b.jsonl": b'{"question": "Who wrote Emma?"}\n'})
+    commit = client.hub.repositories.commit_files(
+        "org/evals", {"README.md": README, "a.jsonl": b'{"prompt": "hi"}\n', "b.jsonl": b'{"question": "Who wrote Emma?"}\n'}
+    )
     local = written(client.folder, {"prompt": "who wrote Emma"}, {"prompt": "hi"})
     marked, pinned, wrong = client.found(
         (local, {"decontaminate": ["org/evals?config=b&split=test"]}),
