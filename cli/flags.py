@@ -45,8 +45,12 @@ def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: s
 
 
 def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspect.Parameter:
-    names = (f"--{key}/--no-{key}",) if field.annotation is bool else (f"--{key}",)
-    option = typer.Option(*names, help=field.description, rich_help_panel=panel)
+    mapping = get_origin(field.annotation) is dict
+    # Entries of a table are given one by one.
+    names = (f"--{key}/--no-{key}",) if field.annotation is bool else (f"--{entry_flag(key)}",) if mapping else (f"--{key}",)
+    option = typer.Option(*names, help=field.description, metavar="NAME=VALUE" if mapping else None, rich_help_panel=panel)
+    if mapping:
+        default = ()
     if isinstance(default, tuple):
         default = list(default)
     return inspect.Parameter(
@@ -63,7 +67,7 @@ def _flag_type(annotation: object) -> object:
     if origin in (Union, UnionType):
         inner = [argument for argument in arguments if argument is not type(None)]
         return Union[_flag_type(inner[0]), None]  # noqa: UP007 (the type is known at run time only)
-    if origin is tuple:
+    if origin in (tuple, dict):
         return list[str]
     if origin is Literal or annotation in SIMPLE:
         return annotation
@@ -77,8 +81,26 @@ def _nested(model: type[BaseModel], given: Mapping[str, object], prefix: str) ->
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             values[name] = _nested(annotation, given, f"{prefix}{name}.")
         elif _variable(f"{prefix}{name}") in given:
-            values[name] = given[_variable(f"{prefix}{name}")]
+            value = given[_variable(f"{prefix}{name}")]
+            values[name] = _entries(f"{prefix}{name}", value) if get_origin(annotation) is dict and isinstance(value, list) else value
     return values
+
+
+def entry_flag(key: str) -> str:
+    """The flag that gives one entry of a table: rules.short = "..." in a recipe is --rule short=..."""
+    return key.removesuffix("s")
+
+
+def _entries(key: str, given: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in given:
+        name, sign, value = each.partition("=")
+        if not sign:
+            raise UsageError(f"--{entry_flag(key)} {each}: is no NAME=VALUE")
+        if name.strip() in found:
+            raise UsageError(f"--{entry_flag(key)} {name.strip()}: is there twice; give each a name of its own")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _variable(key: str) -> str:

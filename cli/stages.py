@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.reading import Source
 from sgpo_data.stages import RowStage, Stage
@@ -34,9 +35,16 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
         from sgpo_data.runner import job_of
 
         from .output import print_made
+        from .what_if import print_what_if
 
         reference, out, model, adapter = given["reference"], given.get("out"), given.get("model"), given.get("adapter")
         execution = built(Execution, given)
+        asked = given.get("what_if")
+        if isinstance(asked, list) and asked:
+            if out:
+                raise UsageError(f"--out: --what-if writes nothing (got {out}); leave one out")
+            print_what_if(built(Filter, given), typed(str(reference)), asked, root=execution.root, as_json=bool(given["json"]))
+            return
         job = job_of(
             built(stage, given),
             typed(str(reference)),
@@ -71,6 +79,9 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
         kinds = "Model folder, or org/name@revision" if stage.model_role == "scorer" else "Model folder, org/name@revision, or openai:NAME at a server"
         found["model"] = (Annotated[str | None, typer.Option(flag, help=f"{kinds}{absent[stage.model_role]}.")], None)
         found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
+    if stage is Filter:
+        text = "Write nothing; print where the rows would go with each of these values. Several keys: each combination."
+        found["what_if"] = (Annotated[list[str], typer.Option("--what-if", metavar="KEY=VALUE,VALUE", help=text)], [])
     positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     return [
         inspect.Parameter(

@@ -18,12 +18,18 @@ CREATE TABLE scored (
     response_repeats         INTEGER,
     improved_repeats         INTEGER,
     residue                  VARCHAR,
+    response_reward          DOUBLE,
+    improved_reward          DOUBLE,
+    reward_model             VARCHAR,
     PRIMARY KEY (prompt_id, sample),
     FOREIGN KEY (prompt_id, sample) REFERENCES improved (prompt_id, sample),
     CHECK (response_nll >= 0 AND isfinite(response_nll)),
     CHECK (improved_nll >= 0 AND isfinite(improved_nll)),
     CHECK (reference_nll >= 0 AND isfinite(reference_nll)),
     CHECK (improved_nll_given_draft >= 0 AND isfinite(improved_nll_given_draft)),
+    CHECK (isfinite(response_reward)),
+    CHECK (isfinite(improved_reward)),
+    CHECK (reward_model IS NOT NULL OR (response_reward IS NULL AND improved_reward IS NULL)),
     CHECK (response_tokens >= 1),
     CHECK (improved_tokens >= 1),
     CHECK (reference_tokens >= 1),
@@ -48,3 +54,6 @@ COMMENT ON COLUMN scored.reference_edited_words   IS 'Levenshtein distance in wo
 COMMENT ON COLUMN scored.response_repeats         IS 'Word 4-grams of the response that stood in it before.';
 COMMENT ON COLUMN scored.improved_repeats         IS 'Word 4-grams of the improved answer that stood in it before.';
 COMMENT ON COLUMN scored.residue                  IS 'The first template token, or talk about the rewrite, found in response or improved; null if none.';
+COMMENT ON COLUMN scored.response_reward          IS 'What the reward model gives the response as an answer to messages, in its own unit; null without a reward model, without a text, or if the pair does not fit its context.';
+COMMENT ON COLUMN scored.improved_reward          IS 'What the reward model gives the improved answer.';
+COMMENT ON COLUMN scored.reward_model             IS 'Identity of the reward model; null if none was given.';

@@ -62,6 +62,14 @@ class Dataset:
             return con.from_arrow(schema(self.table).arrow.empty_table())
         return con.read_parquet([str(path) for path in self.paths])
 
+    def numbered(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """The same with `position`: the number of each row from 0, in order."""
+        if not self.paths:
+            return self.relation(con).project("*, 0::BIGINT AS position")
+        full = self.manifest.files[0].rows
+        assert all(record.rows == full for record in self.manifest.files[:-1]), "every part but the last has as many rows as the first"
+        return self.relation(con).project(f"*, file_index::BIGINT * {full} + file_row_number AS position")
+
     def scan(self) -> "pl.LazyFrame":
         """All rows, lazily, in order, for Polars."""
         import polars as pl

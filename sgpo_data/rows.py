@@ -56,3 +56,6 @@ class Row(TypedDict):
     response_repeats: NotRequired[int | None]
     improved_repeats: NotRequired[int | None]
     residue: NotRequired[str | None]
+    response_reward: NotRequired[float | None]
+    improved_reward: NotRequired[float | None]
+    reward_model: NotRequired[str | None]

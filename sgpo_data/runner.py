@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from sgpo_data.dataset import WORK, Dataset, open_dataset
+from sgpo_data.deciding import deciding
 from sgpo_data.engines import Generator
 from sgpo_data.engines.loading import Loading, open_engine, resolved, scorer_of
 from sgpo_data.errors import DatasetError
@@ -186,8 +185,7 @@ def _found(job: Job, rows_in: int) -> Found:
 
 
 def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
-    with duckdb.connect(config={"temp_directory": str(into.folder / WORK / "spill")}) as con:
-        source.relation(con).create_view("input")
+    with deciding(source, into.folder / WORK / "spill") as con:
         decided = stage.table(con, source.table)
         for warning in decided.warnings:
             log.warning("%s: %s", stage.stage_name, warning)

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -14,6 +15,7 @@ from sgpo_data.model import Model
 from sgpo_data.plan import Step
 from sgpo_data.sourced import PromptsJob
 from sgpo_data.stages import RowStage
+from sgpo_data.stages.predicate import Predicate
 from sgpo_data.templates import Template, load_template
 from sgpo_data.train import TrainJob
 
@@ -111,7 +113,10 @@ def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:
         elif isinstance(value, bool):
             yield flag if value else f"--no-{prefix}{name}"
         elif isinstance(value, dict):
-            yield from (word for key, inner in value.items() for word in (flag, shlex.quote(f"{key}={json.dumps(inner)}")))
+            # Rules are texts that are given one by one; what is for TRL is JSON.
+            plain = get_args(field.annotation)[1:] == (Predicate,)
+            entry = flag.removesuffix("s")
+            yield from (word for key, inner in value.items() for word in (entry, shlex.quote(f"{key}={inner if plain else json.dumps(inner)}")))
         elif isinstance(value, tuple):
             yield from (word for inner in value for word in (flag, shlex.quote(str(inner))))
         else:

@@ -58,6 +58,9 @@ def row(name: str = "p", /, **given: object) -> Given:
         response_repeats=0,
         improved_repeats=0,
         residue=None,
+        response_reward=0.0,
+        improved_reward=1.0,
+        reward_model="model-r",
     )
     unknown = given.keys() - set(schema("filtered").column_names)
     assert not unknown
@@ -86,11 +89,11 @@ def rules(given: Given) -> list[str]:
 
 
 def connect(table: str, rows: Sequence[Given], threads: int = 2) -> duckdb.DuckDBPyConnection:
-    """A connection whose view `input` holds these rows with the columns of this table."""
+    """A connection whose view `input` holds these rows with the columns of this table, and their position."""
     con = duckdb.connect(config={"threads": threads})
     names = schema(table).column_names
     con.register("literal", pa.Table.from_pylist([{name: value for name, value in each.items() if name in names} for each in rows], schema=schema(table).arrow))
-    con.execute("CREATE VIEW input AS SELECT * FROM literal")
+    con.execute("CREATE VIEW input AS SELECT *, row_number() OVER () - 1 AS position FROM literal")
     return con
 
 

@@ -154,8 +154,8 @@ def test_limit_takes_the_first_pairs_by_rank_of_a_digest() -> None:
     rows = [row(f"{at}", sample=sample) for at in range(10) for sample in (0, 1)]
     all_keys = [(prompt_id(f"{at}"), sample) for at in range(10) for sample in (0, 1)]
     ranked = sorted(all_keys, key=lambda key: hashlib.md5(f"3/{key[0]}/{key[1]}".encode()).hexdigest())
-    assert keys(decide(Pair(limit=6, seed=3), "filtered", rows)) == sorted(ranked[:6])
-    assert keys(decide(Pair(limit=100), "filtered", rows)) == sorted(all_keys)
+    assert keys(decide(Pair(limit=6, seed=3), "filtered", rows)) == [key for key in all_keys if key in ranked[:6]]
+    assert keys(decide(Pair(limit=100), "filtered", rows)) == all_keys
     assert len(decide(Pair(limit=5, per_prompt=1), "responses", rows)) == 5
     assert len(decide(Pair(limit=5, kind="examples", replay=0.4), "filtered", rows)) == 7
 
@@ -201,11 +201,12 @@ def test_neither_order_nor_threads_nor_parts_change_what_is_made(tmp_path: Path,
         file = tmp_path / f"{case}.parquet"
         pq.write_table(pa.Table.from_pylist(given, schema=schema(source).arrow), file, row_group_size=part)
         con = duckdb.connect(config={"threads": threads})
-        con.execute(f"CREATE VIEW input AS SELECT * FROM read_parquet('{file}')")
+        con.execute(f"CREATE VIEW input AS SELECT *, file_row_number AS position FROM read_parquet('{file}')")
         made.append(checked(stage.table(con, source), stage.writes))
     assert made[0]
     assert made[1] == made[0]
-    assert keys(made[0]) == sorted(keys(made[0]))
+    stand = [(each.get("kind") == "reference", *key(each)) for each in made[0]]
+    assert stand == sorted(stand) or source == "prompts"
     assert sorted(map(repr, made[2])) == sorted(map(repr, made[0]))
 
 
@@ -219,8 +220,7 @@ def test_pair_reads_what_filter_writes() -> None:
     con = connect("scored", [row("a"), row("b", edited_words=0)])
     filtered: Decided = Filter().table(con, "scored")
     table = filtered.rows.to_arrow_table()
-    after = duckdb.connect()
-    after.register("input", table)
+    after = connect("filtered", table.to_pylist())
     assert keys(checked(Pair().table(after, "filtered"), "pairs")) == [(prompt_id("a"), 0)]
 
 

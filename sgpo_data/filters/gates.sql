@@ -1,11 +1,11 @@
 -- The gates: incremental, yet discernible, as text. A comparison with NULL is NULL, so a rule whose measure is absent is not failed.
 -- Words, not texts, are read: only `unique` looks at the answers.
 
--- One row per row of `grouped`: the rules it fails among those that it alone decides, in their order.
+-- One row per row of `ruled`: the rules it fails among those that it alone decides, the gates and then the recipe's own, in their order.
 CREATE OR REPLACE TEMP VIEW gated AS
 SELECT
     *,
-    list_filter([
+    list_filter(list_concat([
         CASE
             WHEN finish != 'stop' OR improved_finish != 'stop' OR residue IS NOT NULL OR response_words = 0 OR improved_words = 0
             THEN 'finished'
@@ -32,28 +32,34 @@ SELECT
             WHEN improved_repeats / nullif(greatest(improved_words - 3, 0), 0) > getvariable('gates.max_repetition')
             THEN 'repetition'
         END
-    ], lambda rule: rule IS NOT NULL) AS failed_gates
+    ], own_rules), lambda rule: rule IS NOT NULL) AS failed_gates
 FROM (
     SELECT
         *,
         nullif(greatest(response_words, improved_words), 0)  AS longer,
         nullif(greatest(reference_words, improved_words), 0) AS longer_reference
-    FROM grouped
+    FROM ruled
 );
 
--- One row per answer that a lower sample of its prompt gave already, among rows that fail no gate above.
--- Digests stand for the texts, so that no aggregate holds a text.
+-- Where each prompt has one sample, no answer can be repeated, and the texts need not be read.
+SET VARIABLE several_samples = (SELECT coalesce(max(sample) > min(sample), false) FROM input);
+
+-- One row, with a bit for each position of `input`: 1 for an answer that a lower sample of its prompt gave already, among rows that fail no rule above.
+-- Digests stand for the texts, so that no aggregate holds a text; positions stand for the rows, because a join would lose their order.
 CREATE OR REPLACE TEMP TABLE repeated AS
-WITH first AS (
-    SELECT prompt_id, md5_number(improved) AS digest, min(sample) AS sample
+WITH passed AS (
+    SELECT md5_number(concat(prompt_id, '/', improved)) AS digest, sample, position
     FROM gated
-    WHERE getvariable('gates.unique') AND len(failed_gates) = 0
-    GROUP BY prompt_id, digest
+    WHERE getvariable('gates.unique') AND getvariable('several_samples') AND len(failed_gates) = 0
+),
+first AS (
+    SELECT digest, min(sample) AS sample
+    FROM passed
+    GROUP BY digest
     HAVING count(*) > 1
 )
-SELECT gated.prompt_id, gated.sample
-FROM gated
-JOIN first ON first.prompt_id = gated.prompt_id AND first.digest = md5_number(gated.improved)
-WHERE len(gated.failed_gates) = 0 AND gated.sample > first.sample;
+SELECT bitstring_agg(position, 0, getvariable('last_position')) AS bits
+FROM passed
+JOIN first ON first.digest = passed.digest AND passed.sample > first.sample;
 
-CREATE OR REPLACE TEMP MACRO is_repeated(a, b) AS (a, b) IN (SELECT (prompt_id, sample) FROM repeated);
+SET VARIABLE repeated = (SELECT bits FROM repeated);

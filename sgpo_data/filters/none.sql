@@ -1,13 +1,12 @@
 -- No row is dropped by its perplexity.
 
--- One row per row of `judged`.
-CREATE OR REPLACE TEMP VIEW measured AS
-SELECT *, NULL::DOUBLE AS measure
-FROM judged;
+-- One row per row of `standing`.
+CREATE OR REPLACE TEMP MACRO none_measured(standing) AS TABLE
+SELECT *, NULL::DOUBLE AS measure, "group" AS fence
+FROM query_table(standing);
 
-CREATE OR REPLACE TEMP TABLE fences (
-    "group" VARCHAR,
-    rows    BIGINT,
-    low     DOUBLE,
-    high    DOUBLE
-);
+-- No row.
+CREATE OR REPLACE TEMP MACRO none_fences(measured) AS TABLE
+SELECT fence, 0 AS rows, false AS few, measure AS low, measure AS high
+FROM query_table(measured)
+WHERE false;

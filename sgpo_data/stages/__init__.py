@@ -118,7 +118,7 @@ class TableStage(Stage):
 
     @abstractmethod
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
-        """The rows made of view `input` of this connection, which holds table `source` in key order.
+        """The rows made of view `input` of this connection, which holds table `source`, and in column `position` the number of each row from 0.
 
         Its temporary views and variables stay in the connection, which is this run's alone.
         """

@@ -1,58 +1,30 @@
 """filter: which rows are kept, and by which rules the others are dropped."""
 
 import hashlib
-import math
+from collections.abc import Iterator, Mapping
 from importlib import resources
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.schema import schema
 from sgpo_data.stages import Decided, TableStage
+from sgpo_data.stages.fences import Fences
+from sgpo_data.stages.predicate import Predicate, RuleName, in_parentheses
+from sgpo_data.stages.strategies import STRATEGIES, Ppl
 
 if TYPE_CHECKING:
     import duckdb
 
-RULES = ("finished", "changed", "incremental", "not_reference", "length", "repetition", "unique", "unscored", "too_short", "ppl")
-"""Names of the rules, in the order in which a row is dropped by them."""
+GATES = ("finished", "changed", "incremental", "not_reference", "length", "repetition")
+"""Rules that look at one row's text measures, before the recipe's own."""
 
-MAX_GROUPS = 1000
-"""Groups beyond which `ppl.group_by` names a key, not a kind of row."""
+AFTER = ("unique", "unscored", "too_short")
+"""Rules that stand behind the recipe's own, before the strategies."""
 
 WHOLE = "all rows"
 """The one group there is without `ppl.group_by`."""
-
-
-class Ppl(BaseModel):
-    """Which likelihoods of improved answers are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    strategy: Literal["tukey", "quantile", "none"] = Field(
-        "tukey", description="tukey: within Q1 - k IQR and Q3 + k IQR; quantile: between the quantiles low and high; none: any."
-    )
-    k: float = Field(1.5, gt=0, description="tukey: how many interquartile ranges a row may lie beyond a quartile.")
-    low: float = Field(0.01, ge=0, le=1, description="quantile: the lowest quantile that is kept.")
-    high: float = Field(0.95, ge=0, le=1, description="quantile: the highest quantile that is kept.")
-    space: Literal["nll", "ppl"] = Field("nll", description="What is compared: mean nats per token, or their exponential, the perplexity.")
-    side: Literal["both", "upper", "lower"] = Field("both", description="Which of the two fences drop rows.")
-    group_by: str | None = Field(None, description="A column of scored: each of its values, null too, gets fences of its own.")
-    min_rows: int = Field(40, ge=1, description="A group with fewer rows that fail no other rule loses none by its perplexity.")
-    min_tokens: int = Field(8, ge=0, description="too_short: fewest tokens of an improved answer, the end of turn included.")
-
-    @field_validator("group_by")
-    @classmethod
-    def _is_column(cls, value: str | None) -> str | None:
-        if value is not None and value not in schema("scored").column_names:
-            raise ValueError(f"no column {value} in scored; the columns are {', '.join(schema('scored').column_names)}")
-        return value
-
-    @model_validator(mode="after")
-    def _low_is_below_high(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"low = {self.low} is not below high = {self.high}")
-        return self
 
 
 class Gates(BaseModel):
@@ -83,54 +55,69 @@ class Filter(TableStage):
     """Decide which rows are kept: text gates first, then the likelihood of the improved answer.
 
     Every row stays. Rules, in order: finished (both answers whole, not empty, without residue), changed, incremental, not_reference,
-    length, repetition, unique, unscored (finished, but without a likelihood), too_short, ppl. A rule whose measure is null is not failed.
-    Fences of ppl are taken from the rows that fail no other rule.
+    length, repetition; the recipe's own, in the order they are written; unique, unscored (finished, but without a likelihood), too_short; then each
+    strategy of ppl.strategy: ppl (tukey or quantile), sandwich, ratio, margin. dropped_by is the first that a row fails.
+    A rule whose measure is null is not failed, and NaN and infinity count as null; a row on a bound is kept, and so are ties. What a strategy takes
+    from the table, such as quartiles, it takes from the rows that fail no rule before it; under ppl.min_rows of them it drops none. No row in is no
+    row out.
     """
 
     stage_name: ClassVar[str] = "filter"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("scored",)
     outcome: ClassVar[str] = "coalesce(dropped_by, 'kept')"
 
     gates: Gates = Field(default_factory=Gates, description="Bounds on the text.")
+    rules: dict[RuleName, Predicate] = Field(
+        default_factory=dict,
+        description="A rule of your own: an SQL expression over the columns of scored that is true for a row that is kept, such as improved_words < 400.",
+    )
     ppl: Ppl = Field(default_factory=Ppl, description="Bounds on the likelihood.")
+
+    @field_validator("rules")
+    @classmethod
+    def _are_new_names(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = sorted({*GATES, *AFTER, *STRATEGIES, "ppl", "kept"} & set(value))
+        if taken:
+            raise ValueError(f"{taken[0]} is a rule already; give this one another name")
+        return value
 
     @property
     def writes(self) -> str:
         """`filtered`."""
         return "filtered"
 
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """All rules, in the order in which a row is dropped by them."""
+        return *GATES, *self.rules, *AFTER, *self.ppl.rules.values()
+
     def identity(self) -> JsonValue:
-        """The fields, and the SHA-256 of each SQL file that is run."""
-        digests = {name: hashlib.sha256(_sql(name).encode()).hexdigest() for name in self._files}
-        return {**self.model_dump(mode="json"), "sql": digests}
+        """The fields, the recipe's own rules in their order, and the SHA-256 of each SQL file that is run."""
+        files = "gates.sql", "judged.sql", *(f"{name}.sql" for name in self.ppl.chain)
+        digests = {name: hashlib.sha256(_sql(name).encode()).hexdigest() for name in files}
+        return {**self.model_dump(mode="json"), "rules": [[name, predicate] for name, predicate in self.rules.items()], "sql": digests}
 
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
-        """Every row of `input`, in its order or, where an answer is repeated, in key order.
+        """Every row of `input`, in its order.
 
-        Raises RecipeError if `ppl.group_by` makes too many groups.
+        Raises RecipeError if a rule of the recipe's own fails on a row, if `ppl.group_by` makes too many groups, or if margin finds no reward.
         """
         self._set_variables(con)
-        con.execute(f'CREATE OR REPLACE TEMP VIEW grouped AS SELECT *, {self._group} AS "group" FROM input')
-        gates, *others = self._files
-        con.execute(_sql(gates))
-        ((repeated,),) = con.execute("SELECT count(*) FROM repeated").fetchall()
-        if not repeated:
-            # Any join, even with no rows, would lose the order of the rows and cost a sort of all texts.
-            con.execute("CREATE OR REPLACE TEMP MACRO is_repeated(a, b) AS false")
-        for name in others:
-            con.execute(_sql(name))
-        facts = self._facts(con)
+        self._try_rules(con)
+        con.execute(f'CREATE OR REPLACE TEMP VIEW ruled AS SELECT *, {self._group} AS "group", {self._own_rules} AS own_rules FROM input')
+        con.execute(_sql("gates.sql"))
+        con.execute(_sql("judged.sql"))
+        standing, facts, warnings = "judged", dict[str, float](), list[str]()
+        for strategy in self.ppl.chain:
+            con.execute(_sql(f"{strategy}.sql"))
+            fences = Fences(self.ppl, strategy)
+            standing = fences.put(con, standing)
+            facts |= fences.facts(con)
+            warnings += fences.warnings(con)
+        con.execute(f"CREATE OR REPLACE TEMP VIEW decided AS SELECT *, failed_rules[1] AS dropped_by FROM {standing}")
         rows = con.sql(f"SELECT {', '.join(map(_quoted, schema('filtered').column_names))} FROM decided")
-        return Decided(
-            rows=rows.order("prompt_id, sample") if repeated else rows,
-            warnings=(*self._small_groups(con), *_nothing_kept(con)),
-            facts=facts,
-        )
-
-    @property
-    def _files(self) -> tuple[str, ...]:
-        return "gates.sql", "judged.sql", f"{self.ppl.strategy}.sql", "decided.sql"
+        return Decided(rows=rows, warnings=(*warnings, *_nothing_kept(con)), facts=facts)
 
     @property
     def _group(self) -> str:
@@ -139,31 +126,26 @@ class Filter(TableStage):
         # As JSON, null and the text 'null' are two groups.
         return f"coalesce(to_json({_quoted(self.ppl.group_by)})::VARCHAR, 'null')"
 
+    @property
+    def _own_rules(self) -> str:
+        """A list of the names of the own rules that a row fails, null in the place of those it does not."""
+        rules = [f"CASE WHEN NOT {in_parentheses(predicate)} THEN '{name}' END" for name, predicate in self.rules.items()]
+        return f"[{', '.join(rules)}]::VARCHAR[]"
+
+    def _try_rules(self, con: "duckdb.DuckDBPyConnection") -> None:
+        """Evaluates each own rule on every row, so that one that fails has a name: a cast of a text that is no number, for example."""
+        import duckdb
+
+        for name, predicate in self.rules.items():
+            try:
+                con.execute(f"SELECT count(*) FROM input WHERE NOT {in_parentheses(predicate)}").fetchall()
+            except (duckdb.DataError, duckdb.ProgrammingError) as error:
+                raise RecipeError(f"filter: rules.{name}: {' '.join(str(error).split(chr(10))[0].split())}; mend it, for example with TRY(...)") from error
+
     def _set_variables(self, con: "duckdb.DuckDBPyConnection") -> None:
-        for prefix, part in (("gates", self.gates), ("ppl", self.ppl)):
-            for name, value in part.model_dump().items():
-                con.execute(f"SET VARIABLE {_quoted(f'{prefix}.{name}')} = ?", [value])
-
-    def _facts(self, con: "duckdb.DuckDBPyConnection") -> dict[str, float]:
-        fences = con.execute('SELECT * FROM fences ORDER BY "group"')
-        names = [name for name, *_ in fences.description or ()]
-        found = [dict(zip(names, values, strict=True)) for values in fences.fetchall()]
-        if len(found) > MAX_GROUPS:
-            raise RecipeError(f"filter: ppl.group_by = {self.ppl.group_by} makes {len(found)} groups; name a column of at most {MAX_GROUPS} values")
-        return {
-            f"ppl.{name}" if self.ppl.group_by is None else f"ppl.{name}[{fence['group']}]": value
-            for fence in found
-            for name, value in fence.items()
-            if name != "group" and value is not None and math.isfinite(value)
-        }
-
-    def _small_groups(self, con: "duckdb.DuckDBPyConnection") -> list[str]:
-        small = con.execute('SELECT "group", rows FROM fences WHERE rows < ? ORDER BY rows, "group"', [self.ppl.min_rows]).fetchall()
-        if not small:
-            return []
-        group, rows = small[0]
-        which = "" if self.ppl.group_by is None else f" in {len(small)} groups of {self.ppl.group_by}, such as {group}"
-        return [f"{rows} rows reach the perplexity rule{which}, fewer than ppl.min_rows = {self.ppl.min_rows}; none is dropped by it"]
+        for name, value in _flat("", {"gates": self.gates.model_dump(), "ppl": self.ppl.model_dump()}):
+            con.execute(f"SET VARIABLE {_quoted(name)} = ?", [value])
+        con.execute("SET VARIABLE last_position = (SELECT coalesce(max(position), 0) FROM input)")
 
 
 def _nothing_kept(con: "duckdb.DuckDBPyConnection") -> list[str]:
@@ -176,6 +158,14 @@ def _nothing_kept(con: "duckdb.DuckDBPyConnection") -> list[str]:
 
 def _sql(name: str) -> str:
     return resources.files("sgpo_data.filters").joinpath(name).read_text(encoding="utf-8")
+
+
+def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _quoted(name: str) -> str:

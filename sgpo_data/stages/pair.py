@@ -30,7 +30,7 @@ class Pair(TableStage):
     """
 
     stage_name: ClassVar[str] = "pair"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("filtered", "responses", "prompts")
     needs_rows: ClassVar[bool] = True
     outcome: ClassVar[str] = "source"
@@ -49,7 +49,7 @@ class Pair(TableStage):
         return self.kind
 
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
-        """The pairs or examples, in the order of `input` or, where some are drawn or added, in key order; there may be none.
+        """The pairs or examples, in the order of `input`, replayed references after all rewrites; there may be none.
 
         Raises RecipeError if this kind can not be made of this table, SchemaError if prompts hold no preferences to pair.
         """
@@ -61,16 +61,15 @@ class Pair(TableStage):
             _require_rejected(con)
         for name, value in (("seed", self.seed), ("per_prompt", self.per_prompt), ("limit", self.limit)):
             con.execute(f'SET VARIABLE "{name}" = ?', [value])
+        con.execute("SET VARIABLE last_position = (SELECT coalesce(max(position), 0) FROM input)")
         con.execute(_sql(query))
         drawn = self.per_prompt is not None or self.limit is not None
         if drawn:
             con.execute(_sql("picked.sql"))
-        selected = "SELECT * FROM candidates SEMI JOIN picked USING (prompt_id, sample)" if drawn else "SELECT * FROM candidates"
+        selected = "candidates WHERE get_bit(getvariable('picked'), position::INTEGER) = 1" if drawn else "candidates"
         if (self.kind, source) == ("examples", "filtered") and self.replay > 0:
             return self._with_replay(con, selected)
-        rows = con.sql(f"SELECT {self._columns} FROM ({selected})")
-        # A join loses the order of the rows; without one they stand as in the input.
-        return Decided(rows=rows.order("prompt_id, sample") if drawn else rows, facts=_left_out(con) if source == "prompts" else {})
+        return Decided(rows=con.sql(f"SELECT {self._columns} FROM {selected}"), facts=_left_out(con) if source == "prompts" else {})
 
     @property
     def _columns(self) -> str:
@@ -78,12 +77,12 @@ class Pair(TableStage):
 
     def _with_replay(self, con: "duckdb.DuckDBPyConnection", selected: str) -> Decided:
         # Half is rounded up, as SQL does.
-        con.execute(f"SET VARIABLE replayed = (SELECT round(?::DOUBLE * count(*))::BIGINT FROM ({selected}))", [self.replay])
+        con.execute(f"SET VARIABLE replayed = (SELECT round(?::DOUBLE * count(*))::BIGINT FROM {selected})", [self.replay])
         con.execute(_sql("replayed.sql"))
         ((wanted, found),) = con.execute("SELECT getvariable('replayed'), count(*) FROM replayed").fetchall()
         short = f"pair: replay = {self.replay} asks for {wanted} references, but only {found} prompts have one"
-        rows = con.sql(f"SELECT {self._columns} FROM ({selected}) UNION ALL SELECT {self._columns} FROM references_replayed")
-        return Decided(rows=rows.order("prompt_id, sample, kind"), warnings=(short,) if found < wanted else (), facts={"replayed": float(found)})
+        rows = con.sql(f"SELECT {self._columns} FROM {selected} UNION ALL SELECT {self._columns} FROM references_replayed")
+        return Decided(rows=rows, warnings=(short,) if found < wanted else (), facts={"replayed": float(found)})
 
 
 def _left_out(con: "duckdb.DuckDBPyConnection") -> dict[str, float]:

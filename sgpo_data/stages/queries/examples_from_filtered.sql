@@ -7,6 +7,7 @@ SELECT
     sample,
     'improve'                                        AS kind,
     source,
-    improver                                         AS policy
+    improver                                         AS policy,
+    position
 FROM input
 WHERE dropped_by IS NULL AND improved IS NOT NULL AND improver_prompt IS NOT NULL;

@@ -7,7 +7,8 @@ SELECT
     0::INTEGER                                       AS sample,
     'reference'                                      AS kind,
     source,
-    NULL::VARCHAR                                    AS policy
+    NULL::VARCHAR                                    AS policy,
+    position
 FROM input
 WHERE regexp_matches(reference, '\S')
   AND duplicate_of IS NULL AND contaminated_by IS NULL;

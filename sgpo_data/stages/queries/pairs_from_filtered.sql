@@ -14,6 +14,7 @@ SELECT
     source,
     policy,
     improver,
-    scorer
+    scorer,
+    position
 FROM input
 WHERE dropped_by IS NULL AND improved != response;

@@ -15,7 +15,8 @@ SELECT
     source,
     NULL::VARCHAR                                    AS policy,
     NULL::VARCHAR                                    AS improver,
-    NULL::VARCHAR                                    AS scorer
+    NULL::VARCHAR                                    AS scorer,
+    position
 FROM input
 WHERE regexp_matches(reference, '\S') AND reference != input.rejected
   AND duplicate_of IS NULL AND contaminated_by IS NULL;

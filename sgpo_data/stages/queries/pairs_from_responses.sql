@@ -15,6 +15,7 @@ SELECT
     source,
     policy,
     NULL::VARCHAR                                    AS improver,
-    NULL::VARCHAR                                    AS scorer
+    NULL::VARCHAR                                    AS scorer,
+    position
 FROM input
 WHERE finish = 'stop' AND regexp_matches(reference, '\S') AND reference != response;
