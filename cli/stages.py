@@ -50,6 +50,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             typed(str(reference)),
             model=str(model) if model else None,
             adapter=str(adapter) if adapter else None,
+            reward_model=str(given["reward_model"]) if given.get("reward_model") else None,
             source=built(Source, given, prefix="source."),
             execution=execution,
         )
@@ -79,6 +80,9 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
         kinds = "Model folder, or org/name@revision" if stage.model_role == "scorer" else "Model folder, org/name@revision, or openai:NAME at a server"
         found["model"] = (Annotated[str | None, typer.Option(flag, help=f"{kinds}{absent[stage.model_role]}.")], None)
         found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
+    if stage is ScorePpl:
+        text = "Sequence classifier that rewards answers, a folder or org/name@revision, for filter's strategy margin; none if not given."
+        found["reward_model"] = (Annotated[str | None, typer.Option("--reward-model", help=text)], None)
     if stage is Filter:
         text = "Write nothing; print where the rows would go with each of these values. Several keys: each combination."
         found["what_if"] = (Annotated[list[str], typer.Option("--what-if", metavar="KEY=VALUE,VALUE", help=text)], [])

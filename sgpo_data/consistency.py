@@ -89,6 +89,10 @@ def _rounds(phase: Phase) -> Iterator[Fault]:
         yield Fault(("improver",), f"there is no improve to use it {got(phase.improver)}; remove it")
     if phase.scorer != ORIGIN and phase.score_ppl is None:
         yield Fault(("scorer",), f"there is no score-ppl to use it {got(phase.scorer)}; remove it")
+    if phase.reward_model is not None and phase.score_ppl is None:
+        yield Fault(("reward_model",), f"there is no score-ppl to use it {got(phase.reward_model)}; remove it")
+    if phase.filter is not None and phase.score_ppl is not None and "margin" in phase.filter.ppl.chain and phase.reward_model is None:
+        yield Fault(("filter", "ppl", "strategy"), f"margin reads rewards {got(phase.filter.ppl.strategy)}; name a reward_model in phase {phase.name}")
 
 
 def _templates(phase: Phase) -> Iterator[Fault]:
@@ -114,6 +118,8 @@ class _References:
         yield from self._fault(("start_from",), phase.start_from, (PREVIOUS, FIRST, RECIPE), others="")
         yield from self._fault(("improver",), phase.improver, (SELF, RECIPE), others="a model")
         yield from self._fault(("scorer",), phase.scorer, (ORIGIN, RECIPE), others="a model")
+        if phase.reward_model is not None and "/" not in phase.reward_model and not (self.folder / phase.reward_model).is_dir():
+            yield Fault(("reward_model",), f"is no folder beside the recipe and no model of the Hub {got(phase.reward_model)}; give a sequence classifier")
         if phase.train is not None:
             yield from self._fault(("train", "reference"), phase.train.reference, (START, ORIGIN, FIRST, RECIPE), others="a model")
             for policy in phase.train.allow_policies:

@@ -83,8 +83,8 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str
         source["path"] = _moved(str(source["path"]), recipe, folder, Known())
         entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
         source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, Known())) for entry in entries]
-    for table, key in ((data, "improver"), (data, "scorer"), (train, "reference")):
-        if isinstance(table, dict):
+    for table, key in ((data, "improver"), (data, "scorer"), (data, "reward_model"), (train, "reference")):
+        if isinstance(table, dict) and key in table:
             table[key] = _moved(str(table[key]), recipe, folder, known)
     return data
 

@@ -1,15 +1,19 @@
 """A stage with its input and its model resolved: what a fingerprint is taken of, known before anything is made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sgpo_data.dataset import Dataset
 from sgpo_data.engines.loading import resolved
-from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.manifest import Identity, InputRecord, ModelRecord
 from sgpo_data.model import Model, recorded_model
 from sgpo_data.reference import find_dataset
 from sgpo_data.stages import RowStage, Stage
+from sgpo_data.stages.score_ppl import ScorePpl
+
+REWARD_MODEL = "reward_model"
+"""The key of that model in the manifest, as the column that names it."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,14 @@ class Job:
     """With nothing left to be guessed."""
     given: Given
     model: Model | None
+    reward_model: Model | None = None
 
     @property
     def identity(self) -> Identity:
         """All that decides the rows."""
-        models = {self.stage.model_role: self.model.record} if isinstance(self.stage, RowStage) and self.model else {}
+        models: dict[str, ModelRecord] = {self.stage.model_role: self.model.record} if isinstance(self.stage, RowStage) and self.model else {}
+        if self.reward_model is not None:
+            models[REWARD_MODEL] = self.reward_model.record
         return Identity(stage=self.stage.stage_name, revision=self.stage.revision, fields=self.stage.identity(), inputs=(self.given.record,), models=models)
 
     @property
@@ -74,10 +81,10 @@ def input_of(dataset: Dataset, reference: str) -> Given:
     return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)
 
 
-def planned(stage: Stage, given: Given, *, model: Model | None) -> Job:
+def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Model | None = None) -> Job:
     """The stage over this input, every auto resolved.
 
-    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with.
+    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for score-ppl alone.
     Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, or that model has changed.
     """
     if given.record.table not in stage.reads:
@@ -87,7 +94,17 @@ def planned(stage: Stage, given: Given, *, model: Model | None) -> Job:
     found = model or _model_of(stage, given)
     loading = resolved(stage.engine, stage.dtype, stage.context_tokens, found.config, work=stage.work, quantization=stage.quantization, endpoint=found.endpoint)
     frozen = stage.model_copy(update={"engine": loading.engine, "dtype": loading.dtype, "context_tokens": loading.context_tokens})
-    return Job(frozen, given, found)
+    return Job(frozen, given, found) if reward_model is None else _rewarding(Job(frozen, given, found), reward_model)
+
+
+def _rewarding(job: Job, reward_model: Model) -> Job:
+    assert isinstance(job.stage, ScorePpl)
+    if reward_model.endpoint is not None or reward_model.adapter is not None:
+        raise RecipeError(f"reward_model: {reward_model.record.location} is no model folder; give a sequence classifier that save_pretrained wrote")
+    reward = job.stage.reward
+    loading = resolved("transformers", reward.dtype, reward.context_tokens, reward_model.config, work="score")
+    frozen = reward.model_copy(update={"dtype": loading.dtype, "context_tokens": loading.context_tokens})
+    return replace(job, stage=job.stage.model_copy(update={"reward": frozen}), reward_model=reward_model)
 
 
 def _model_of(stage: RowStage, given: Given) -> Model:

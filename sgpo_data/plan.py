@@ -15,6 +15,7 @@ from sgpo_data.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START
 from sgpo_data.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
 from sgpo_data.sourced import PromptsJob
 from sgpo_data.stages import RowStage, Stage
+from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.train import TrainJob, planned_training
 
 HELD = "model"
@@ -115,7 +116,8 @@ class _Planner:
         given = self._input(phase, position, number)
         for stage in phase.stages:
             with self._placed(f"phases.{position}.{stage.stage_name}"):
-                job = planned(stage, given, model=self._model_of(stage, phase, start, given))
+                rewarding = self.known.model(self.recipe.located(phase.reward_model)) if phase.reward_model and isinstance(stage, ScorePpl) else None
+                job = planned(stage, given, model=self._model_of(stage, phase, start, given), reward_model=rewarding)
             folder = self._step(phase, number, stage.stage_name, job, stage.writes)
             given = job.output(folder)
         return given

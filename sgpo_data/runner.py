@@ -21,11 +21,13 @@ from sgpo_data.resume import finished, make, taken_up
 from sgpo_data.schema import schema
 from sgpo_data.sourced import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
+from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stream import CountedGenerator, CountedScorer, Fill, stream
 from sgpo_data.unfinished import Found, Unfinished
 
 if TYPE_CHECKING:
     from sgpo_data.engines.loading import Engine
+    from sgpo_data.engines.reward import ClassifierRewarder
 
 log = logging.getLogger(__name__)
 # A part of a table-wise stage is written in one go, so it can be as large as is good for readers.
@@ -39,6 +41,7 @@ def run(
     out: Path | None = None,
     model: str | None = None,
     adapter: str | None = None,
+    reward_model: str | None = None,
     source: Source | None = None,
     execution: Execution | None = None,
 ) -> Dataset:
@@ -48,23 +51,33 @@ def run(
     Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
     """
     execution = execution or Execution()
-    job = job_of(stage, reference, model=model, adapter=adapter, source=source, execution=execution)
+    job = job_of(stage, reference, model=model, adapter=adapter, reward_model=reward_model, source=source, execution=execution)
     return do(job, out or execution.store / job.name, execution)
 
 
-def job_of(stage: Stage, reference: str, *, model: str | None, adapter: str | None, source: Source | None, execution: Execution) -> Job:
+def job_of(
+    stage: Stage,
+    reference: str,
+    *,
+    model: str | None,
+    adapter: str | None,
+    source: Source | None,
+    execution: Execution,
+    reward_model: str | None = None,
+) -> Job:
     """The stage over this input, as `run` takes them; prompts of a raw source are read, and an input on the Hub is fetched.
 
     Raises DatasetError or SchemaError if the input is missing or of the wrong kind, HubError if the Hub fails.
     """
     # Looked for first: a model that is not there is no reason to read a million prompts.
     found = None if model is None else find_model(model, adapter)
+    rewarding = None if reward_model is None else find_model(reward_model)
     given = given_input(reference, execution.root, stream=execution.stream)
     if given is None:
         if "prompts" not in stage.reads:
             raise DatasetError(f"{reference}: no such dataset; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
         given = input_of(read_prompts(reference, source or Source(), execution), reference)
-    return planned(stage, given, model=found)
+    return planned(stage, given, model=found, reward_model=rewarding)
 
 
 class Engines:
@@ -74,6 +87,7 @@ class Engines:
         self._execution = execution
         self._key: tuple[Loading, str] | None = None
         self._engine: Engine | None = None
+        self._rewarder: tuple[Loading, str, ClassifierRewarder] | None = None
 
     def opened(self, loading: Loading, model: Model) -> "Engine":
         """The engine of this model, loaded unless it is the one that is open; any other is closed first."""
@@ -84,11 +98,27 @@ class Engines:
             self._key = key
         return self._engine
 
+    def rewarder(self, loading: Loading, model: Model) -> "ClassifierRewarder":
+        """The reward model, loaded beside the engine that is open, unless it is loaded already."""
+        from sgpo_data.engines.reward import ClassifierRewarder
+
+        identity, how = model.record.identity, self._execution
+        assert loading.context_tokens is not None
+        if self._rewarder is None or self._rewarder[:2] != (loading, identity):
+            loaded = ClassifierRewarder.load(
+                model.folder, dtype=loading.dtype, context_tokens=loading.context_tokens, device=how.device, batch_tokens=how.batch_tokens
+            )
+            self._rewarder = loading, identity, loaded
+        return self._rewarder[2]
+
     def close(self) -> None:
-        """Frees the memory of the model."""
+        """Frees the memory of the models."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+        rewarder, self._rewarder = self._rewarder, None
+        if rewarder is not None:
+            rewarder[2].close()
 
 
 def do(job: Job, folder: Path, execution: Execution, *, engines: Engines | None = None) -> Dataset:
@@ -173,15 +203,18 @@ def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | N
     assert job.model is not None
     if engines is None:
         with closing(Engines(execution)) as own:
-            _fill(job.stage, source, job.model, into, execution, own)
+            _fill(job, source, into, execution, own)
     else:
-        _fill(job.stage, source, job.model, into, execution, engines)
+        _fill(job, source, into, execution, engines)
     return _found(job, source.manifest.rows)
 
 
 def _found(job: Job, rows_in: int) -> Found:
     assert isinstance(job.stage, RowStage)
-    return Found(rows_in, job.stage.outcome, origin=job.origin, exact=job.stage.dtype == "float32")
+    types = {job.stage.dtype}
+    if isinstance(job.stage, ScorePpl) and job.reward_model is not None:
+        types.add(job.stage.reward.dtype)
+    return Found(rows_in, job.stage.outcome, origin=job.origin, exact=types == {"float32"})
 
 
 def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
@@ -195,9 +228,12 @@ def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
     return Found(source.manifest.rows, stage.outcome, origin=source.manifest.origin, facts=decided.facts, warnings=decided.warnings)
 
 
-def _fill(stage: RowStage, source: Dataset, model: Model, into: Unfinished, execution: Execution, engines: Engines) -> None:
+def _fill(job: Job, source: Dataset, into: Unfinished, execution: Execution, engines: Engines) -> None:
+    stage, model = job.stage, job.model
+    assert isinstance(stage, RowStage)
+    assert model is not None
     with progress({stage.stage_name: _rows_of(stage, source)}, style=execution.progress) as (report,):
-        stream(stage, source.rows(), into, author=model.record.identity, opened=partial(_opened, stage, model, into, engines), report=report)
+        stream(stage, source.rows(), into, author=model.record.identity, opened=partial(_opened, job, stage, model, into, engines), report=report)
 
 
 def _rows_of(stage: Stage, source: Dataset) -> int:
@@ -216,10 +252,19 @@ def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -
     return engine
 
 
-def _opened(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
+def _opened(job: Job, stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
     engine = _engine(stage, model, into, engines)
     if isinstance(stage, GeneratingStage):
         return partial(stage.rows, generator=CountedGenerator(engine, into), author=model.record.identity)
     if isinstance(stage, ScoringStage):
-        return partial(stage.rows, scorer=CountedScorer(scorer_of(engine), into), author=model.record.identity)
+        scoring = partial(stage.rows, scorer=CountedScorer(scorer_of(engine), into), author=model.record.identity)
+        return scoring if job.reward_model is None else _rewarding(scoring, stage, job.reward_model, engines)
     raise AssertionError(stage)
+
+
+def _rewarding(scoring: Fill, stage: ScoringStage, model: Model, engines: Engines) -> Fill:
+    """The same rows, with their rewards."""
+    assert isinstance(stage, ScorePpl)
+    loading = resolved("transformers", stage.reward.dtype, stage.reward.context_tokens, model.config, work="score")
+    rewarder = engines.rewarder(loading, model)
+    return lambda rows: stage.rewarded(scoring(rows), rewarder, model.record.identity)

@@ -58,6 +58,8 @@ def _stage_words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator
         yield from ("--scorer" if job.stage.model_role == "scorer" else "--model", _model(job.model, made))
         if job.model.adapter is not None:
             yield from ("--adapter", shlex.quote(_places(job.model)[1]))
+    if job.reward_model is not None:
+        yield from ("--reward-model", _model(job.reward_model, made))
     for name in type(job.stage).model_fields:
         template = getattr(job.stage, name)
         if isinstance(template, Template) and not _ships(template):

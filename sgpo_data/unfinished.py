@@ -1,6 +1,7 @@
 """A dataset being made: its plan, its whole parts and the journals of its open parts."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -119,9 +120,18 @@ class Unfinished:
             self._close(part)
 
     def write_all(self, reader: pa.RecordBatchReader) -> None:
-        """Takes all rows at once, in their order, replacing what a killed session left."""
-        for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
-            self._write_part(part, table)
+        """Takes all rows at once, in their order, replacing what a killed session left.
+
+        One part is written while the next is read, so two are in memory.
+        """
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            writing: Future[None] | None = None
+            for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(self._write_part, part, table)
+            if writing is not None:
+                writing.result()
 
     def finish(self, found: Found) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Scorer
 from sgpo_data.engines.loading import Work
+from sgpo_data.engines.reward import Rewarder
 from sgpo_data.rows import Row
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ class ScoringStage(RowStage):
     @abstractmethod
     def rows(self, rows: Iterable[Row], scorer: Scorer, author: str) -> Iterator[Row]:
         """Every item filled, in any order; `author` is the identity of the model."""
+
+    @abstractmethod
+    def rewarded(self, rows: Iterable[Row], rewarder: Rewarder, author: str) -> Iterator[Row]:
+        """Every filled item with its rewards, in any order; `author` is the identity of the reward model."""
 
 
 @dataclass(frozen=True)

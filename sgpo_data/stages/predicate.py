@@ -24,6 +24,9 @@ _MACROS = {"if", "nullif", "split_part", "array_to_string", "list_append", "list
 """Functions that DuckDB defines by others; the rest of those tell of the server, or wait."""
 
 
+_ADVICE = "write what is true for a row that is kept, such as improved_words < 400"
+
+
 def in_parentheses(predicate: str) -> str:
     """The predicate as part of a statement: a comment at its end stays its own."""
     return f"(\n{predicate}\n)"
@@ -54,21 +57,21 @@ def _fault(predicate: str) -> str | None:
     """Why this is no rule; None if it is one."""
     import duckdb
 
-    con = _connection()
-    try:
-        parsed = _parsed(con, predicate)
-        if "error_message" in parsed:
-            return f"is no SQL expression: {' '.join(str(parsed['error_message']).split())}"
-        chosen, rest = _parts(parsed)
-        if len(chosen) != 1 or rest != _parts(_parsed(con, "true"))[1]:
-            return "is more than one SQL expression; write what is true for a row that is kept, such as improved_words < 400"
-        found = next(_faults(chosen[0], frozenset()), None)
-        if found is not None:
-            return found
-        kind = con.sql(f"SELECT {in_parentheses(predicate)} AS kept FROM input").types[0]
-    except duckdb.Error as error:
-        return f"can not be planned: {' '.join(str(error).split(chr(10) * 2)[0].split())}"
-    return None if str(kind) == "BOOLEAN" else f"is {kind}, not BOOLEAN; write what is true for a row that is kept, such as improved_words < 400"
+    with _connection() as con:
+        try:
+            parsed = _parsed(con, predicate)
+            if "error_message" in parsed:
+                return f"is no SQL expression: {' '.join(str(parsed['error_message']).split())}"
+            chosen, rest = _parts(parsed)
+            if len(chosen) != 1 or rest != _parts(_parsed(con, "true"))[1]:
+                return f"is more than one SQL expression; {_ADVICE}"
+            found = next(_faults(chosen[0], frozenset()), None)
+            if found is not None:
+                return found
+            kind = con.sql(f"SELECT {in_parentheses(predicate)} AS kept FROM input").types[0]
+        except duckdb.Error as error:
+            return f"can not be planned: {' '.join(str(error).split(chr(10) * 2)[0].split())}"
+        return None if str(kind) == "BOOLEAN" else f"is {kind}, not BOOLEAN; {_ADVICE}"
 
 
 def _faults(node: JsonValue, parameters: frozenset[str]) -> Iterator[str]:
@@ -138,6 +141,16 @@ def _without_places(node: JsonValue) -> JsonValue:
 
 
 @cache
+def _functions() -> frozenset[str]:
+    """Functions whose value follows from their arguments alone."""
+    with _connection() as con:
+        found = con.execute(
+            "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type != 'table' GROUP BY ALL "
+            "HAVING bool_and(function_type = 'scalar' AND stability = 'CONSISTENT' AND NOT has_side_effects)"
+        )
+        return frozenset(name for (name,) in found.fetchall()) | _MACROS
+
+
 def _connection() -> "duckdb.DuckDBPyConnection":
     """Holds an empty table of the columns of scored, and reaches nothing else."""
     import duckdb
@@ -148,13 +161,3 @@ def _connection() -> "duckdb.DuckDBPyConnection":
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
     return con
-
-
-@cache
-def _functions() -> frozenset[str]:
-    """Functions whose value follows from their arguments alone."""
-    found = _connection().execute(
-        "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type != 'table' GROUP BY ALL "
-        "HAVING bool_and(function_type = 'scalar' AND stability = 'CONSISTENT' AND NOT has_side_effects)"
-    )
-    return frozenset(name for (name,) in found.fetchall()) | _MACROS

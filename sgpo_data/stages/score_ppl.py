@@ -1,22 +1,40 @@
-"""score-ppl: the scorer measures how likely every answer is, and how far the texts are apart."""
+"""score-ppl: the scorer measures how likely every answer is, a reward model how good, and words how far the texts are apart."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from sgpo_data.engines import Key, Likelihood, Scorer, ScoreRequest
+from sgpo_data.engines.reward import Rewarder, RewardRequest
 from sgpo_data.rows import Row
 from sgpo_data.stages import ModelRole, ScoringStage, row_key
 from sgpo_data.stages.measures import measures
 
 
+class Reward(BaseModel):
+    """How the reward model is loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Type of the reward model's weights; auto for that of the checkpoint.")
+    context_tokens: int | None = Field(None, ge=8, description="Longest conversation the reward model is given, in tokens; its own limit if not given.")
+
+
 class ScorePpl(ScoringStage):
-    """Measure the likelihood of response, improved and reference under one model, and the texts against each other."""
+    """Measure the likelihood of response, improved and reference under one model, and the texts against each other.
+
+    With a reward model, a transformers sequence classifier of one label, also how good response and improved are to it: filter's strategy margin
+    reads that. It is loaded beside the scorer.
+    """
 
     stage_name: ClassVar[str] = "score-ppl"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("improved",)
     outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"
     model_role: ClassVar[ModelRole] = "scorer"
+
+    reward: Reward = Field(default_factory=Reward, description="How the reward model is loaded.")
 
     @property
     def writes(self) -> str:
@@ -43,6 +61,25 @@ class ScorePpl(ScoringStage):
             if len(found) == sum(len(request.answers) for request in _requests(row)):
                 del waiting[key]
                 yield _scored(row, found, author)
+
+    def rewarded(self, rows: Iterable[Row], rewarder: Rewarder, author: str) -> Iterator[Row]:
+        """Every row with its rewards, in any order; `author` is the identity of the reward model."""
+        waiting: dict[Key, Row] = {}
+
+        def requests() -> Iterator[RewardRequest]:
+            for row in rows:
+                waiting[row_key(row)] = row
+                yield RewardRequest(row_key(row), row["messages"], tuple(_rewarded_texts(row).values()))
+
+        for result in rewarder.reward(requests()):
+            row = waiting.pop(result.key)
+            found = dict(zip(_rewarded_texts(row), result.rewards, strict=True))
+            yield {**row, "response_reward": found.get("response"), "improved_reward": found.get("improved"), "reward_model": author}
+
+
+def _rewarded_texts(row: Row) -> dict[str, str]:
+    """The texts to be rewarded, by the name of their column."""
+    return {name: text for name, text in (("response", row["response"]), ("improved", row["improved"])) if text is not None}
 
 
 def _answers(row: Row, context: str) -> dict[str, str]:
@@ -79,4 +116,7 @@ def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str) -> Row:
         "improved_nll_given_draft": nll("improved_nll_given_draft"),
         "scorer": scorer,
         **measures(row["response"], row["improved"], row["reference"]),
+        "response_reward": None,
+        "improved_reward": None,
+        "reward_model": None,
     }
