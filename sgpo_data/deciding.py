@@ -8,7 +8,7 @@ import duckdb
 
 from sgpo_data.dataset import Dataset
 
-MEMORY = 2 << 30
+MEMORY = 1 << 30
 """Most bytes that DuckDB holds, however many the machine has: an aggregate over more rows than fit goes on in files."""
 
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
