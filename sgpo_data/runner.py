@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # A part of a table-wise stage is written in one go, so it can be as large as is good for readers.
 TABLE_PART_ROWS = 131072
+READ_ROWS = 8192
 
 
 def run(
@@ -222,7 +223,7 @@ def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
         decided = stage.table(con, source.table)
         for warning in decided.warnings:
             log.warning("%s: %s", stage.stage_name, warning)
-        into.write_all(decided.rows.to_arrow_reader(TABLE_PART_ROWS).cast(schema(stage.writes).arrow))
+        into.write_all(decided.rows.to_arrow_reader(READ_ROWS).cast(schema(stage.writes).arrow))
     if stage.needs_rows and not into.files:
         raise DatasetError(f"{stage.stage_name}: no row of {source.reference} is left to make {stage.writes} of; see why with: sgpo inspect {source.reference}")
     return Found(source.manifest.rows, stage.outcome, origin=source.manifest.origin, facts=decided.facts, warnings=decided.warnings)
