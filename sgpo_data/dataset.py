@@ -48,6 +48,11 @@ class Dataset:
         """The Parquet parts, in the order of their rows."""
         return [self.folder / record.name for record in self.manifest.files]
 
+    @property
+    def readable(self) -> list[str]:
+        """The files that DuckDB reads itself for `relation`; what comes from elsewhere comes through Arrow."""
+        return [str(path) for path in self.paths]
+
     def rows(self) -> Iterator[Row]:
         """All rows, in order.
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
-from sgpo_data.job import Given, Job
+from sgpo_data.job import REWARD_MODEL, Given, Job
 from sgpo_data.manifest import Identity, InputRecord, Manifest, ModelManifest, ModelRecord
 from sgpo_data.model import Model, trained_identity
 from sgpo_data.plan import HELD, Step
@@ -88,8 +88,9 @@ class _Remaking:
             raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
         (record,) = identity.inputs
-        model = next((self._model(each) for each in identity.models.values()), None)
-        return Job(_validated(kind, fields, identity), self._input(record), model)
+        model = next((self._model(each) for role, each in identity.models.items() if role != REWARD_MODEL), None)
+        rewarding = identity.models.get(REWARD_MODEL)
+        return Job(_validated(kind, fields, identity), self._input(record), model, None if rewarding is None else self._model(rewarding))
 
     def _input(self, record: InputRecord) -> Given:
         if record.fingerprint in self.of_dataset:

@@ -37,6 +37,11 @@ class StreamedDataset(Dataset):
         """
         raise DatasetError(f"{self.place}: is read where it lies, and this needs its files; leave out --stream")
 
+    @property
+    def readable(self) -> list[str]:
+        """None."""
+        return []
+
     def rows(self) -> Iterator[Row]:
         """All rows, in order.
 
@@ -55,6 +60,10 @@ class StreamedDataset(Dataset):
     def relation(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         """All rows, lazily, for SQL; only the columns that a query needs come over the network."""
         return con.from_arrow(self.arrow)
+
+    def numbered(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """The same with `position`: the number of each row from 0, in order."""
+        return self.relation(con).project("*, row_number() OVER () - 1 AS position")
 
     def scan(self) -> "pl.LazyFrame":
         """All rows, lazily, in order, for Polars."""

@@ -63,6 +63,14 @@ def test_own_rules_stand_behind_the_gates_in_the_order_they_are_written() -> Non
     assert given.identity() != other.identity()
 
 
+def test_a_manifest_says_the_rules_again() -> None:
+    given = stage(zebra="count > 1", apple="improved != 'x' -- y")
+    fields = given.identity()
+    assert isinstance(fields, dict)
+    again = Filter.model_validate({name: value for name, value in fields.items() if name in Filter.model_fields})
+    assert (again, list(again.rules)) == (given, ["zebra", "apple"])
+
+
 def test_the_unique_answer_is_one_that_the_own_rules_keep() -> None:
     rows = [row("a", sample=at, improved="same", response_words=words) for at, words in enumerate((100, 90, 90))]
     assert failed(stage(drafted="response_words < 95"), *rows) == [["drafted"], [], ["unique"]]

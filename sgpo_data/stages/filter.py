@@ -93,10 +93,10 @@ class Filter(TableStage):
         return *GATES, *self.rules, *AFTER, *self.ppl.rules.values()
 
     def identity(self) -> JsonValue:
-        """The fields, the recipe's own rules in their order, and the SHA-256 of each SQL file that is run."""
+        """The fields, the order of the recipe's own rules, and the SHA-256 of each SQL file that is run."""
         files = "gates.sql", "judged.sql", *(f"{name}.sql" for name in self.ppl.chain)
         digests = {name: hashlib.sha256(_sql(name).encode()).hexdigest() for name in files}
-        return {**self.model_dump(mode="json"), "rules": [[name, predicate] for name, predicate in self.rules.items()], "sql": digests}
+        return {**self.model_dump(mode="json"), "rule_order": list(self.rules), "sql": digests}
 
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
         """Every row of `input`, in its order.
