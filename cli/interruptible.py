@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from sgpo_data.sandbox import query_error
+from sgpo_data.waiting import waited
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class Interruptible:
         """
         running = self.worker.submit(step)
         try:
-            return running.result()
+            return waited(running)
         except KeyboardInterrupt:
             # A query that is about to start does not hear the first call.
             while not running.done():

@@ -18,6 +18,7 @@ from sgpo_data.hub_place import HubPlace
 from sgpo_data.hub_repository import Digest, HubRepository
 from sgpo_data.manifest import MANIFEST, Manifest
 from sgpo_data.parquet import put_in_place
+from sgpo_data.waiting import waited
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,9 @@ def _fetch(place: HubPlace, folder: Path) -> None:
     # The manifest alone, last: what a kill leaves is taken up, and is no dataset.
     for group in (names, [MANIFEST]):
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            list(pool.map(lambda name: fetched_file(place.folder(name), files[place.file(name)], folder / name), group))
+            asked = [pool.submit(fetched_file, place.folder(name), files[place.file(name)], folder / name) for name in group]
+            for each in asked:
+                waited(each)
 
 
 def _downloaded(place: HubPlace, work: Path) -> Path:

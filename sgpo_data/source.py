@@ -125,14 +125,15 @@ class OpenedSource:
 
     def _mark(self, con: duckdb.DuckDBPyConnection) -> None:
         """Tables `contaminated` and `duplicates`: prompts that nothing is to be generated from, and why."""
-        # Polars and the n-grams are of use only where they are asked for.
-        from sgpo_data.contamination import mark_contaminated
-        from sgpo_data.near_duplicates import mark_near_duplicates
-
         con.execute(MARKS)
+        # Polars and the n-grams are of use only where they are asked for.
         if self.evaluation:
+            from sgpo_data.contamination import mark_contaminated
+
             mark_contaminated(con, {each.name: each.prompts() for each in self.evaluation})
         if self.source.near_duplicates is not None:
+            from sgpo_data.near_duplicates import mark_near_duplicates
+
             mark_near_duplicates(con, self.source.near_duplicates)
 
     def prompts(self) -> Iterator[Row]:

@@ -22,6 +22,7 @@ from sgpo_data.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_
 from sgpo_data.parquet import arrow_table, disk_error, write_parquet, write_text
 from sgpo_data.rows import Row
 from sgpo_data.schema import Schema
+from sgpo_data.waiting import waited
 
 DONE = "done.json"
 
@@ -128,10 +129,10 @@ class Unfinished:
             writing: Future[None] | None = None
             for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
                 if writing is not None:
-                    writing.result()
+                    waited(writing)
                 writing = writer.submit(self._write_part, part, table)
             if writing is not None:
-                writing.result()
+                waited(writing)
 
     def finish(self, found: Found) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""

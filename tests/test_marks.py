@@ -56,7 +56,7 @@ def written(path: Path, prompts: Iterable[object]) -> str:
 
 
 def read(reference: str, **options: object) -> list[Row]:
-    return list(open_source(reference, Source.model_validate(options)).rows())
+    return [row for batch in open_source(reference, Source.model_validate(options)).batches() for row in batch.to_pylist()]
 
 
 def said(row: Row) -> str:
