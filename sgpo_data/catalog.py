@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from sgpo_data.dataset import WORK, Dataset, open_dataset
 from sgpo_data.errors import DatasetError, UsageError
+from sgpo_data.hub_place import hub_place
 from sgpo_data.manifest import MANIFEST
-from sgpo_data.reference import find_dataset
+from sgpo_data.reference import find_dataset, find_datasets
 from sgpo_data.sandbox import Tables, TextFile, quoted, sandbox
 from sgpo_data.schema import schema, tables
 
@@ -124,7 +125,7 @@ def catalog(references: Sequence[str], *, runs: Sequence[str] = (), root: Path) 
         return Catalog(tuple(_of_store(root)))
     named = tuple(dict.fromkeys(runs))
     of_runs = [each for run in named for each in _of_run(run, root, several=len(named) > 1)]
-    given = [_of_reference(reference, root) for reference in references]
+    given = [each for reference in references for each in _of_reference(reference, root)]
     datasets = (*of_runs, *(each for each in given if isinstance(each, Visible)))
     files = tuple(each for each in given if isinstance(each, VisibleFile))
     _refuse_one_name_for_two(datasets, files)
@@ -142,7 +143,11 @@ def existing(reference: str, root: Path) -> Dataset:
     return dataset
 
 
-def _of_reference(given: str, root: Path) -> Visible | VisibleFile:
+def _of_reference(given: str, root: Path) -> list[Visible | VisibleFile]:
+    """One view; of a version on the Hub as a whole, one for each of its datasets."""
+    place = hub_place(given)
+    if place is not None and not place.path and (version := find_datasets(given, root)):
+        return [Visible(dataset.table, dataset) for dataset in version]
     named = NAMED.fullmatch(given)
     if named is None or find_dataset(given, root) is not None or Path(given).is_file():
         name, reference = None, given
@@ -150,9 +155,9 @@ def _of_reference(given: str, root: Path) -> Visible | VisibleFile:
         name, reference = named.groups()
     function = file_function(reference)
     if function is not None and Path(reference).is_file():
-        return VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)
+        return [VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)]
     dataset = existing(reference, root)
-    return Visible(name or dataset.table, dataset)
+    return [Visible(name or dataset.table, dataset)]
 
 
 def file_function(name: str) -> str | None:

@@ -9,15 +9,18 @@ from hub_answers import READER, STRANGER
 from hub_faults import Fault
 from hub_server import Hub
 from huggingface_hub import CommitOperationAdd, HfApi
-from literal_rows import row
+from literal_rows import pair_row, row
 from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
 import sgpo_data
 from sgpo_data.dataset import WORK, Dataset
+from sgpo_data.dataset_card import Config
 from sgpo_data.errors import DatasetError, HubError, UsageError
 from sgpo_data.hub_place import HubPlace, hub_place
+from sgpo_data.publication import publication
+from sgpo_data.publish import publish
 from sgpo_data.reference import find_dataset
 
 ROWS = [row(name) for name in "abcde"]
@@ -126,6 +129,17 @@ def test_sql_inspect_check_and_python_take_a_place(hub: Hub, tmp_path: Path) -> 
     assert commit in sgpo("inspect", place, "--root", root)[1]
     assert "whole: 5 rows of filtered" in sgpo("check", place, "--root", root)[1]
     assert sgpo_data.scan(place, root=root).select(pl.len()).collect().item() == 5
+
+
+def test_sql_sees_all_datasets_of_a_published_version(hub: Hub, tmp_path: Path) -> None:
+    filtered = made_dataset(tmp_path / "filtered", "filtered", ROWS)
+    pairs = made_dataset(tmp_path / "pairs", "pairs", [pair_row("a")])
+    publish(publication([Config("pairs", pairs), Config("kept", filtered)], "org/x", tag="v1", license=None, root=tmp_path))
+    query = "SELECT count(*) AS rows FROM pairs JOIN filtered USING (prompt_id)"
+    assert sgpo("sql", query, "hf://datasets/org/x@v1", "--root", str(tmp_path / "runs"), "--format", "csv")[:2] == (0, "rows\n1\n")
+    code, _, err = sgpo("inspect", "hf://datasets/org/x@v1", "--root", str(tmp_path / "runs"))
+    assert code == 1
+    assert "holds 2 datasets; name one: hf://datasets/org/x@v1/pairs, hf://datasets/org/x@v1/kept" in err
 
 
 def test_a_streamed_input_is_read_where_it_lies_and_gives_the_same(hub: Hub, tmp_path: Path) -> None:
