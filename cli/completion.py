@@ -17,12 +17,14 @@ SELECT table_name, column_name, any_value(data_type) AS data_type, any_value(col
 FROM duckdb_columns() AS known LEFT JOIN columns ON columns."view" = table_name AND columns."column" = column_name
 WHERE NOT known.internal
 GROUP BY table_name, column_name
+ORDER BY table_name, min(column_index)
 """
 _FUNCTIONS = """
 SELECT function_name, any_value(array_to_string(parameters, ', ')), any_value(comment)
 FROM duckdb_functions()
 WHERE regexp_full_match(function_name, '[a-z_][a-z0-9_]*') AND NOT starts_with(function_name, '_') AND function_type IN ('scalar', 'aggregate', 'macro')
 GROUP BY function_name
+ORDER BY function_name
 """
 
 
