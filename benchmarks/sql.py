@@ -6,18 +6,20 @@ import resource
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import duckdb
+from result import document, table
+from rows import scored_rows
 
 from sgpo_data.catalog import catalog
-from sgpo_data.manifest import MANIFEST, Identity, Manifest, host, versions
-from sgpo_data.parquet import write_parquet
+from sgpo_data.execution import Execution
+from sgpo_data.manifest import MANIFEST
+from sgpo_data.runner import run
 from sgpo_data.sandbox import selected
-from sgpo_data.schema import schema
+from sgpo_data.stages.filter import Filter
 
 QUERIES = {
     "count and quantiles by reason": """
@@ -27,29 +29,10 @@ QUERIES = {
     "longest rewrites, with their texts": "SELECT prompt_id, response, improved FROM filtered ORDER BY edited_words DESC, prompt_id LIMIT 20",
     "words of all rewrites": "SELECT sum(length(improved) - length(replace(improved, ' ', ''))) AS words FROM filtered",
 }
-PART_ROWS = 131072
-# About 1 KB of text a row, of which nothing repeats; every number is a hash of the row and the seed.
-ROWS = """
-SELECT
-    left(md5(i || 'p'), 32) AS prompt_id, [{{'role': 'user', 'content': text || i}}] AS messages, text || 'reference' AS reference, NULL::VARCHAR AS rejected,
-    'source-' || i % 7 AS source, 1::BIGINT AS count, 0 AS sample, text || 'response' AS response, 'stop' AS finish, 100 * spread AS sampled_nll,
-    100 AS sampled_tokens, 'folder:policy' AS policy, 'improved' || text AS improved, 'stop' AS improved_finish, 'folder:policy' AS improver,
-    'improve' AS "role", [{{'role': 'user', 'content': text}}] AS improver_prompt, 'template' AS improve_template, NULL::VARCHAR AS refine_template,
-    120 * spread AS response_nll, 100 AS response_tokens, (50 + i % 100) * spread AS improved_nll, (50 + i % 100)::INTEGER AS improved_tokens,
-    90 * spread AS reference_nll, 100 AS reference_tokens, 30 * spread AS improved_nll_given_draft, 'folder:scorer' AS scorer,
-    50 AS response_words, 50 AS improved_words, 50 AS reference_words, (hash(i) % 50)::INTEGER AS edited_words, 20 AS reference_edited_words,
-    0 AS response_repeats, 0 AS improved_repeats, NULL::VARCHAR AS residue,
-    CASE WHEN spread < 0.1 THEN 'ppl' WHEN spread < 0.2 THEN 'changed' WHEN spread < 0.23 THEN 'length' END AS dropped_by,
-    CASE WHEN spread < 0.23 THEN [dropped_by] ELSE []::VARCHAR[] END AS failed_rules
-FROM (
-    SELECT i, hash(i, {seed}) / 18446744073709551616.0 AS spread, array_to_string([md5(i || '/' || j) FOR j IN range(6)], ' ') AS text
-    FROM range({first}, {last}) AS r (i)
-)
-"""
 
 
 def main() -> None:
-    """Prints one line for each query: seconds of both, their ratio, and peak memory."""
+    """Prints a table with a row for each query: seconds of both, their ratio, and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -71,13 +54,13 @@ def main() -> None:
             own = ["--make", "--data", str(data), "--rows", str(given.rows), "--seed", str(given.seed)]
             subprocess.run([sys.executable, __file__, *own], check=True)
         megabytes = sum(path.stat().st_size for path in data.iterdir()) / 1e6
-        print(f"{given.rows} rows, {megabytes:.0f} MB, median of {given.rounds} rounds, DuckDB {duckdb.__version__}")
-        for name in QUERIES:
-            report(name, data, given.rounds)
+        rows = [compared(name, data, given.rounds) for name in QUERIES]
+        told = f"{given.rows:,} rows of `filtered`, {megabytes:,.0f} MB; seconds, median of {given.rounds} rounds, sides in turns, a process each."
+        print(document("sgpo sql against bare DuckDB", told, table(rows)))
 
 
-def report(name: str, data: Path, rounds: int) -> None:
-    """Both sides in turns, so that what else the machine does falls on both; their answers have to be equal."""
+def compared(name: str, data: Path, rounds: int) -> dict[str, str]:
+    """A row of the table. Both sides in turns, so that what else the machine does falls on both; their answers have to be equal."""
     found: dict[str, list[dict[str, object]]] = {"sgpo sql": [], "bare DuckDB": []}
     for turn in range(rounds):
         for side in sorted(found, reverse=bool(turn % 2)):
@@ -86,8 +69,10 @@ def report(name: str, data: Path, rounds: int) -> None:
     assert len({json.dumps(each["rows"]) for runs in found.values() for each in runs}) == 1
     seconds = {side: median(float(str(run["seconds"])) for run in runs) for side, runs in found.items()}
     memory = {side: max(int(str(run["peak_mb"])) for run in runs) for side, runs in found.items()}
-    told = ", ".join(f"{side} {seconds[side]:.3f} s, {memory[side]} MB" for side in found)
-    print(f"{name}: {told}; {seconds['sgpo sql'] / seconds['bare DuckDB']:.2f} times")
+    own, bare = "sgpo sql", "bare DuckDB"
+    own_mb, bare_mb = f"{memory[own]:,}", f"{memory[bare]:,}"
+    took = {own: f"{seconds[own]:.3f}", "its peak MB": own_mb, bare: f"{seconds[bare]:.3f}", "peak MB": bare_mb}
+    return {"query": name, **took, "ratio": f"{seconds[own] / seconds[bare]:.2f}"}
 
 
 def measured(side: str, query: str, data: Path) -> dict[str, object]:
@@ -106,34 +91,10 @@ def measured(side: str, query: str, data: Path) -> dict[str, object]:
 
 
 def make(folder: Path, rows: int, seed: int) -> None:
-    """A finished dataset of table filtered."""
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = Identity(stage="benchmark", revision=1, fields={"rows": rows, "seed": seed}, inputs=(), models={})
-    table, files = schema("filtered"), []
-    with duckdb.connect() as con:
-        for number, first in enumerate(range(0, rows, PART_ROWS)):
-            part = con.sql(ROWS.format(first=first, last=min(first + PART_ROWS, rows), seed=seed)).to_arrow_table().cast(table.arrow)
-            files.append(write_parquet(folder / f"part-{number:05}.parquet", part, table, fingerprint=identity.fingerprint))
-    manifest = Manifest(
-        table="filtered",
-        fingerprint=identity.fingerprint,
-        identity=identity,
-        origin=None,
-        rows_in=rows,
-        rows=rows,
-        outcomes={},
-        facts={},
-        warnings=(),
-        files=tuple(files),
-        seconds=0,
-        tokens=0,
-        deterministic=True,
-        created=datetime.now(UTC),
-        host=host(None),
-        versions=versions(),
-        git_commit=None,
-    )
-    (folder / MANIFEST).write_text(manifest.model_dump_json())
+    """A finished dataset of table filtered: what filter decides over made-up scored rows."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+        scored = scored_rows(Path(aside) / "scored", rows, seed=seed)
+        run(Filter(), str(scored.folder), out=folder, execution=Execution(root=Path(aside)))
 
 
 if __name__ == "__main__":
