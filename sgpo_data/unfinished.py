@@ -1,5 +1,6 @@
 """A dataset being made: its plan, its whole parts and the journals of its open parts."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +26,8 @@ from sgpo_data.schema import Schema
 from sgpo_data.waiting import waited
 
 DONE = "done.json"
+WRITERS = 2
+"""Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
 
 
 class Plan(Intent):
@@ -123,16 +126,16 @@ class Unfinished:
     def write_all(self, reader: pa.RecordBatchReader) -> None:
         """Takes all rows at once, in their order, replacing what a killed session left.
 
-        One part is written while the next is read, so two are in memory.
+        Parts are written while the next is read, so WRITERS and one more are in memory.
         """
-        with ThreadPoolExecutor(max_workers=1) as writer:
-            writing: Future[None] | None = None
+        with ThreadPoolExecutor(max_workers=WRITERS) as writers:
+            writing: deque[Future[None]] = deque()
             for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
-                if writing is not None:
-                    waited(writing)
-                writing = writer.submit(self._write_part, part, table)
-            if writing is not None:
-                waited(writing)
+                if len(writing) == WRITERS:
+                    waited(writing.popleft())
+                writing.append(writers.submit(self._write_part, part, table))
+            for each in writing:
+                waited(each)
 
     def finish(self, found: Found) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""
@@ -190,7 +193,9 @@ class Unfinished:
         write_text(self.folder / WORK / DONE, self.done.model_dump_json())
 
     def _write_part(self, part: int, table: pa.Table) -> None:
-        self.schema.check(self.con.from_arrow(table), place=str(self.folder))
+        # Several threads write at once, and a cursor is one thread's.
+        with self.con.cursor() as con:
+            self.schema.check(con.from_arrow(table), place=str(self.folder))
         path = self.folder / part_name(part)
         self.files[part] = write_parquet(path, table, self.schema, fingerprint=self.plan.identity.fingerprint)
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
 from sgpo_data.health import health
+from sgpo_data.report.charts import histograms
 from sgpo_data.report.difference import difference
+from sgpo_data.report.distributions import BINS, Distribution, Histogram
 from sgpo_data.report.page import BYTES, page
 from sgpo_data.report.samples import CHARACTERS
 from sgpo_data.report.text import count, line, visible
@@ -233,6 +236,17 @@ def test_fences_and_medians_of_perplexity_are_told_and_drawn(tmp_path: Path, mon
     assert re.search(r"median response 3\.32, improved (2\.9[5-9]|3\.0\d?), reference 2\.46", text)
     assert "fences 2.72 and 3.49" in text
     assert text.count('stroke="var(--fence)"') == 2
+
+
+@pytest.mark.parametrize("least", [1.0, 1.2, 3.3, 37.0])
+@pytest.mark.parametrize("times", [1.02, 2.0, 3.9, 4.0, 6.0, 20.0, 1e3, 1e30, 1e290])
+def test_an_axis_of_perplexities_has_some_round_numbers_however_long_it_is(least: float, times: float) -> None:
+    flat = Histogram("response", 1, least, (1 / BINS,) * BINS)
+    chart = histograms("round", Distribution(math.log(least), math.log(least * times), (flat,), (), 0))
+    drawn = [node.text for node in ElementTree.fromstring(chart.svg).iter() if node.tag.endswith("text")]
+    numbers = [float(text.replace("−", "-")) for text in drawn[: drawn.index("perplexity")] if text]
+    assert 2 <= len(numbers) <= 8
+    assert all(least * 0.99 <= number <= least * times * 1.01 for number in numbers)
 
 
 @pytest.mark.parametrize("rows", [0, 1])

@@ -66,7 +66,7 @@ class Chart:
 
 def histograms(title: str, found: Distribution) -> Chart:
     """The perplexities of a round, each kind of answer as one outline over a logarithmic axis, the fences as upright lines."""
-    axis: JsonValue = {"values": list(map(math.log, _ticks(found))), "labelExpr": "format(exp(datum.value), '.4~r')", "grid": False}
+    axis: JsonValue = {"values": list(map(math.log, _ticks(found))), "labelExpr": "format(exp(datum.value), '.6~g')", "grid": False}
     x: Spec = {"field": "nats", "type": "quantitative", "title": "perplexity", "scale": {"domain": [found.low, found.high], "nice": False}, "axis": axis}
     layers: list[JsonValue] = [_outlines(found, x), *(layer for fence in found.fences for layer in _fence(fence))]
     medians = ", ".join(f"{each.of} {each.median:.3g}" for each in found.histograms if each.median is not None)
@@ -160,7 +160,7 @@ def _ticks(found: Distribution) -> list[float]:
         return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
     inside = [tick for tick in _ROUND if low <= tick <= high]
     thinner = ([tick for tick in inside if f"{tick:.0e}"[0] in kept] for kept in ("1235", "125", "13", "1"))
-    return next((ticks for ticks in thinner if len(ticks) <= _MOST_TICKS), inside[:: len(inside) // _MOST_TICKS])
+    return next((ticks for ticks in thinner if len(ticks) <= _MOST_TICKS), inside[:: -(-len(inside) // _MOST_TICKS) or 1])
 
 
 def _svg(spec: Spec, told: str, size: tuple[int, int]) -> Markup:

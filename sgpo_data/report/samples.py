@@ -33,6 +33,8 @@ OUTCOMES = {
     "examples": "kind",
 }
 
+Key = tuple[str, int]
+"""prompt_id and sample."""
 Value = Mapping[str, object]
 
 
@@ -78,16 +80,18 @@ def samples(con: duckdb.DuckDBPyConnection, rounds: Sequence[Round]) -> Iterator
     wanted = max(FEWEST, min(MOST, ROWS // max(strata, 1)))
     for place, dataset in tables:
         dataset.relation(con).create_view("sampled_rows", replace=True)
-        for outcome, keys in _drawn(con, dataset, wanted):
-            for row in _rows(con, dataset, keys):
-                yield _sample(place, outcome, row)
+        drawn = _drawn(con, dataset, wanted)
+        rows = _rows(con, dataset, [key for _, keys in drawn for key in keys])
+        for outcome, keys in drawn:
+            for key in sorted(keys):
+                yield _sample(place, outcome, rows[outcome, key])
 
 
 def _table(made: Round) -> Dataset | None:
     return made.answers or next((made.datasets[table] for table in ("pairs", "examples") if table in made.datasets), None)
 
 
-def _drawn(con: duckdb.DuckDBPyConnection, dataset: Dataset, wanted: int) -> list[tuple[str, list[tuple[str, int]]]]:
+def _drawn(con: duckdb.DuckDBPyConnection, dataset: Dataset, wanted: int) -> list[tuple[str, list[Key]]]:
     """Keys by outcome, kept rows first, then the most frequent outcomes; nothing but keys is held."""
     key = "{prompt_id: prompt_id, sample: sample}"
     ordered = f"min_by({key}, prompt_id || '/' || sample, {wanted})"
@@ -96,12 +100,13 @@ def _drawn(con: duckdb.DuckDBPyConnection, dataset: Dataset, wanted: int) -> lis
     return [(str(outcome), [(key["prompt_id"], key["sample"]) for key in keys]) for outcome, keys in con.execute(query).fetchall()]
 
 
-def _rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, keys: Sequence[tuple[str, int]]) -> list[Value]:
+def _rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, keys: Sequence[Key]) -> dict[tuple[str, Key], Value]:
+    """The rows of these keys by outcome and key, in one pass over the texts."""
     marks = ", ".join("(?, ?)" for _ in keys)
     selected = ", ".join(_cut(name, sql_type) for name, sql_type in _types(con))
-    query = f"SELECT {selected} FROM sampled_rows WHERE (prompt_id, sample) IN ({marks}) ORDER BY prompt_id, sample"
+    query = f"SELECT {OUTCOMES[dataset.table]} AS outcome, {selected} FROM sampled_rows WHERE (prompt_id, sample) IN ({marks})"
     found: list[Value] = con.sql(query, params=[value for key in keys for value in key]).to_arrow_table().to_pylist()
-    return found
+    return {(str(row["outcome"]), (str(row["prompt_id"]), int(str(row["sample"])))): row for row in found}
 
 
 def _types(con: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
