@@ -1,6 +1,6 @@
 """Filter and pair over many scored rows: seconds and peak memory, beside the same rules in datasets.map and in pandas.
 
-python benchmarks/filter_pair.py --rows 1000000 10000000 --alternatives-rows 1000000 > benchmarks/results/filter_pair.md
+python benchmarks/filter_pair.py --rows 100000 1000000 10000000 > benchmarks/results/filter_pair.md
 """
 
 import argparse
@@ -31,14 +31,18 @@ def main() -> None:
         return
     asked.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=asked.work) as folder:
-        rows = [row for count in asked.rows for row in _compared(count, Path(folder), with_alternatives=count <= asked.alternatives_rows)]
+        most = {OWN: max(asked.rows), "datasets": asked.datasets_rows}
+        rows = [
+            row for count in asked.rows for row in _compared(count, Path(folder), [name for name in _WORK if count <= most.get(name, asked.alternatives_rows)])
+        ]
     print(document("filter and pair", __doc__.partition("\n")[0], table(rows), _verdict(rows)))
 
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000])
-    parser.add_argument("--alternatives-rows", type=int, default=1_000_000, help="Most rows that the alternatives are run on: they hold or copy them all.")
+    parser.add_argument("--alternatives-rows", type=int, default=1_000_000, help="Most rows that pandas is run on: it holds them all.")
+    parser.add_argument("--datasets-rows", type=int, default=100_000, help="Most rows that datasets is run on: it takes a minute for so many.")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()), help="Folder with room for about 3 KB a row.")
     parser.add_argument("--contender", choices=list(_WORK), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -46,12 +50,12 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _compared(count: int, work: Path, *, with_alternatives: bool) -> list[dict[str, object]]:
+def _compared(count: int, work: Path, contenders: list[str]) -> list[dict[str, object]]:
     folder = work / f"scored-{count}"
     subprocess.run([sys.executable, Path(__file__).with_name("rows.py"), folder, "--rows", str(count)], check=True, stdout=sys.stderr)
     lines: list[dict[str, object]] = []
     first = None
-    for contender in list(_WORK) if with_alternatives else [OWN]:
+    for contender in contenders:
         with tempfile.TemporaryDirectory(dir=work) as out:
             words = [sys.executable, __file__, "--contender", contender, "--folder", folder, "--out", out]
             done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)

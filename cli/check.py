@@ -8,6 +8,8 @@ import typer
 from sgpo_data.errors import DatasetError, GateError
 from sgpo_data.execution import ROOT
 
+from .closed_pipe import closed_pipe_allowed
+
 
 def check(
     references: Annotated[list[str], typer.Argument(metavar="REF...", help="Datasets, and folders of models.")],
@@ -19,7 +21,8 @@ def check(
         broken, whole = _checked(reference, root)
         found += broken
         if not broken:
-            print(f"{reference}: {whole}")
+            with closed_pipe_allowed():
+                print(f"{reference}: {whole}")
     if found:
         raise GateError("\n".join(found))
 
@@ -28,12 +31,14 @@ def _checked(reference: str, root: Path) -> tuple[list[str], str]:
     """What is broken, and what is there if nothing is."""
     from sgpo_data.catalog import existing
     from sgpo_data.dataset import faults
-    from sgpo_data.model import find_model, model_folder, model_manifest
+    from sgpo_data.model import find_model, model_folder, model_manifest, weights_faults
 
     try:
         folder = model_folder(reference, root)
         if folder is not None:
             identity = find_model(str(folder)).record.identity
+            if broken := weights_faults(folder):
+                return broken, ""
             return [], f"whole: {identity}" if model_manifest(folder) else f"{identity}, which was not trained here: there is no record to check it against"
         dataset = existing(reference, root)
     except DatasetError as error:

@@ -100,7 +100,10 @@ def _changed(row: ChangedRow, width: int) -> Iterator[str]:
         if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > VALUE_CHARACTERS:
             yield from text_lines(name, "".join(_marked(word_diff(before, after))), width)
         else:
-            yield from wrapped(f"{name}: {_value(before)} -> {_value(after)}", width, indent=4, first=2)
+            told, then = _value(before), _value(after)
+            # Two numbers that look alike are told by all their digits.
+            told, then = (told, then) if told != then else (cut(str(before), VALUE_CHARACTERS), cut(str(after), VALUE_CHARACTERS))
+            yield from wrapped(f"{name}: {told} -> {then}", width, indent=4, first=2)
 
 
 def _marked(pieces: Sequence[Piece]) -> Iterator[str]:

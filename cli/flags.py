@@ -29,8 +29,17 @@ def built(model: type[M], given: Mapping[str, object], *, prefix: str = "") -> M
     try:
         return model.model_validate(_nested(model, given, prefix))
     except ValidationError as error:
-        faults = [f"--{prefix}{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']})" for fault in error.errors()]
+        faults = [f"{_flag(model, prefix, fault['loc'])}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']})" for fault in error.errors()]
         raise UsageError("; ".join(faults)) from error
+
+
+def _flag(model: type[BaseModel], prefix: str, place: tuple[int | str, ...]) -> str:
+    """The flag of a place in the model; of an entry of a table, with its name."""
+    first, *rest = map(str, place) if place else ("",)
+    field = model.model_fields.get(first)
+    if rest and field is not None and get_origin(field.annotation) is dict:
+        return f"--{entry_flag(prefix + first)} {rest[0]}"
+    return f"--{prefix}{'.'.join([first, *rest])}"
 
 
 def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: str, prefix: str) -> Iterator[inspect.Parameter]:

@@ -14,7 +14,10 @@ def gc(
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; what is being made right now stays.")] = False,
 ) -> None:
-    """List what no recipe of the root uses: bytes, days since it was changed, state, folder. Remove it if told so."""
+    """List what no recipe of the root uses: bytes, days since it was changed, state, folder. Remove it if told so.
+
+    What a single stage wrote into the store, for want of -o, is no recipe's and is listed too.
+    """
     from sgpo_data.errors import DatasetError
     from sgpo_data.gc import delete as remove
     from sgpo_data.gc import unused

@@ -12,6 +12,7 @@ import typer
 from sgpo_data.execution import ROOT
 from sgpo_data.health_measures import MEASURES, Thresholds
 
+from .closed_pipe import closed_pipe_allowed
 from .flags import built, parameters
 from .printable import printable
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LABEL = max(len(measure.label) for measure in MEASURES)
 NARROWEST = 9
 """Columns of a number."""
+MARGIN = 3
+"""Columns before a number, and of the mark behind it."""
 
 
 def add_health(app: typer.Typer) -> None:
@@ -60,8 +63,9 @@ def _health(run: str, *, root: Path, thresholds: Thresholds, as_json: bool) -> N
     if as_json:
         print(orjson.dumps(_whole(opened, found)).decode())
     else:
-        for line in _lines(found, shutil.get_terminal_size((120, 40)).columns):
-            print(line.rstrip())
+        with closed_pipe_allowed():
+            for line in _lines(found, shutil.get_terminal_size((120, 40)).columns):
+                print(line.rstrip())
     if found.alarms:
         raise GateError("\n".join(map(printable, found.alarms)))
 
@@ -86,8 +90,8 @@ def _lines(found: "Health", width: int) -> Iterator[str]:
     done = 0
     while done < len(found.rounds):
         end, room = done, width - LABEL
-        while end < len(found.rounds) and (end == done or room >= widths[end] + 2):
-            room -= widths[end] + 2
+        while end < len(found.rounds) and (end == done or room >= widths[end] + MARGIN):
+            room -= widths[end] + MARGIN
             end += 1
         yield from _table(found.rounds[done:end], widths[done:end])
         yield ""
@@ -105,7 +109,7 @@ def _lines(found: "Health", width: int) -> Iterator[str]:
 def _table(rounds: "tuple[RoundHealth, ...]", widths: list[int]) -> Iterator[str]:
     from sgpo_data.health import shown
 
-    yield " " * LABEL + "".join(f"  {printable(each.place):>{width}}" for each, width in zip(rounds, widths, strict=True))
+    yield " " * LABEL + "".join(f"  {printable(each.place):>{width}} " for each, width in zip(rounds, widths, strict=True))
     for at, measure in enumerate(MEASURES):
         if at == 0 or MEASURES[at - 1].failure != measure.failure:
             yield measure.failure
@@ -113,5 +117,5 @@ def _table(rounds: "tuple[RoundHealth, ...]", widths: list[int]) -> Iterator[str
         for each, width in zip(rounds, widths, strict=True):
             finding = each.findings[at]
             mark = "!" if finding.verdict == "alarm" else " "
-            cells.append(f"{mark}{shown(finding.value, measure.unit) or '-':>{width + 1}}")
+            cells.append(f"  {shown(finding.value, measure.unit) or '-':>{width}}{mark}")
         yield f"  {measure.label:<{LABEL - 2}}{''.join(cells)}"

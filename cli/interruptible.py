@@ -46,7 +46,7 @@ class Interruptible:
                 wait([running], timeout=0.1)
             raise
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise query_error(error) from error
+            raise query_error(error, self.con) from error
 
     def batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         """The rows, as they are read."""

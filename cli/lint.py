@@ -82,13 +82,19 @@ def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", *, as_json: bool)
         print(dataset.folder)
 
 
+def _sign(finding: "Finding") -> str:
+    if finding.check == "length_bias":
+        return "<= ±"
+    return ">= " if finding.flag.startswith("min_") else "<= "
+
+
 def _lines(findings: "tuple[Finding, ...]") -> list[str]:
     head = ("check", "value", "threshold", "verdict", "detail", "example")
     rows = [
         (
             each.check,
             _number(each, each.value),
-            f"{'>=' if each.flag.startswith('min_') else '<='} {_number(each, each.threshold)}",
+            f"{_sign(each)}{_number(each, each.threshold)}",
             "-" if each.value is None else "ok" if each.passed else "FAILED",
             each.detail,
             each.example or "",

@@ -3,7 +3,9 @@
 import logging
 import signal
 import sys
+from importlib.metadata import version
 from types import FrameType
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -11,6 +13,7 @@ from typer.core import TyperGroup
 from sgpo_data.errors import SgpoError
 
 from .check import check
+from .closed_pipe import closed_pipe_allowed
 from .diff import diff
 from .gc import gc
 from .health import add_health
@@ -27,17 +30,32 @@ from .train import add_train
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
+RESUMING = ("run", "seed", "improve", "score-ppl", "filter", "pair", "train", "publish")
+
+
 class _Commands(TyperGroup):
+    def main(self, *args: object, **given: object) -> object:
+        """Runs the command line; a help text that is not read to its end is no error."""
+        try:
+            return super().main(*args, **given)  # type: ignore[arg-type]
+        except SystemExit as end:
+            # Rich and Typer make it exit code 1.
+            if end.code == 1 and isinstance(end.__context__, BrokenPipeError):
+                raise SystemExit(0) from end
+            raise
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Runs the command; a mistake of the user's is one line, a traceback is a fault of ours."""
         try:
-            return super().invoke(ctx)
+            with closed_pipe_allowed():
+                return super().invoke(ctx)
         except SgpoError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            print("stopped; the same command goes on from here" if ctx.invoked_subcommand in RESUMING else "stopped", file=sys.stderr)
             raise typer.Exit(130) from error
+        return None
 
 
 app = typer.Typer(
@@ -49,8 +67,17 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(version("sgpo-data"))
+        raise typer.Exit
+
+
 @app.callback()
-def options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Log in detail.")) -> None:
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log in detail.")] = False,
+    _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
     """Make, inspect, publish and train on preference data that your own model generated."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     for name in NOISY:

@@ -44,7 +44,7 @@ def answer(
 ) -> None:
     """Writes what the query gives to a file or to standard output; without a query, at a terminal, opens the shell.
 
-    `limit` None or 0 is no limit, but that a table shows TABLE_ROWS unless it is 0.
+    `limit` None or 0 is no limit, but that a table on standard output shows TABLE_ROWS unless it is 0.
     Raises UsageError, DatasetError or RecipeError.
     """
     query, given = _query_and_references(arguments, example_name)
@@ -58,7 +58,7 @@ def answer(
 
                 shell(running, unsafe=unsafe, limit=limit)
                 return
-            if limit is None and kind is Format.TABLE:
+            if limit is None and kind is Format.TABLE and out is None:
                 limit = TABLE_ROWS
             with _destination(out, kind) as sink, closed_pipe_allowed():
                 write_answer(running, query, kind, sink, limit=limit or None, unsafe=unsafe)
@@ -145,7 +145,9 @@ def _set_variables(con: duckdb.DuckDBPyConnection, variables: Sequence[str]) -> 
 
 def _format(form: str | None, out: Path | None) -> Format:
     ending = out.suffix.removeprefix(".") if out else ""
-    kind = Format(form or (ending if ending in list(Format) else Format.TABLE))
+    if out is not None and form is None and ending not in list(Format):
+        raise UsageError(f"-o {out}: its ending names no format; give one of .{', .'.join(Format)}, or --format")
+    kind = Format(form or ending or Format.TABLE)
     if kind is Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("--format parquet: is not for a terminal; name a file with -o")
     return kind

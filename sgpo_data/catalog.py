@@ -139,6 +139,9 @@ def existing(reference: str, root: Path) -> Dataset:
     """
     dataset = find_dataset(reference, root)
     if dataset is None:
+        if Path(reference).exists():
+            what = f"a folder without {MANIFEST}" if Path(reference).is_dir() else "a file"
+            raise DatasetError(f"{reference}: is {what}, no dataset; sgpo seed and sgpo run read raw rows, sgpo sql reads csv, json and parquet")
         raise DatasetError(f"{reference}: no such dataset, here or in {root}; give the folder that a stage printed")
     return dataset
 
@@ -154,6 +157,8 @@ def _of_reference(given: str, root: Path) -> list[Visible | VisibleFile]:
     else:
         name, reference = named.groups()
     function = file_function(reference)
+    if named is None and "=" in given and not Path(given).exists() and find_dataset(given.partition("=")[2], root) is not None:
+        raise UsageError(f"{given}: {given.partition('=')[0]} can not name a view; take letters, digits and _")
     if function is not None and Path(reference).is_file():
         return [VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)]
     dataset = existing(reference, root)

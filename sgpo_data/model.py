@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -93,6 +94,22 @@ def model_manifest(folder: Path) -> ModelManifest | None:
         if "fingerprint" not in found:
             return None
         raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+
+
+def weights_faults(folder: Path) -> list[str]:
+    """What is broken in the weights of a model, as far as the heads of its files tell; nothing where safetensors is not installed."""
+    if find_spec("safetensors") is None:
+        return []
+    from safetensors import SafetensorError, safe_open
+
+    found = []
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            found.append(f"{path}: can not be read ({error}); copy or download it again")
+    return found
 
 
 def content_digest(folder: Path) -> str:

@@ -11,12 +11,14 @@ from sgpo_data.manifest import MANIFEST
 from sgpo_data.publication_record import publication_record
 from sgpo_data.streamed import StreamedDataset, streamed
 
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
 
 def find_dataset(reference: str, root: Path, *, stream: bool = False) -> Dataset | None:
     """The dataset that a reference names; None if it names no dataset.
 
     One on the Hub is fetched into the store of the root at the commit that its revision stands for now; with `stream` it is read where it lies.
-    Raises DatasetError if it names one that was never finished, or several; HubError if the Hub can not be asked.
+    Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub can not be asked.
     """
     place = hub_place(reference)
     if place is None:
@@ -67,4 +69,6 @@ def _local(reference: str, root: Path) -> Dataset | None:
     for folder in (Path(reference), root / reference):
         if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
             return open_dataset(folder)
+        if (folder / "config.json").is_file() and any(any(folder.glob(weights)) for weights in WEIGHTS):
+            raise DatasetError(f"{reference}: is a model folder; give a dataset here, and the model with --model")
     return None

@@ -10,7 +10,7 @@ from sgpo_data.dataset import WORK, Dataset, open_dataset
 from sgpo_data.deciding import deciding
 from sgpo_data.engines import Generator
 from sgpo_data.engines.loading import Loading, open_engine, resolved, scorer_of
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.job import Job, given_input, input_of, planned
 from sgpo_data.model import Model, find_model
@@ -21,6 +21,7 @@ from sgpo_data.resume import finished, make, taken_up
 from sgpo_data.schema import schema
 from sgpo_data.sourced import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
+from sgpo_data.stages.improve import Improve
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stream import CountedGenerator, CountedScorer, Fill, stream
 from sgpo_data.unfinished import Found, Unfinished
@@ -76,7 +77,8 @@ def job_of(
     given = given_input(reference, execution.root, stream=execution.stream)
     if given is None:
         if "prompts" not in stage.reads:
-            raise DatasetError(f"{reference}: no such dataset; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
+            found_what = "a raw file, and no dataset" if Path(reference).is_file() else "no such dataset"
+            raise DatasetError(f"{reference}: {found_what}; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
         given = input_of(read_prompts(reference, source or Source(), execution), reference)
     return planned(stage, given, model=found, reward_model=rewarding)
 
@@ -164,6 +166,7 @@ def do_both(first: Job, second: Job, folders: tuple[Path, Path], execution: Exec
 
 def _fill_both(first: Job, second: Job, into: tuple[Unfinished, Unfinished], execution: Execution, engines: Engines) -> None:
     source = _source(first)
+    _check_references(second.stage, source)
     rows = _rows_of(first.stage, source)
 
     def opened() -> Generator:
@@ -196,8 +199,20 @@ def _source(job: Job) -> Dataset:
     return source
 
 
+def _check_references(stage: Stage, source: Dataset) -> None:
+    """Raises RecipeError if the stage is to refine with references, and no row has one."""
+    if not (isinstance(stage, Improve) and stage.role == "refine" and source.manifest.rows):
+        return
+    if all(row["reference"] is None for row in source.rows()):
+        raise RecipeError(
+            f"improve: none of {source.manifest.rows} rows of {source.reference} has a reference to refine with; "
+            'take --role improve (role = "improve" in a recipe), or prompts with references'
+        )
+
+
 def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | None) -> Found:
     source = _source(job)
+    _check_references(job.stage, source)
     if isinstance(job.stage, TableStage):
         return _decide(job.stage, source, into)
     assert isinstance(job.stage, RowStage)

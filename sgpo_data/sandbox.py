@@ -26,6 +26,10 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+_NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
+_VIEWS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
+
+
 @dataclass(frozen=True)
 class TextFile:
     """A CSV or JSON file, and the table function of DuckDB that reads it."""
@@ -95,7 +99,7 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
         refuse_all_but_reading(con, query)
         relation = con.sql(query)
     except duckdb.Error as error:
-        raise query_error(error) from error
+        raise query_error(error, con) from error
     assert relation is not None
     return relation
 
@@ -108,17 +112,22 @@ def executed(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
     try:
         found: duckdb.DuckDBPyRelation | None = con.sql(query)
     except duckdb.Error as error:
-        raise query_error(error) from error
+        raise query_error(error, con) from error
     return found
 
 
-def query_error(error: Exception) -> SgpoError:
-    """What DuckDB says of a query, in one line: its message and the candidates it offers, without the excerpt."""
+def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
+    """What DuckDB says of a query, in one line: its message and the candidates it offers, without the excerpt.
+
+    Of a table that is not there, the views of the connection are the candidates.
+    """
     message = _first_line(error)
+    if isinstance(error, duckdb.CatalogException) and (missing := _NO_TABLE.search(message)):
+        views = con.execute(_VIEWS).fetchall()
+        known = f"there are {', '.join(name for (name,) in views)}" if views else "none was given"
+        return RecipeError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query")
     if isinstance(error, duckdb.PermissionException):
         message += "; sql only reads the tables it was given, give other data as a REF"
-    elif isinstance(error, duckdb.CatalogException):
-        message += "; what there is: SHOW TABLES"
     return RecipeError(f"sql: {message}")
 
 

@@ -23,6 +23,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from sgpo_data.engines.chat import Chat, first_line, load_chat
+from sgpo_data.engines.threads import fit_threads
 from sgpo_data.errors import DatasetError, EngineError, RecipeError, SgpoError
 from sgpo_data.model import COUNTED, NOT_COUNTED
 from sgpo_data.parquet import write_text
@@ -175,6 +176,7 @@ def _adapter(lora: Lora) -> LoraConfig | None:
 
 def _loaded(folder: Path) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False)
+    fit_threads(model)
     return model
 
 

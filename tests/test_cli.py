@@ -1,11 +1,15 @@
 """Claims about the command line as a whole."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from fake_model import model_folder
+from literal_rows import row
+from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -49,3 +53,70 @@ def test_an_empty_pipe_says_that_the_stage_before_failed() -> None:
     shown = CliRunner().invoke(app, ["improve", "-"], input="")
     assert shown.exit_code == 2
     assert "standard input is empty" in shown.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"{version('sgpo-data')}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["seed", "--help"], ["run", "--help"]])
+def test_a_help_text_of_which_the_first_lines_are_read_is_no_error(words: list[str]) -> None:
+    assert _to_a_closed_pipe(*words) == (0, "")
+
+
+def test_what_a_check_found_is_told_by_its_exit_code_though_nobody_reads_it(tmp_path: Path) -> None:
+    whole = made_dataset(tmp_path / "whole", "responses", [row("a")])
+    broken = made_dataset(tmp_path / "broken", "responses", [row("b")])
+    broken.paths[0].write_bytes(b"")
+    assert _to_a_closed_pipe("check", whole.folder) == (0, "")
+    code, told = _to_a_closed_pipe("check", whole.folder, broken.folder)
+    assert code == 3
+    assert str(broken.folder) in told
+
+
+def _to_a_closed_pipe(*words: object) -> tuple[int, str]:
+    """Exit code and standard error of a command whose output nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    script = "from sgpo_data.cli.main import main; main()"
+    try:
+        finished = subprocess.run([sys.executable, "-c", script, *map(str, words)], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    return finished.returncode, finished.stderr
+
+
+@pytest.mark.parametrize("command", ["pair", "filter", "improve", "diff", "sql"])
+def test_a_model_in_the_place_of_a_dataset_is_called_one(command: str, tmp_path: Path) -> None:
+    model = model_folder(tmp_path / "m")
+    (model / "model.safetensors").write_bytes(b"weights")
+    words = {"sql": ["sql", "SELECT 1 AS one", str(model)], "diff": ["diff", str(model), str(model)]}.get(command, [command, str(model)])
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 1
+    assert "is a model folder" in shown.stderr
+    assert len(shown.stderr.strip().splitlines()) == 1
+
+
+def test_a_raw_file_in_the_place_of_a_dataset_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "x", "answer": "y"}\n')
+    for words in (["improve", str(path)], ["inspect", str(path)]):
+        shown = CliRunner().invoke(app, words)
+        assert shown.exit_code == 1
+        assert "file" in shown.stderr
+        assert "no such" not in shown.stderr
+
+
+def test_weights_that_can_not_be_read_are_found_in_a_model_of_another_program(tmp_path: Path) -> None:
+    model = model_folder(tmp_path / "m")
+    (model / "model.safetensors").write_bytes(b"")
+    shown = CliRunner().invoke(app, ["check", str(model)])
+    assert shown.exit_code == 3
+    assert "model.safetensors: can not be read" in shown.stderr
+
+
+def test_a_rule_that_is_refused_is_named_by_its_flag() -> None:
+    shown = CliRunner().invoke(app, ["filter", "nowhere", "--rule", "short=delete"])
+    assert shown.exit_code == 2
+    assert "--rule short: " in shown.stderr
+    assert "Value error" not in shown.stderr

@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
         ("generate", False, True, "engine transformers to generate: vllm is not installed"),
         ("generate", True, False, "engine transformers to generate: there is no GPU"),
         ("generate", True, True, "engine vllm to generate: it is installed and there is a GPU"),
-        ("score", True, True, "engine transformers to score: it scores with an adapter too"),
+        ("score", True, True, "engine transformers to score: vllm can not score with an adapter, and this can"),
     ],
 )
 def test_auto_says_once_which_engine_it_takes_and_why(

@@ -11,8 +11,9 @@ import pytest
 from fake_model import FakeModel, model_folder, use
 
 from sgpo_data.dataset import Dataset, faults, open_dataset
-from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
+from sgpo_data.rows import Role
 from sgpo_data.runner import run
 from sgpo_data.stages.filter import Filter
 from sgpo_data.stages.improve import Improve
@@ -245,3 +246,18 @@ def test_a_broken_dataset_is_told_from_a_whole_one(prompts: str, model: str, how
     part.unlink()
     with pytest.raises(DatasetError, match=f"{part.name} is gone"):
         open_dataset(made.folder)
+
+
+@pytest.mark.parametrize("role", ["refine", "improve"])
+def test_refining_without_any_reference_is_refused_before_the_model_is_asked(
+    role: Role, tmp_path: Path, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bare.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Say {number}."}) + "\n" for number in range(3)))
+    use(monkeypatch, FakeModel())
+    responses = run(Seed(), str(path), model=model, execution=how)
+    if role == "improve":
+        assert run(Improve(role=role), str(responses.folder), execution=how).manifest.outcomes == {"stop": 3}
+        return
+    with pytest.raises(RecipeError, match=r"none of 3 rows .* has a reference to refine with; take --role improve"):
+        run(Improve(role=role), str(responses.folder), execution=how)

@@ -193,7 +193,7 @@ def test_table_says_that_there_are_more_rows(responses: Dataset) -> None:
     ("query", "told"),
     [
         ("SELECT finsh FROM responses", 'sql: Binder Error: Referenced column "finsh" not found in FROM clause! Candidate bindings: "finish"'),
-        ("FROM response", 'sql: Catalog Error: Table with name response does not exist! Did you mean "responses"?'),
+        ("FROM response", "sql: there is no table response; there are columns, manifests, responses; give the dataset that holds it as a REF"),
         ("SELEC 1", 'sql: Parser Error: syntax error at or near "SELEC"'),
         ("SELECT error('at run time') FROM responses", "sql: Invalid Input Error: at run time"),
         ("DROP VIEW responses", "sql: DROP is not possible, sql only reads; give one SELECT"),
@@ -218,6 +218,20 @@ def test_closed_pipe_is_no_error(responses: Dataset) -> None:
         command.stdout.close()
         assert command.stderr.read() == b""
     assert command.returncode == 0
+
+
+def test_a_file_is_whole_and_its_ending_names_the_format(responses: Dataset, tmp_path: Path) -> None:
+    query = "SELECT range AS n FROM range(200)"
+    code, _, line = asked(query, responses.folder, "-o", tmp_path / "kept.txt")
+    assert (code, "its ending names no format" in line, (tmp_path / "kept.txt").exists()) == (2, True, False)
+    assert asked(query, responses.folder, "-o", tmp_path / "kept.txt", "--format", "table")[0] == 0
+    assert len((tmp_path / "kept.txt").read_text().splitlines()) == 204
+
+
+def test_a_name_that_no_view_can_have_is_told(responses: Dataset) -> None:
+    code, _, line = asked("SELECT 1 AS one", f"a-b={responses.folder}")
+    assert code == 2
+    assert "a-b can not name a view" in line
 
 
 def test_interrupt_stops_a_query_that_would_not_end(responses: Dataset) -> None:

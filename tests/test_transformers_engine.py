@@ -18,6 +18,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from sgpo_data.engines import GenerateRequest, Generation, Sampling, ScoreRequest
 from sgpo_data.engines.chat import load_chat
 from sgpo_data.engines.sampling import sampled_tokens
+from sgpo_data.engines.threads import fit_threads
 from sgpo_data.engines.transformers import TransformersEngine
 from sgpo_data.errors import DatasetError, EngineError
 from sgpo_data.rows import Message
@@ -374,3 +375,18 @@ def test_stop_ids_of_the_generation_config_end_an_answer(folder: Path) -> None:
     assert {generation.tokens for generation in loaded.generate(sampled(requests(8), GREEDY))} != {1}
     model.generation_config.eos_token_id = list(range(300))
     assert {(generation.tokens, generation.finish) for generation in loaded.generate(sampled(requests(8), GREEDY))} <= {(1, "empty"), (1, "stop")}
+
+
+@pytest.mark.parametrize(("width", "given", "threads"), [(8, None, 1), (2048, None, 2), (8, "2", 2)])
+def test_a_small_model_has_one_thread_unless_their_number_is_given(width: int, given: str | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sgpo_data.engines.threads._default", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        fit_threads(torch.nn.Linear(width, 4096))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -99,7 +99,7 @@ def resolved(
 def automatic(work: Work) -> str:
     """The engine for a model folder on this machine; says which and why, once."""
     if work == "score":
-        engine, reason = "transformers", "it scores with an adapter too"
+        engine, reason = "transformers", "vllm can not score with an adapter, and this can"
     elif find_spec("vllm") is None:
         engine, reason = "transformers", "vllm is not installed"
     elif not _gpu():

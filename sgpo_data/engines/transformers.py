@@ -113,6 +113,8 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
+    from sgpo_data.engines.threads import fit_threads
+
     # Its bars would stand between the lines of ours.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not (folder / "config.json").is_file():
@@ -126,6 +128,7 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         # Its usual kernels leave the cap on attention out without a word.
         model.set_attn_implementation("eager")
+    fit_threads(model)
     # from_pretrained gives the model in evaluation mode.
     return cast("PreTrainedModel", nn.Module.to(model, device))
 

@@ -1,5 +1,7 @@
 """What a run of the loop came to in the toy world: grades before and after, as a table."""
 
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -70,7 +72,8 @@ def show(root: Path, name: str, recipe: Path) -> None:
     console.print(_grades_table(found))
     console.print(_rules_table([each for each in found if each.kept]))
     last = next((each.place for each in reversed(found) if each.kept), "")
-    console.print("try next:" + NEXT.format(run=name, phase=root / name / last, recipe=recipe), end="", markup=False, soft_wrap=True)
+    activate = "" if shutil.which("sgpo") else f" (. {Path(sys.executable).with_name('activate')} puts sgpo on your path)"
+    console.print(f"try next{activate}:" + NEXT.format(run=name, phase=root / name / last, recipe=recipe), end="", markup=False, soft_wrap=True)
 
 
 def _grades_table(found: Sequence[Outcome]) -> Table:
