@@ -1,5 +1,6 @@
 """What a run of the loop came to in the toy world: grades before and after, as a table."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +73,7 @@ def show(root: Path, name: str, recipe: Path) -> None:
     console.print(_grades_table(found))
     console.print(_rules_table([each for each in found if each.kept]))
     last = next((each.place for each in reversed(found) if each.kept), "")
-    activate = "" if shutil.which("sgpo") else f" (. {Path(sys.executable).with_name('activate')} puts sgpo on your path)"
+    activate = "" if shutil.which("sgpo") else f" (. {os.path.relpath(Path(sys.executable).with_name('activate'))} puts sgpo on your path)"
     console.print(f"try next{activate}:" + NEXT.format(run=name, phase=root / name / last, recipe=recipe), end="", markup=False, soft_wrap=True)
 
 
