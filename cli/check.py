@@ -37,9 +37,9 @@ def _checked(reference: str, root: Path) -> tuple[list[str], str]:
         folder = model_folder(reference, root)
         if folder is not None:
             identity = find_model(str(folder)).record.identity
-            if broken := weights_faults(folder):
-                return broken, ""
-            return [], f"whole: {identity}" if model_manifest(folder) else f"{identity}, which was not trained here: there is no record to check it against"
+            if model_manifest(folder):
+                return [], f"whole: {identity}"
+            return weights_faults(folder), f"{identity}, which was not trained here: there is no record to check it against"
         dataset = existing(reference, root)
     except DatasetError as error:
         if not any(place.exists() for place in (Path(reference), root / reference)):

@@ -4,9 +4,11 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from literal_rows import row
 from made import made_dataset
+from safetensors.numpy import save
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -21,7 +23,7 @@ def foreign(tmp_path: Path) -> Path:
     folder = tmp_path / "m"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "llama"}')
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(save({"weight": np.zeros(2, dtype=np.float32)}))
     return folder
 
 
