@@ -60,10 +60,10 @@ def _health(run: str, *, root: Path, thresholds: Thresholds, as_json: bool) -> N
 
     opened = open_run(run, root)
     found = health(opened, thresholds)
-    if as_json:
-        print(orjson.dumps(_whole(opened, found)).decode())
-    else:
-        with closed_pipe_allowed():
+    with closed_pipe_allowed():
+        if as_json:
+            print(orjson.dumps(_whole(opened, found)).decode())
+        else:
             for line in _lines(found, shutil.get_terminal_size((120, 40)).columns):
                 print(line.rstrip())
     if found.alarms:

@@ -15,6 +15,7 @@ from sgpo_data.execution import ROOT, Execution
 from sgpo_data.reading import Source
 from sgpo_data.thresholds import Thresholds
 
+from .closed_pipe import closed_pipe_allowed
 from .flags import built, parameters
 from .references import typed
 
@@ -72,7 +73,10 @@ def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", *, as_json: bool)
     """Prints the findings; raises GateError if one is past its threshold."""
     past = [finding for finding in findings if not finding.passed]
     if as_json:
-        print(orjson.dumps({"reference": str(dataset.folder), "rows": dataset.manifest.rows, "passed": not past, "checks": [*map(asdict, findings)]}).decode())
+        with closed_pipe_allowed():
+            print(
+                orjson.dumps({"reference": str(dataset.folder), "rows": dataset.manifest.rows, "passed": not past, "checks": [*map(asdict, findings)]}).decode()
+            )
     else:
         print("\n".join(_lines(findings)), file=sys.stderr if past else sys.stdout)
     if past:

@@ -31,6 +31,7 @@ NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
 RESUMING = ("run", "seed", "improve", "score-ppl", "filter", "pair", "train", "publish")
+"""Commands that, given again, go on where they were stopped."""
 
 
 class _Commands(TyperGroup):

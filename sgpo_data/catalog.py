@@ -14,7 +14,7 @@ from sgpo_data.dataset import WORK, Dataset, open_dataset
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.hub_place import hub_place
 from sgpo_data.manifest import MANIFEST
-from sgpo_data.reference import find_dataset, find_datasets
+from sgpo_data.reference import find_dataset, find_datasets, missing
 from sgpo_data.sandbox import Tables, TextFile, quoted, sandbox
 from sgpo_data.schema import schema, tables
 
@@ -139,10 +139,7 @@ def existing(reference: str, root: Path) -> Dataset:
     """
     dataset = find_dataset(reference, root)
     if dataset is None:
-        if Path(reference).exists():
-            what = f"a folder without {MANIFEST}" if Path(reference).is_dir() else "a file"
-            raise DatasetError(f"{reference}: is {what}, no dataset; sgpo seed and sgpo run read raw rows, sgpo sql reads csv, json and parquet")
-        raise DatasetError(f"{reference}: no such dataset, here or in {root}; give the folder that a stage printed")
+        raise DatasetError(f"{missing(reference, root)}; give the folder that a stage printed")
     return dataset
 
 

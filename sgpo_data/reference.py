@@ -8,10 +8,9 @@ from sgpo_data.fetch import fetched, in_store
 from sgpo_data.hub_place import HubPlace, hub_place
 from sgpo_data.hub_repository import HubRepository
 from sgpo_data.manifest import MANIFEST
+from sgpo_data.model import model_folder
 from sgpo_data.publication_record import publication_record
 from sgpo_data.streamed import StreamedDataset, streamed
-
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 def find_dataset(reference: str, root: Path, *, stream: bool = False) -> Dataset | None:
@@ -58,6 +57,14 @@ def places(place: HubPlace, root: Path) -> list[HubPlace]:
     return [] if record is None else [fixed.folder(config.name) for config in record.configs]
 
 
+def missing(reference: str, root: Path) -> str:
+    """What to say of a reference that names no dataset."""
+    path = Path(reference)
+    if path.exists():
+        return f"{reference}: is {f'a folder without {MANIFEST}' if path.is_dir() else 'a file'}, no dataset; sgpo seed and sgpo run read raw rows"
+    return f"{reference}: no such dataset, here or in {root}"
+
+
 def _at(place: HubPlace, root: Path, *, stream: bool) -> "Dataset | StreamedDataset":
     made = in_store(place, root / "store")
     if made is not None:
@@ -69,6 +76,6 @@ def _local(reference: str, root: Path) -> Dataset | None:
     for folder in (Path(reference), root / reference):
         if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
             return open_dataset(folder)
-        if (folder / "config.json").is_file() and any(any(folder.glob(weights)) for weights in WEIGHTS):
-            raise DatasetError(f"{reference}: is a model folder; give a dataset here, and the model with --model")
+    if model_folder(reference, root) is not None:
+        raise DatasetError(f"{reference}: is a model folder; give a dataset here, and the model with --model")
     return None

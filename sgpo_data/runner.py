@@ -17,11 +17,11 @@ from sgpo_data.model import Model, find_model
 from sgpo_data.overlap import Lane, Overlap
 from sgpo_data.progress import Report, progress
 from sgpo_data.reading import Source
+from sgpo_data.reference import missing
 from sgpo_data.resume import finished, make, taken_up
 from sgpo_data.schema import schema
 from sgpo_data.sourced import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
-from sgpo_data.stages.improve import Improve
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stream import CountedGenerator, CountedScorer, Fill, stream
 from sgpo_data.unfinished import Found, Unfinished
@@ -77,8 +77,7 @@ def job_of(
     given = given_input(reference, execution.root, stream=execution.stream)
     if given is None:
         if "prompts" not in stage.reads:
-            found_what = "a raw file, and no dataset" if Path(reference).is_file() else "no such dataset"
-            raise DatasetError(f"{reference}: {found_what}; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
+            raise DatasetError(f"{missing(reference, execution.root)}; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
         given = input_of(read_prompts(reference, source or Source(), execution), reference)
     return planned(stage, given, model=found, reward_model=rewarding)
 
@@ -166,7 +165,7 @@ def do_both(first: Job, second: Job, folders: tuple[Path, Path], execution: Exec
 
 def _fill_both(first: Job, second: Job, into: tuple[Unfinished, Unfinished], execution: Execution, engines: Engines) -> None:
     source = _source(first)
-    _check_references(second.stage, source)
+    _check_fit(second.stage, source)
     rows = _rows_of(first.stage, source)
 
     def opened() -> Generator:
@@ -199,20 +198,14 @@ def _source(job: Job) -> Dataset:
     return source
 
 
-def _check_references(stage: Stage, source: Dataset) -> None:
-    """Raises RecipeError if the stage is to refine with references, and no row has one."""
-    if not (isinstance(stage, Improve) and stage.role == "refine" and source.manifest.rows):
-        return
-    if all(row["reference"] is None for row in source.rows()):
-        raise RecipeError(
-            f"improve: none of {source.manifest.rows} rows of {source.reference} has a reference to refine with; "
-            'take --role improve (role = "improve" in a recipe), or prompts with references'
-        )
+def _check_fit(stage: Stage, source: Dataset) -> None:
+    if isinstance(stage, RowStage) and (why := stage.unfit(source.rows())):
+        raise RecipeError(f"{stage.stage_name}: {source.reference}: {why}")
 
 
 def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | None) -> Found:
     source = _source(job)
-    _check_references(job.stage, source)
+    _check_fit(job.stage, source)
     if isinstance(job.stage, TableStage):
         return _decide(job.stage, source, into)
     assert isinstance(job.stage, RowStage)

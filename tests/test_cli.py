@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_model import model_folder
-from literal_rows import row
+from literal_rows import pair_row, row
 from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.main import get_command
@@ -72,6 +72,12 @@ def test_what_a_check_found_is_told_by_its_exit_code_though_nobody_reads_it(tmp_
     code, told = _to_a_closed_pipe("check", whole.folder, broken.folder)
     assert code == 3
     assert str(broken.folder) in told
+
+
+@pytest.mark.parametrize("words", [["lint"], ["lint", "--json"]])
+def test_a_lint_that_fails_stops_a_chain_though_nobody_reads_it(words: list[str], tmp_path: Path) -> None:
+    pairs = made_dataset(tmp_path / "pairs", "pairs", [pair_row("a", chosen=[{"role": "assistant", "content": "I cannot help with that."}])])
+    assert _to_a_closed_pipe(*words, pairs.folder)[0] == 3
 
 
 def _to_a_closed_pipe(*words: object) -> tuple[int, str]:

@@ -377,16 +377,20 @@ def test_stop_ids_of_the_generation_config_end_an_answer(folder: Path) -> None:
     assert {(generation.tokens, generation.finish) for generation in loaded.generate(sampled(requests(8), GREEDY))} <= {(1, "empty"), (1, "stop")}
 
 
-@pytest.mark.parametrize(("width", "given", "threads"), [(8, None, 1), (2048, None, 2), (8, "2", 2)])
-def test_a_small_model_has_one_thread_unless_their_number_is_given(width: int, given: str | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo_data.engines.threads._default", lambda: 2)
+@pytest.mark.parametrize(
+    ("width", "beside", "given", "threads"), [(8, False, None, 1), (2048, False, None, 3), (8, False, "2", 2), (8, True, None, 2), (2048, True, None, 3)]
+)
+def test_a_small_model_has_one_thread_unless_their_number_is_given(
+    width: int, beside: bool, given: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sgpo_data.engines.threads._default", lambda: 3)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        fit_threads(torch.nn.Linear(width, 4096))
+        fit_threads(torch.nn.Linear(width, 4096), beside=beside)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

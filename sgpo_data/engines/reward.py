@@ -78,6 +78,8 @@ class ClassifierRewarder:
             from transformers import AutoModelForSequenceClassification
         except ImportError as error:
             raise MissingExtraError("models", error.name or "transformers") from error
+        from sgpo_data.engines.threads import fit_threads
+
         try:
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False, output_loading_info=True
@@ -88,6 +90,7 @@ class ClassifierRewarder:
             raise DatasetError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")
         if model.config.num_labels != 1:
             raise DatasetError(f"{folder}: has {model.config.num_labels} labels, and a reward model has one; give another classifier")
+        fit_threads(model, beside=True)
         placed = torch.nn.Module.to(model, _device(device))
         return cls(cast("PreTrainedModel", placed), load_chat(folder), context_tokens=context_tokens, batch_tokens=batch_tokens)
 

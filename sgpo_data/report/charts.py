@@ -160,7 +160,7 @@ def _ticks(found: Distribution) -> list[float]:
         return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
     inside = [tick for tick in _ROUND if low <= tick <= high]
     thinner = ([tick for tick in inside if f"{tick:.0e}"[0] in kept] for kept in ("1235", "125", "13", "1"))
-    return next((ticks for ticks in thinner if len(ticks) <= _MOST_TICKS), inside[:: -(-len(inside) // _MOST_TICKS) or 1])
+    return next((ticks for ticks in thinner if len(ticks) <= _MOST_TICKS), inside[:: max(1, math.ceil(len(inside) / _MOST_TICKS))])
 
 
 def _svg(spec: Spec, told: str, size: tuple[int, int]) -> Markup:

@@ -64,6 +64,10 @@ class RowStage(Stage):
         """The finished row if it needs no model, else None."""
         return None
 
+    def unfit(self, rows: Iterable[Row]) -> str | None:
+        """Why none of the rows is of use to it, None if one is; as few are read as tell."""
+        return None
+
 
 class GeneratingStage(RowStage):
     """A row-wise stage whose model writes."""

@@ -1,5 +1,6 @@
 """improve: the improver rewrites every response."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -50,6 +51,12 @@ class Improve(GeneratingStage):
         if self.role == "refine" and row["reference"] is None:
             return self._row(row, author, text=None, finish="no_reference")
         return None
+
+    def unfit(self, rows: Iterable[Row]) -> str | None:
+        """Rows without any reference, if it is to refine with them."""
+        if self.role == "improve" or any(row["reference"] is not None for row in rows):
+            return None
+        return 'no row has a reference to refine with; take --role improve (role = "improve" in a recipe), or prompts with references'
 
     def request(self, row: Row) -> GenerateRequest:
         """The template of the role, rendered for the row."""
