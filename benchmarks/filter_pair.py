@@ -94,9 +94,9 @@ def _measured(contender: str, folder: Path, out: Path) -> dict[str, object]:
 
 
 def _sgpo_data(folder: Path, out: Path) -> tuple[dict[str, int], int]:
-    from sgpo_data.runner import run
-    from sgpo_data.stages.filter import Filter
-    from sgpo_data.stages.pair import Pair
+    from sgpo_data.running.runner import run
+    from sgpo_data.stages.filter.filter import Filter
+    from sgpo_data.stages.pair.pair import Pair
 
     filtered = run(Filter(), str(folder), out=out / "filtered").manifest
     pairs = run(Pair(), str(out / "filtered"), out=out / "pairs").manifest

@@ -16,10 +16,10 @@ from result import document, table
 from rows import scored_rows
 
 from sgpo_data.execution import Execution
-from sgpo_data.runner import run
-from sgpo_data.stages.filter import Filter
-from sgpo_data.stages.pair import Pair
-from sgpo_data.stages.strategies import Ppl
+from sgpo_data.running.runner import run
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.stages.filter.strategies import Ppl
+from sgpo_data.stages.pair.pair import Pair
 
 SGPO = Path(sys.executable).with_name("sgpo")
 RUN = "benchmark"

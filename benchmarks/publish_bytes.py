@@ -16,10 +16,10 @@ from pathlib import Path
 
 import hf_xet
 
-from sgpo_data.manifest import file_digest
-from sgpo_data.parquet import arrow_table, write_parquet
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
+from sgpo_data.store.files import file_digest
+from sgpo_data.store.parquet import arrow_table, write_parquet
 
 WORDS = 20_000
 ANSWER_WORDS = 150

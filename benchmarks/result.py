@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sgpo_data.manifest import versions
+from sgpo_data.store.manifest import versions
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

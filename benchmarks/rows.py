@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sgpo_data.dataset import Dataset
-from sgpo_data.manifest import Identity, ModelRecord
-from sgpo_data.resume import make
 from sgpo_data.schema import schema
-from sgpo_data.unfinished import Found, Unfinished
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.manifest import Identity, ModelRecord
+from sgpo_data.store.resume import make
+from sgpo_data.store.unfinished import Found, Unfinished
 
 PART_ROWS = 131072
 SAMPLES = 2

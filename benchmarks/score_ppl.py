@@ -20,10 +20,10 @@ from word_model import word_config, word_tokenizer, write_model
 
 from sgpo_data.engines import Scorer, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.engines.padded import Padded
-from sgpo_data.engines.transformers import TransformersEngine
-from sgpo_data.engines.trees import Tree
-from sgpo_data.engines.vllm import VllmEngine
+from sgpo_data.engines.local.padded import Padded
+from sgpo_data.engines.local.transformers import TransformersEngine
+from sgpo_data.engines.local.trees import Tree
+from sgpo_data.engines.vllm.engine import VllmEngine
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Message
 

@@ -18,19 +18,21 @@ from corpus import write_prompts
 from result import document, table
 from small_model import CONTEXT, END, write_model
 
-from sgpo_data.dataset import Dataset, open_dataset
 from sgpo_data.engines import Sampling
 from sgpo_data.engines.chat import load_chat
-from sgpo_data.engines.vllm import CPU_CACHE_BYTES, SETTINGS, VllmEngine
+from sgpo_data.engines.vllm.engine import CPU_CACHE_BYTES, SETTINGS, VllmEngine
 from sgpo_data.execution import Execution
-from sgpo_data.job import Job, input_of, planned
-from sgpo_data.model import Model, find_model
-from sgpo_data.reading import Source
-from sgpo_data.runner import Engines, do, do_both
-from sgpo_data.sourced import read_prompts
+from sgpo_data.references.model import Model, find_model
+from sgpo_data.running.engines import Engines
+from sgpo_data.running.job import Job, planned
+from sgpo_data.running.runner import do, do_both
+from sgpo_data.sources.options import Source
+from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import row_seed
-from sgpo_data.stages.improve import Improve
+from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.seed import Seed
+from sgpo_data.store.dataset import Dataset, open_dataset
+from sgpo_data.store.input import input_of
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -225,7 +227,7 @@ def measured(scale: Scale) -> list[tuple[dict[str, list[Spent]], dict[str, Made]
                 "one after the other": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=one_after_the_other),
             }
 
-        with patch("sgpo_data.runner.open_engine", lambda *_, **__: ours):
+        with patch("sgpo_data.running.engines.open_engine", lambda *_, **__: ours):
             for group in sides(8):
                 rounds(group, 1, forget=here.reset_prefix_cache)
             return [rounds(group, scale.repeats, forget=here.reset_prefix_cache) for group in sides(scale.rows)]

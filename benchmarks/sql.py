@@ -14,12 +14,12 @@ import duckdb
 from result import document, table
 from rows import scored_rows
 
-from sgpo_data.catalog import catalog
 from sgpo_data.execution import Execution
-from sgpo_data.manifest import MANIFEST
-from sgpo_data.runner import run
-from sgpo_data.sandbox import selected
-from sgpo_data.stages.filter import Filter
+from sgpo_data.query.catalog import catalog
+from sgpo_data.query.sandbox import selected
+from sgpo_data.running.runner import run
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.store.manifest import MANIFEST
 
 QUERIES = {
     "count and quantiles by reason": """

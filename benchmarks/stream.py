@@ -17,19 +17,19 @@ from corpus import write_prompts
 from result import document, table
 from small_model import CONTEXT, small_tokenizer
 
-from sgpo_data import unfinished
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import load_chat
 from sgpo_data.execution import Execution
-from sgpo_data.reading import Source
 from sgpo_data.rows import Message
-from sgpo_data.runner import run
+from sgpo_data.running.runner import run
 from sgpo_data.schema import Schema
-from sgpo_data.sourced import read_prompts
+from sgpo_data.sources.options import Source
+from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import RowStage
-from sgpo_data.stages.improve import Improve
+from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
+from sgpo_data.store import unfinished
 
 ANSWER = "The list has all that was asked for, in the order that was asked for. " * 7
 P = ParamSpec("P")
@@ -95,7 +95,7 @@ class Timing:
 def timings(stages: list[RowStage], source: Path, engine: InstantEngine) -> Iterator[Timing]:
     """One for each stage, each over what the one before it wrote."""
     with tempfile.TemporaryDirectory(prefix="sgpo-stream-") as folder, ExitStack() as stack:
-        stack.enter_context(patch("sgpo_data.runner.open_engine", lambda *_, **__: engine))
+        stack.enter_context(patch("sgpo_data.running.engines.open_engine", lambda *_, **__: engine))
         model = Path(folder, "model")
         model.mkdir()
         (model / "config.json").write_text(json.dumps({"max_position_embeddings": CONTEXT, "dtype": "float32"}))

@@ -8,7 +8,7 @@ import typer
 from sgpo_data.errors import DatasetError, GateError
 from sgpo_data.execution import ROOT
 
-from .closed_pipe import closed_pipe_allowed
+from .printing.closed_pipe import closed_pipe_allowed
 
 
 def check(
@@ -29,9 +29,9 @@ def check(
 
 def _checked(reference: str, root: Path) -> tuple[list[str], str]:
     """What is broken, and what is there if nothing is."""
-    from sgpo_data.catalog import existing
-    from sgpo_data.dataset import faults
-    from sgpo_data.model import find_model, model_folder, model_manifest, weights_faults
+    from sgpo_data.references.dataset import existing
+    from sgpo_data.references.model import find_model, model_folder, model_manifest, weights_faults
+    from sgpo_data.store.dataset import faults
 
     try:
         folder = model_folder(reference, root)

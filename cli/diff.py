@@ -20,8 +20,8 @@ def diff(
 
     Rows are the same one if they have the same key, which is prompt_id and sample in most tables.
     """
-    from sgpo_data.catalog import existing
+    from sgpo_data.references.dataset import existing
 
-    from .differences import show
+    from .printing.differences import show
 
     show(existing(before, root), existing(after, root), rows=rows, seed=seed, as_json=as_json)

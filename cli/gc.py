@@ -19,8 +19,8 @@ def gc(
     What a single stage wrote into the store, for want of -o, is no recipe's and is listed too.
     """
     from sgpo_data.errors import DatasetError
-    from sgpo_data.gc import delete as remove
-    from sgpo_data.gc import unused
+    from sgpo_data.loop.gc import delete as remove
+    from sgpo_data.loop.gc import unused
 
     found = unused(root)
     removed = 0

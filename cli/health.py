@@ -10,15 +10,15 @@ import orjson
 import typer
 
 from sgpo_data.execution import ROOT
-from sgpo_data.health_measures import MEASURES, Thresholds
+from sgpo_data.health.measures import MEASURES, Thresholds
 
-from .closed_pipe import closed_pipe_allowed
 from .flags import built, parameters
-from .printable import printable
+from .printing.closed_pipe import closed_pipe_allowed
+from .printing.printable import printable
 
 if TYPE_CHECKING:
-    from sgpo_data.health import Finding, Health, RoundHealth
-    from sgpo_data.rounds import Run
+    from sgpo_data.health.health import Finding, Health, RoundHealth
+    from sgpo_data.loop.rounds import Run
 
 LABEL = max(len(measure.label) for measure in MEASURES)
 NARROWEST = 9
@@ -55,8 +55,8 @@ def _command() -> Callable[..., None]:
 
 def _health(run: str, *, root: Path, thresholds: Thresholds, as_json: bool) -> None:
     from sgpo_data.errors import GateError
-    from sgpo_data.health import health
-    from sgpo_data.rounds import open_run
+    from sgpo_data.health.health import health
+    from sgpo_data.loop.rounds import open_run
 
     opened = open_run(run, root)
     found = health(opened, thresholds)
@@ -107,7 +107,7 @@ def _lines(found: "Health", width: int) -> Iterator[str]:
 
 
 def _table(rounds: "tuple[RoundHealth, ...]", widths: list[int]) -> Iterator[str]:
-    from sgpo_data.health import shown
+    from sgpo_data.health.health import shown
 
     yield " " * LABEL + "".join(f"  {printable(each.place):>{width}} " for each, width in zip(rounds, widths, strict=True))
     for at, measure in enumerate(MEASURES):

@@ -16,11 +16,11 @@ def inspect(
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
     """Show what a dataset holds: where it comes from, its columns, why rows ended as they did, and a few rows. Of a model, how it was trained."""
-    from sgpo_data.catalog import existing
-    from sgpo_data.model import model_folder
+    from sgpo_data.references.dataset import existing
+    from sgpo_data.references.model import model_folder
 
-    from .look import show
-    from .model_record import show_model
+    from .printing.look import show
+    from .printing.model_record import show_model
 
     model = model_folder(reference, root)
     if model is not None:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from sgpo_data.analysis.options import Thresholds
 from sgpo_data.errors import GateError
 from sgpo_data.execution import ROOT, Execution
-from sgpo_data.reading import Source
-from sgpo_data.thresholds import Thresholds
+from sgpo_data.sources.options import Source
 
-from .closed_pipe import closed_pipe_allowed
 from .flags import built, parameters
+from .printing.closed_pipe import closed_pipe_allowed
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.dataset import Dataset
-    from sgpo_data.lint import Finding
+    from sgpo_data.analysis.lint import Finding
+    from sgpo_data.store.dataset import Dataset
 
 
 def add_lint(app: typer.Typer) -> None:
@@ -32,11 +32,12 @@ def add_lint(app: typer.Typer) -> None:
 def _command() -> Callable[..., None]:
     def command(reference: str, root: Path, json: bool, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
-        from sgpo_data.lint import lint
+        from sgpo_data.analysis.lint import lint
+        from sgpo_data.references.dataset import filtered_source
 
         thresholds = built(Thresholds, given)
         dataset = _linted(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
-        _show(dataset, lint(dataset, thresholds, root=root), as_json=json)
+        _show(dataset, lint(dataset, thresholds, filtered=filtered_source(dataset, root)), as_json=json)
 
     own: dict[str, tuple[object, object]] = {
         "reference": (
@@ -59,9 +60,9 @@ def _command() -> Callable[..., None]:
 
 def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
     """The dataset itself, or the pairs that pair makes of raw preferences, in the store."""
-    from sgpo_data.reference import find_dataset
-    from sgpo_data.runner import run
-    from sgpo_data.stages.pair import Pair
+    from sgpo_data.references.dataset import find_dataset
+    from sgpo_data.running.runner import run
+    from sgpo_data.stages.pair.pair import Pair
 
     dataset = find_dataset(reference, execution.root)
     if dataset is not None and dataset.table != "prompts":

@@ -13,12 +13,12 @@ from typer.core import TyperGroup
 from sgpo_data.errors import SgpoError
 
 from .check import check
-from .closed_pipe import closed_pipe_allowed
 from .diff import diff
 from .gc import gc
 from .health import add_health
 from .inspect import inspect
 from .lint import add_lint
+from .printing.closed_pipe import closed_pipe_allowed
 from .publish import publish
 from .report import report
 from .reproduce import reproduce

@@ -14,8 +14,8 @@ from sgpo_data.execution import ROOT
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.dataset_card import Config
-    from sgpo_data.publication import Publication
+    from sgpo_data.publishing.card import Config
+    from sgpo_data.publishing.publication import Publication
 
 
 def publish(
@@ -38,9 +38,8 @@ def publish(
     The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
     The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.
     """
-    from sgpo_data.model_publication import model_publication
-    from sgpo_data.publication import publication
-    from sgpo_data.publish import checked_tag
+    from sgpo_data.publishing.publication import model_publication, publication
+    from sgpo_data.publishing.publish import checked_tag
 
     *given, repository = references
     name = repository.removeprefix("hf://datasets/")
@@ -69,10 +68,10 @@ def _model_folder(reference: str, root: Path) -> Path | None:
 
 def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
     """The last round's datasets, and the frozen recipe if there is one."""
-    from sgpo_data.dataset_card import Config
     from sgpo_data.errors import DatasetError
-    from sgpo_data.frozen import FROZEN
-    from sgpo_data.rounds import MODEL, open_run
+    from sgpo_data.loop.frozen import FROZEN
+    from sgpo_data.loop.rounds import MODEL, open_run
+    from sgpo_data.publishing.card import Config
 
     found = open_run(run, root)
     last = found.rounds[-1]
@@ -84,9 +83,9 @@ def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
 
 
 def _config(reference: str, root: Path) -> "Config":
-    from sgpo_data.catalog import NAMED, existing
-    from sgpo_data.dataset_card import Config
-    from sgpo_data.reference import find_dataset
+    from sgpo_data.publishing.card import Config
+    from sgpo_data.query.catalog import NAMED
+    from sgpo_data.references.dataset import existing, find_dataset
 
     named = NAMED.fullmatch(reference)
     if named is not None and find_dataset(reference, root) is None:
@@ -96,7 +95,7 @@ def _config(reference: str, root: Path) -> "Config":
 
 
 def _list(version: "Publication", branch: str, *, as_json: bool) -> None:
-    from sgpo_data.publish import changes
+    from sgpo_data.publishing.publish import changes
 
     found = changes(version, branch=branch)
     if as_json:
@@ -109,7 +108,7 @@ def _list(version: "Publication", branch: str, *, as_json: bool) -> None:
 
 
 def _publish(version: "Publication", branch: str, *, private: bool, as_json: bool) -> None:
-    from sgpo_data.publish import publish as published
+    from sgpo_data.publishing.publish import publish as published
 
     done = published(version, branch=branch, private=private)
     print(f"{done.repository}: {done.tag} {'is published' if done.made_now else 'was published already'}", file=sys.stderr)

@@ -20,11 +20,11 @@ def report(
     as far as it got.
     """
     from sgpo_data.errors import UsageError
-    from sgpo_data.health import health
-    from sgpo_data.manifest import MANIFEST
-    from sgpo_data.parquet import write_text
+    from sgpo_data.health.health import health
+    from sgpo_data.loop.rounds import open_run
     from sgpo_data.report.page import page
-    from sgpo_data.rounds import open_run
+    from sgpo_data.store.files import write_text
+    from sgpo_data.store.manifest import MANIFEST
 
     if out.is_dir() or (out.parent / MANIFEST).exists():
         raise UsageError(f"-o {out}: is {'a folder' if out.is_dir() else 'inside of a dataset'}; give another file")

@@ -24,9 +24,9 @@ def reproduce(
     Told besides: which datasets get the same fingerprint here, what is needed that is not on the Hub, and where text or weights may differ even so.
     The last line printed is the file that was written.
     """
-    from sgpo_data.hub_place import hub_place
-    from sgpo_data.reproduce import published_version
-    from sgpo_data.reproduce import reproduce as reproduced
+    from sgpo_data.names import hub_place
+    from sgpo_data.publishing.reproduce import published_version
+    from sgpo_data.publishing.reproduce import reproduce as reproduced
 
     given = typed(reference)
     place = hub_place(given)

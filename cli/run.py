@@ -15,8 +15,8 @@ from sgpo_data.execution import Execution
 from .flags import built, parameters
 
 if TYPE_CHECKING:
-    from sgpo_data.estimate import Estimate
-    from sgpo_data.loop import Changes, Ran
+    from sgpo_data.loop.estimate import Estimate
+    from sgpo_data.loop.loop import Changes, Ran
 
 COLUMNS = ("phase", "round", "stage", "state", "rows", "tokens", "seconds", "disk")
 
@@ -64,7 +64,7 @@ def _command() -> Callable[..., None]:
 
 
 def _run(recipe: Path, execution: Execution, *, yes: bool, as_json: bool) -> None:
-    from sgpo_data.loop import run_recipe
+    from sgpo_data.loop.loop import run_recipe
 
     def confirmed(changes: "Changes") -> bool:
         return yes or _agreed(changes)
@@ -99,19 +99,19 @@ def _summary(ran: "Ran") -> dict[str, object]:
 
 
 def _print_script(path: Path, execution: Execution) -> None:
-    from sgpo_data.plan import plan_recipe
-    from sgpo_data.recipe_file import read_recipe
-    from sgpo_data.script import script
+    from sgpo_data.loop.plan import plan_recipe
+    from sgpo_data.loop.script import script
+    from sgpo_data.recipe.file import read_recipe
 
     recipe = read_recipe(path)
     sys.stdout.write(script(str(recipe.path), plan_recipe(recipe, execution), execution))
 
 
 def _print_plan(path: Path, execution: Execution, *, as_json: bool) -> None:
-    from sgpo_data.estimate import estimates
-    from sgpo_data.loop import changes_of
-    from sgpo_data.plan import plan_recipe
-    from sgpo_data.recipe_file import read_recipe
+    from sgpo_data.loop.estimate import estimates
+    from sgpo_data.loop.loop import changes_of
+    from sgpo_data.loop.plan import plan_recipe
+    from sgpo_data.recipe.file import read_recipe
 
     recipe = read_recipe(path)
     steps = plan_recipe(recipe, execution)

@@ -7,7 +7,8 @@ import typer
 
 from sgpo_data.execution import ROOT
 
-TABLE_ROWS = 50
+from .asking.rows import TABLE_ROWS
+
 Format = Literal["table", "csv", "json", "jsonl", "parquet"]
 
 
@@ -40,7 +41,8 @@ def sql(
 
     Macros: perplexity(nll, tokens), last_turn(messages), share(condition), edit_share(edited_words, words, other_words), wrap(text, width).
     """
-    from .query import answer, list_examples
+    from .asking.query import answer
+    from .asking.rows import list_examples
 
     if example == "list":
         list_examples()

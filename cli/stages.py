@@ -8,11 +8,11 @@ import typer
 
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
-from sgpo_data.reading import Source
+from sgpo_data.sources.options import Source
 from sgpo_data.stages import RowStage, Stage
-from sgpo_data.stages.filter import Filter
-from sgpo_data.stages.improve import Improve
-from sgpo_data.stages.pair import Pair
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
 
@@ -31,11 +31,11 @@ def add_stages(app: typer.Typer) -> None:
 def _command(stage: type[Stage]) -> Callable[..., None]:
     def command(**given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
-        from sgpo_data.hub_output import made_at
-        from sgpo_data.runner import job_of
+        from sgpo_data.publishing.output import made_at
+        from sgpo_data.running.runner import job_of
 
-        from .output import print_made
-        from .what_if import print_what_if
+        from .printing.output import print_made
+        from .printing.what_if import print_what_if
 
         reference, out, model, adapter = given["reference"], given.get("out"), given.get("model"), given.get("adapter")
         execution = built(Execution, given)

@@ -12,14 +12,14 @@ from pydantic import JsonValue
 
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
-from sgpo_data.training import Train
+from sgpo_data.training.options import Train
 
 from .flags import built, parameters
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.dataset import Dataset
-    from sgpo_data.model import Model
+    from sgpo_data.references.model import Model
+    from sgpo_data.store.dataset import Dataset
 
 
 def add_train(app: typer.Typer) -> None:
@@ -30,10 +30,10 @@ def add_train(app: typer.Typer) -> None:
 def _command() -> Callable[..., None]:
     def command(references: list[str], out: Path | None, model: str | None, json: bool, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
-        from sgpo_data.catalog import existing
-        from sgpo_data.job import input_of
-        from sgpo_data.model import find_model
-        from sgpo_data.train import do_train, planned_training
+        from sgpo_data.references.dataset import existing
+        from sgpo_data.references.model import find_model
+        from sgpo_data.store.input import input_of
+        from sgpo_data.training.job import do_train, planned_training
 
         execution = built(Execution, given)
         train = built(Train, {**given, "trl": _keys(given["trl"])})
@@ -98,7 +98,7 @@ def _authors(datasets: "list[Dataset]") -> str:
 
 
 def _print_trained(model: "Model", *, as_json: bool) -> None:
-    from sgpo_data.model import model_manifest
+    from sgpo_data.references.model import model_manifest
 
     manifest = model_manifest(model.folder)
     assert manifest is not None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sgpo_data.execution import Execution
-    from sgpo_data.loop import Confirm, Ran
+    from sgpo_data.loop.loop import Confirm, Ran
 
 __all__ = ["run", "scan", "sql"]
 
@@ -24,7 +24,7 @@ def scan(reference: Reference, *, root: Reference | None = None) -> "pl.LazyFram
     Without `root` it is where the command line puts what it makes.
     Raises DatasetError if there is no such dataset, or if it was never finished.
     """
-    from sgpo_data.catalog import existing
+    from sgpo_data.references.dataset import existing
 
     return existing(fspath(reference), _root(root)).scan()
 
@@ -33,12 +33,12 @@ def sql(query: str, *references: Reference, run: str | Sequence[str] = (), root:
     """What one SELECT gives over datasets, lazily; `.pl()`, `.fetchall()` and `.to_arrow_reader()` take it on.
 
     A reference is a view named by its table, or as `name=reference` says, or a Parquet, CSV or JSON file; `run` adds the tables of a run, or of
-    several. `sgpo_data.catalog.catalog` tells more.
+    several. `sgpo_data.query.catalog.catalog` tells more.
     The relation is read-only: it can not write files or read others.
     Raises DatasetError if a dataset is missing, UsageError if two have one name, RecipeError if the query is no SELECT or can not be planned.
     """
-    from sgpo_data.catalog import catalog
-    from sgpo_data.sandbox import selected
+    from sgpo_data.query.catalog import catalog
+    from sgpo_data.query.sandbox import selected
 
     runs = (run,) if isinstance(run, str) else run
     return selected(catalog([fspath(reference) for reference in references], runs=runs, root=_root(root)).connect(), query)
@@ -50,7 +50,7 @@ def run(recipe: Reference, execution: "Execution | None" = None, *, confirm: "Co
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused.
     Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, whatever a stage raises.
     """
-    from sgpo_data.loop import run_recipe
+    from sgpo_data.loop.loop import run_recipe
 
     return run_recipe(Path(recipe), execution, confirm=confirm)
 

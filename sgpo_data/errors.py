@@ -1,5 +1,9 @@
 """The errors users see, by whose turn it is to act."""
 
+import json
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SgpoError(Exception):
     """An error with one line for the user: where, what is wrong with the value found, what to do."""
@@ -52,3 +56,19 @@ class UsageError(SgpoError):
     """A command line that can not be meant."""
 
     exit_code = 2
+
+
+GOT_CHARACTERS = 60
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for the known name that this one is closest to, or all names where none is close."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"
+
+
+def got(value: object) -> str:
+    """The value found, as it is written in TOML, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return f"(got {text if len(text) <= GOT_CHARACTERS else text[: GOT_CHARACTERS - 3] + '...'})"

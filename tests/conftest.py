@@ -37,7 +37,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import HfFileSystem, constants
     from huggingface_hub.utils import _http
 
-    from sgpo_data import hub as ours
+    from sgpo_data.hub import client as ours
 
     monkeypatch.setattr(ours, "PAUSE_SECONDS", 0.0)
     monkeypatch.setenv("HF_TOKEN", OWNER)

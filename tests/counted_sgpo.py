@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-import sgpo_data.runner
+import sgpo_data.running.engines
 from sgpo_data.engines import GenerateRequest, ScoreRequest
-from sgpo_data.engines.loading import open_engine
+from sgpo_data.engines.opening import open_engine
 
 if TYPE_CHECKING:
-    from sgpo_data.engines.loading import Engine
+    from sgpo_data.engines.opening import Engine
 
 R = TypeVar("R", GenerateRequest, ScoreRequest, GenerateRequest | None)
 
@@ -36,7 +36,7 @@ def main() -> None:
             engine.score = lambda requests: score(counted(requests))  # type: ignore[union-attr, method-assign, assignment]
         return engine
 
-    sgpo_data.runner.open_engine = opened  # type: ignore[assignment]
+    sgpo_data.running.engines.open_engine = opened  # type: ignore[assignment]
     sys.argv = ["sgpo", *arguments]
     from sgpo_data.cli.main import main as sgpo
 

@@ -57,5 +57,5 @@ def model_folder(folder: Path) -> Path:
 
 def use(monkeypatch: pytest.MonkeyPatch, model: FakeModel) -> FakeModel:
     """Makes the runner load this model, whatever it asks for."""
-    monkeypatch.setattr("sgpo_data.runner.open_engine", lambda *_, **__: model)
+    monkeypatch.setattr("sgpo_data.running.engines.open_engine", lambda *_, **__: model)
     return model

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sgpo_data.dataset import Dataset
-from sgpo_data.manifest import Identity, ModelRecord
-from sgpo_data.resume import make
 from sgpo_data.schema import schema
-from sgpo_data.unfinished import Found, Unfinished
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.manifest import Identity, ModelRecord
+from sgpo_data.store.resume import make
+from sgpo_data.store.unfinished import Found, Unfinished
 
 OUTCOMES = {"responses": "finish", "improved": "improved_finish", "scored": "improved_finish", "filtered": "coalesce(dropped_by, 'kept')"}
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from made import made_dataset
 
-from sgpo_data.dataset import Dataset
-from sgpo_data.manifest import MANIFEST, Identity, InputRecord, ModelManifest, ModelRecord, host
-from sgpo_data.recipe_folder import STEPS
-from sgpo_data.rounds import Run, open_run
-from sgpo_data.training_task import LOG
+from sgpo_data.loop.folder import STEPS
+from sgpo_data.loop.rounds import Run, open_run
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.manifest import MANIFEST, Identity, InputRecord, ModelManifest, ModelRecord, host
+from sgpo_data.training.task import LOG
 
 Tables = Mapping[str, Sequence[Mapping[str, object]]]
 

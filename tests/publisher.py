@@ -9,7 +9,7 @@ def publish_in_process(arguments: list[str]) -> None:
     from huggingface_hub.utils import _http
     from sgpo_data.cli.main import app
 
-    from sgpo_data import hub
+    from sgpo_data.hub import client as hub
 
     hub.PAUSE_SECONDS = 0.0
     _http.time = SimpleNamespace(**vars(_http.time) | {"sleep": lambda seconds: None})

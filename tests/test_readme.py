@@ -11,7 +11,7 @@ import pytest
 from hub_answers import OWNER
 from hub_server import hub_server
 
-from sgpo_data.recipe_file import parsed
+from sgpo_data.recipe.file import parsed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,25 +65,31 @@ def test_the_recipe_that_is_explained_is_a_recipe(block: str) -> None:
     assert [phase.name for phase in parsed(block, ROOT / "recipes" / "readme.toml").phases] == ["policy"]
 
 
-def test_the_tree_is_the_tree_with_the_first_words_of_each_file() -> None:
-    """The README's last block lists every file, each with the clause that its own docstring begins with."""
+def test_the_tree_is_the_tree_with_the_first_words_of_each_wing() -> None:
+    """The README's last block lists every wing and every file of the ground, each with the clause that its own docstring begins with."""
     (tree,) = blocks("text")
     assert tree == tree_of(ROOT)
 
 
+@pytest.mark.parametrize(
+    "path", sorted(path for top in ("sgpo_data", "cli") for path in (ROOT / top).rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_every_file_begins_with_its_clause(path: Path) -> None:
+    assert re.fullmatch(r"[A-Za-z].{8,140}", clause(path))
+
+
 def clause(path: Path) -> str:
-    if path.suffix == ".py":
-        found = re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"))
-        return found.group(1).rstrip(".") if found else ""
-    return next((line.lstrip("-#{} ").rstrip(".") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(("--", "#"))), "")
+    found = re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"))
+    return found.group(1).rstrip(".") if found else ""
 
 
 def tree_of(root: Path) -> str:
     lines = []
-    for folder in ("sgpo_data", "sgpo_data/engines", "sgpo_data/stages", "sgpo_data/report", "sgpo_data/toy", "cli"):
-        about = clause(root / folder / "__init__.py")
-        lines.append(f"{folder + '/':28}{about}")
-        for path in sorted((root / folder).glob("*.py")):
-            if path.name not in ("__init__.py", "__main__.py"):
-                lines.append(f"    {path.name:24}{clause(path)}")
+    for top in ("sgpo_data", "cli"):
+        lines.append(f"{top + '/':24}{clause(root / top / '__init__.py')}")
+        if top == "sgpo_data":
+            lines += [f"    {path.name:20}{clause(path)}" for path in sorted((root / top).glob("*.py")) if path.name != "__init__.py"]
+        for wing in sorted(path.parent for path in (root / top).rglob("__init__.py") if path.parent != root / top):
+            depth = len(wing.relative_to(root / top).parts)
+            lines.append(f"{'    ' * depth + wing.name + '/':24}{clause(wing / '__init__.py')}")
     return "\n".join(lines) + "\n"

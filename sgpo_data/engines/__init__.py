@@ -1,8 +1,10 @@
 """What runs a model: two protocols, each a stream of requests in and a stream of results out, in any order."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -95,6 +97,7 @@ class Generator(Protocol):
         ...
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Measures the likelihood of answers."""
 
@@ -103,6 +106,38 @@ class Scorer(Protocol):
 
         Sums -ln p over answer tokens, in nats. The end-of-turn token counts; prompt and template tokens do not.
         One result per request, in any order, matched by `key`. A pair longer than the context has `nll = None`.
+
+        Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the memory of the model; nothing may be asked afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRequest:
+    """Answers to one prompt."""
+
+    key: Key
+    messages: list[Message]
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    """One reward for each answer of the request, in its order; None where prompt and answer do not fit the context."""
+
+    key: Key
+    rewards: tuple[float | None, ...]
+
+
+class Rewarder(Protocol):
+    """Tells how good an answer is, in a unit of its own: only differences mean something."""
+
+    def reward(self, requests: Iterable[RewardRequest]) -> Iterator[Rewarded]:
+        """One result per request, in any order, matched by `key`; what an answer gets does not depend on those beside it.
 
         Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
         """

@@ -6,25 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal
 
-from sgpo_data.engines import Scorer
 from sgpo_data.errors import DatasetError, RecipeError
-from sgpo_data.execution import Execution
-
-if TYPE_CHECKING:
-    from sgpo_data.engines.openai import OpenAIEngine
-    from sgpo_data.engines.replicas import Replicas
-    from sgpo_data.engines.transformers import TransformersEngine
-    from sgpo_data.engines.vllm import VllmEngine
-
-    Engine: TypeAlias = TransformersEngine | VllmEngine | OpenAIEngine | Replicas
+from sgpo_data.names import ENDPOINT
 
 log = logging.getLogger(__name__)
 
 DTYPES = ("float32", "bfloat16", "float16")
-ENDPOINT = "openai:"
-"""What the reference of a model at a server begins with; its name there follows."""
 
 Work = Literal["generate", "score"]
 
@@ -39,19 +28,6 @@ class Loading:
     context_tokens: int | None
     """None for a model at a server, which alone knows."""
     quantization: str | None = None
-
-
-def endpoint_name(reference: str) -> str | None:
-    """The name of a model at a server; None if the reference is of a folder or on the Hub.
-
-    Raises DatasetError if the name is empty.
-    """
-    if not reference.startswith(ENDPOINT):
-        return None
-    name = reference.removeprefix(ENDPOINT).strip()
-    if not name:
-        raise DatasetError(f"{reference}: no name of a model; give the one that the server knows it by, as {ENDPOINT}NAME")
-    return name
 
 
 def resolved(
@@ -107,70 +83,6 @@ def automatic(work: Work) -> str:
     else:
         engine, reason = "vllm", "it is installed and there is a GPU"
     log.info("engine %s to %s: %s", engine, work, reason)
-    return engine
-
-
-def open_engine(
-    loading: Loading,
-    folder: Path,
-    *,
-    adapter: Path | None,
-    endpoint: str | None = None,
-    how: Execution,
-) -> "Engine":
-    """The model, loaded, or the server, asked whether it is there.
-
-    Raises DatasetError if the folder is no model with a chat template, MissingExtraError if the engine is not installed, HubError if no server answers.
-    """
-    # What the engines import takes seconds: only for work that needs it.
-    if endpoint is not None:
-        from sgpo_data.engines.openai import OpenAIEngine
-
-        if adapter is not None:
-            raise RecipeError(f"{adapter}: an adapter can not be given to a server; have the server load it under a name of its own")
-        return OpenAIEngine.connect(endpoint, base_url=how.base_url, key_variable=how.key_variable, window=how.window, request_seconds=how.request_seconds)
-    if how.data_parallel > 1:
-        from sgpo_data.engines.replicas import Replicas
-
-        return Replicas.start(loading, folder, adapter=adapter, how=how)
-    if loading.engine == "vllm":
-        from sgpo_data.engines.vllm import VllmEngine
-
-        assert loading.context_tokens is not None
-        return VllmEngine.load(
-            folder,
-            dtype=loading.dtype,
-            context_tokens=loading.context_tokens,
-            adapter=adapter,
-            device=how.device,
-            batch_tokens=how.batch_tokens,
-            window=how.window,
-            quantization=loading.quantization,
-            tensor_parallel=how.tensor_parallel,
-            memory_share=how.memory_share,
-        )
-    from sgpo_data.engines.transformers import TransformersEngine
-
-    return TransformersEngine.load(
-        folder,
-        dtype=loading.dtype,
-        context_tokens=loading.context_tokens,
-        adapter=adapter,
-        device=how.device,
-        batch_tokens=how.batch_tokens,
-        window=how.window,
-    )
-
-
-def scorer_of(engine: "Engine") -> Scorer:
-    """The engine, if it can score.
-
-    Raises RecipeError if it is a server.
-    """
-    from sgpo_data.engines.openai import OpenAIEngine
-
-    if isinstance(engine, OpenAIEngine):
-        raise RecipeError(NO_SCORER)
     return engine
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from sgpo_data.dataset import Dataset
+from sgpo_data.store.dataset import Dataset
 
 ANSWERS = ("response", "improved", "reference")
 BINS = 48

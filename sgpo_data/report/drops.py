@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import duckdb
 
-from sgpo_data.dataset import Dataset
+from sgpo_data.store.dataset import Dataset
 
 KEPT = "kept"
 MOST_RULES = 24

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sgpo_data.dataset import Dataset
-from sgpo_data.manifest import ModelManifest, ModelRecord
-from sgpo_data.model import trained_identity
+from sgpo_data.loop.rounds import MODEL, Round
+from sgpo_data.names import trained_identity
 from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import PLACE, count, line
-from sgpo_data.rounds import MODEL, Round
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.manifest import ModelManifest, ModelRecord
 
 STAGES = {"prompts": "read", "responses": "seed", "improved": "improve", "scored": "score-ppl", "filtered": "filter", "pairs": "pair", "examples": "pair"}
 COLUMN = {"prompts": 0, "responses": 1, "improved": 2, "scored": 3, "filtered": 4, "pairs": 5, "examples": 5, MODEL: 6}

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sgpo_data.manifest import Identity
+from sgpo_data.loop.rounds import MODEL, Round, TrainedModel
 from sgpo_data.report.flow import COLUMN, short, trained_record
-from sgpo_data.rounds import MODEL, Round, TrainedModel
+from sgpo_data.store.manifest import Identity
 
 SETTINGS = ("objective", "learning_rate", "beta", "sft_weight", "epochs", "batch_rows", "max_tokens", "seed", "rows", "left_out")
 DPO = ("beta", "sft_weight")

@@ -13,17 +13,17 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.frozen import FROZEN
-from sgpo_data.health import Finding, Health, shown
-from sgpo_data.health_measures import MEASURES
+from sgpo_data.health.health import Finding, Health, shown
+from sgpo_data.health.measures import MEASURES
+from sgpo_data.loop.frozen import FROZEN
+from sgpo_data.loop.rounds import Run
 from sgpo_data.report.drops import KEPT, Waterfall, waterfall
 from sgpo_data.report.flow import HEIGHT, WIDTH, tall, wide
 from sgpo_data.report.lineage import SETTINGS, models, origins
 from sgpo_data.report.pictures import Pictures, pictures
 from sgpo_data.report.samples import SampleRow, samples
 from sgpo_data.report.text import PLACE, line, percent, visible
-from sgpo_data.rounds import Run
-from sgpo_data.sandbox import spill_folder
+from sgpo_data.sql import spill_folder
 
 BYTES = 5_000_000
 """Of the whole page, at most."""

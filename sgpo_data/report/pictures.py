@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import duckdb
 
-from sgpo_data.curves import Curve, curves
-from sgpo_data.health import Health, RoundHealth
+from sgpo_data.health.health import Health, RoundHealth
+from sgpo_data.loop.rounds import Round
 from sgpo_data.report.charts import Chart, Line, histograms, over_rounds, over_steps
 from sgpo_data.report.distributions import distribution
 from sgpo_data.report.text import PLACE, line
-from sgpo_data.rounds import Round
+from sgpo_data.training.curves import Curve, curves
 
 
 @dataclass(frozen=True)

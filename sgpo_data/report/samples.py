@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import duckdb
 
-from sgpo_data.dataset import Dataset
-from sgpo_data.report.difference import Piece, difference
+from sgpo_data.loop.rounds import Round
 from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import line, visible
-from sgpo_data.rounds import Round
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.text.word_diff import Piece, sides, word_diff
 
 ROWS = 240
 """In all, as far as every outcome has FEWEST."""
@@ -149,7 +149,7 @@ def _answers(row: Value) -> tuple[Text, ...]:
     texts = [(label, visible(str(text)), int(characters)) for label, text, characters in found]
     if len(texts) != 2:
         return tuple(_whole(label, text, characters, CHARACTERS) for label, text, characters in texts)
-    pieces = difference(texts[0][1], texts[1][1])
+    pieces = sides(word_diff(texts[0][1], texts[1][1]))
     return tuple(Text(label, of, characters, min(characters, CHARACTERS)) for (label, _, characters), of in zip(texts, pieces, strict=True))
 
 
@@ -168,7 +168,7 @@ def _reference(row: Value) -> Text | None:
 
 def _whole(label: str, text: str, characters: int, most: int) -> Text:
     shown = text[:most]
-    return Text(label, (Piece(visible(shown), False),), characters, len(shown))
+    return Text(label, (Piece("same", visible(shown)),), characters, len(shown))
 
 
 def _measures(row: Value) -> Iterator[tuple[str, str]]:

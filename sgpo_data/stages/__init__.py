@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Scorer
+from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Rewarder, Scorer
 from sgpo_data.engines.loading import Work
-from sgpo_data.engines.reward import Rewarder
 from sgpo_data.rows import Row
 
 if TYPE_CHECKING:

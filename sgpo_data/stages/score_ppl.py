@@ -5,11 +5,10 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sgpo_data.engines import Key, Likelihood, Scorer, ScoreRequest
-from sgpo_data.engines.reward import Rewarder, RewardRequest
+from sgpo_data.engines import Key, Likelihood, Rewarder, RewardRequest, Scorer, ScoreRequest
 from sgpo_data.rows import Row
 from sgpo_data.stages import ModelRole, ScoringStage, row_key
-from sgpo_data.stages.measures import measures
+from sgpo_data.text.measures import measures
 
 
 class Reward(BaseModel):

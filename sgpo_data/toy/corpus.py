@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sgpo_data.rows import Message
-from sgpo_data.templates import load_template
+from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.toy.answers import Answer, repaired, write
 from sgpo_data.toy.tasks import Task, details, draw, follow_up, request
 

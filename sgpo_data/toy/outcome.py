@@ -13,16 +13,16 @@ from statistics import fmean, stdev
 from rich.console import Console
 from rich.table import Table
 
-from sgpo_data.dataset import Dataset, open_dataset
 from sgpo_data.execution import Execution
-from sgpo_data.frozen import FROZEN
-from sgpo_data.reading import Source
-from sgpo_data.recipe import Recipe
-from sgpo_data.recipe_file import read_recipe
-from sgpo_data.recipe_folder import RecipeFolder
+from sgpo_data.loop.folder import RecipeFolder
+from sgpo_data.loop.frozen import FROZEN
+from sgpo_data.recipe.file import read_recipe
+from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.rows import Message
-from sgpo_data.runner import run
+from sgpo_data.running.runner import run
+from sgpo_data.sources.options import Source
 from sgpo_data.stages.seed import Seed
+from sgpo_data.store.dataset import Dataset, open_dataset
 from sgpo_data.toy.grade import grade
 
 HELD_OUT_ROWS = 200

@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sgpo_data.templates import load_template
+from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.toy.corpus import pretraining
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""SQL asked from a terminal or a pipe."""

@@ -1,0 +1,1 @@
+"""What datasets hold: looked at, compared, linted."""

@@ -1,0 +1,1 @@
+"""Copies of an engine, each in a process of its own."""

@@ -1,0 +1,156 @@
+"""The engine that runs a model folder in this process, with transformers."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
+from sgpo_data.engines.chat import Chat, first_line, load_chat
+from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from sgpo_data.engines.local.packable import Way
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class TransformersEngine:
+    """Generates and scores with a model in memory; one stream at a time."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, *, context_tokens: int, batch_tokens: int, window: int) -> None:
+        self.context_tokens = context_tokens
+        self._batch_tokens = batch_tokens
+        self._window = window
+        self._loaded: tuple[PreTrainedModel, Chat] | None = (model, chat)
+        self._way: Way | None = None
+        """How it scores, once it has found out."""
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, dtype: str, context_tokens: int | None, adapter: Path | None, device: str, batch_tokens: int, window: int
+    ) -> TransformersEngine:
+        """The model of a folder that `save_pretrained` wrote, with the weights of a LoRA adapter merged in if one is given.
+
+        `context_tokens` None is the longest context the model declares. `device` is auto, cpu, cuda or cuda:1; auto takes the GPU if there is one.
+        `batch_tokens` bounds a batch in padded tokens, `window` the requests that are drawn and not yet given back. Code in the folder is never run.
+
+        Raises DatasetError if the folder lacks config, weights, tokenizer, chat template or so long a context.
+        """
+        for package in ("torch", "transformers"):
+            if find_spec(package) is None:
+                raise MissingExtraError("models", package)
+        if dtype not in DTYPES:
+            raise RecipeError(f"dtype: {dtype} is not one of {', '.join(DTYPES)}")
+        model = _load_model(folder, dtype=dtype, device=_device(device))
+        chat = load_chat(folder)
+        if adapter is not None:
+            model = _merged(model, adapter)
+        context_tokens = _context(model, folder, asked=context_tokens)
+        return cls(model, chat, context_tokens=context_tokens, batch_tokens=batch_tokens, window=window)
+
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+        """As `Generator.generate`."""
+        from sgpo_data.engines.local.decoding import Decoding
+
+        model, chat = self._open()
+        decoding = Decoding(model, chat, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
+        return decoding.generations(requests)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
+        """As `Scorer.score`."""
+        from sgpo_data.engines.local.likelihood import Scoring
+        from sgpo_data.engines.local.packable import way
+
+        model, chat = self._open()
+        self._way = self._way or way(model)
+        scoring = Scoring(model, chat, self._way, context_tokens=self.context_tokens, batch_tokens=self._batch_tokens, window=self._window)
+        return scoring.scored(requests)
+
+    def close(self) -> None:
+        """Frees the memory of the model; nothing may be asked afterwards."""
+        import torch
+
+        self._loaded, self._way = None, None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @property
+    def accelerator(self) -> str | None:
+        """Name of the GPU that the model is on, None on the CPU."""
+        import torch
+
+        model, _ = self._open()
+        return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None
+
+    def _open(self) -> tuple[PreTrainedModel, Chat]:
+        if self._loaded is None:
+            raise EngineError("the engine is closed")
+        return self._loaded
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    available = torch.cuda.is_available()
+    if asked == "auto":
+        return "cuda" if available else "cpu"
+    if asked.startswith("cuda") and not available:
+        raise EngineError(f"device {asked}: this machine has no GPU that torch can use; give cpu or auto")
+    return asked
+
+
+def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
+    import torch
+    from safetensors import SafetensorError
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    from sgpo_data.engines.threads import fit_threads
+
+    # Its bars would stand between the lines of ours.
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if not (folder / "config.json").is_file():
+        raise DatasetError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise DatasetError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise DatasetError(f"{folder}: the model can not be read: {first_line(error)}") from error
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        # Its usual kernels leave the cap on attention out without a word.
+        model.set_attn_implementation("eager")
+    fit_threads(model)
+    # from_pretrained gives the model in evaluation mode.
+    return cast("PreTrainedModel", nn.Module.to(model, device))
+
+
+def _merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingExtraError("models", "peft") from error
+    if not (adapter / "adapter_config.json").is_file():
+        raise DatasetError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
+    try:
+        return cast("PreTrainedModel", PeftModel.from_pretrained(model, adapter).merge_and_unload().eval())
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DatasetError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
+
+
+def _context(model: PreTrainedModel, folder: Path, *, asked: int | None) -> int:
+    declared: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context_tokens = declared if asked is None else asked
+    if context_tokens is None:
+        raise DatasetError(f"{folder}: config.json has no max_position_embeddings; give context_tokens")
+    if declared is not None and context_tokens > declared:
+        raise DatasetError(f"context_tokens: {context_tokens} is more than the {declared} positions of {folder}; lower it")
+    return context_tokens

@@ -1,0 +1,1 @@
+"""The engine of a model at a server with the OpenAI protocol."""

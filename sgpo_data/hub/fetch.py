@@ -1,0 +1,127 @@
+"""A dataset on the Hub, fetched once: each part is verified against the Hub's digests, the manifest comes last."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+
+from pydantic import ValidationError
+
+from sgpo_data.errors import DatasetError, HubError
+from sgpo_data.hub.client import again, hub_faults
+from sgpo_data.hub.repository import Digest, HubRepository
+from sgpo_data.names import HubPlace
+from sgpo_data.store.dataset import WORK, Dataset, open_dataset
+from sgpo_data.store.files import put_in_place
+from sgpo_data.store.lock import claimed
+from sgpo_data.store.manifest import MANIFEST, Manifest
+from sgpo_data.waiting import waited
+
+log = logging.getLogger(__name__)
+
+DOWNLOADS = 4
+"""Files on their way at once."""
+
+
+def fetched(place: HubPlace, store: Path) -> Dataset:
+    """The dataset at this place, whose revision is a commit: as it lies in the store, or fetched as far as it does not.
+
+    Raises DatasetError if there is none or another process fetches it, HubError if the Hub fails for too long or what comes is not what it has.
+    """
+    folder = store / _name(place)
+    if not (folder / MANIFEST).is_file():
+        with claimed(folder):
+            if not (folder / MANIFEST).is_file():
+                _fetch(place, folder)
+            rmtree(folder / WORK, ignore_errors=True)
+    return replace(open_dataset(folder), place=str(place))
+
+
+def in_store(place: HubPlace, store: Path) -> Dataset | None:
+    """The dataset at this place, whose revision is a commit, if it was fetched before."""
+    folder = store / _name(place)
+    return replace(open_dataset(folder), place=str(place)) if (folder / MANIFEST).is_file() else None
+
+
+def remote_manifest(place: HubPlace, files: Mapping[str, Digest]) -> Manifest:
+    """The manifest of the dataset at this place.
+
+    Raises DatasetError if there is none of this version.
+    """
+    path = place.file(MANIFEST)
+    if path not in files:
+        raise DatasetError(f"{place}: no {MANIFEST} there, so this is no dataset of ours")
+    content = HubRepository(place.repository).small_file(_commit(place), path, files[path])
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise DatasetError(f"{place}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+
+
+def fetched_file(place: HubPlace, digest: Digest, into: Path) -> None:
+    """A file at a commit, put in this place once its content is what the digest says.
+
+    Raises HubError if it comes damaged twice.
+    """
+    if into.is_file() and _holds(into, digest):
+        return
+    for _ in range(2):
+        with hub_faults(place.repository, place.revision):
+            aside = again(lambda: _downloaded(place, into.parent / WORK))
+        if _holds(aside, digest):
+            into.parent.mkdir(parents=True, exist_ok=True)
+            put_in_place(aside, into)
+            return
+        aside.unlink()
+        log.warning("%s: came damaged from the Hub; fetching it again", place)
+    raise HubError(f"{place}: comes damaged from the Hub, its content is not what the Hub says it is; try again later")
+
+
+def _fetch(place: HubPlace, folder: Path) -> None:
+    files = HubRepository(place.repository).files(_commit(place))
+    manifest = remote_manifest(place, files)
+    gone = [record.name for record in manifest.files if place.file(record.name) not in files]
+    if gone:
+        raise DatasetError(f"{place}: {gone[0]} is not there, though its {MANIFEST} lists it; publish it again")
+    names = [record.name for record in manifest.files]
+    log.info("%s: fetching %d rows of %s in %d files", place, manifest.rows, manifest.table, len(names))
+    # The manifest alone, last: what a kill leaves is taken up, and is no dataset.
+    for group in (names, [MANIFEST]):
+        with ThreadPoolExecutor(DOWNLOADS) as pool:
+            asked = [pool.submit(fetched_file, place.folder(name), files[place.file(name)], folder / name) for name in group]
+            for each in asked:
+                waited(each)
+
+
+def _downloaded(place: HubPlace, work: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(place.repository, place.path, repo_type="dataset", revision=place.revision, local_dir=work, force_download=True))
+
+
+def _holds(path: Path, digest: Digest) -> bool:
+    size = path.stat().st_size
+    if size != digest.size:
+        return False
+    with path.open("rb") as file:
+        if digest.sha256 is not None:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest.sha256
+        git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        while block := file.read(1 << 20):
+            git.update(block)
+        return git.hexdigest() == digest.oid
+
+
+def _name(place: HubPlace) -> str:
+    """Its folder in the store: what is at a commit never changes."""
+    of = hashlib.sha256(f"{place.repository}/{place.path}".encode()).hexdigest()
+    return f"hub@{_commit(place)[:8]}-{of[:8]}"
+
+
+def _commit(place: HubPlace) -> str:
+    assert place.fixed, place
+    assert place.revision is not None
+    return place.revision

@@ -1,0 +1,105 @@
+"""A recipe as it was run: every value written out, so that it says the same elsewhere and later."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tomli_w
+from pydantic import JsonValue
+
+from sgpo_data.execution import Execution
+from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.recipe.file import parsed
+from sgpo_data.recipe.recipe import WORDS, Phase, PhaseSource, Recipe
+from sgpo_data.running.job import Job
+from sgpo_data.sources.options import EvaluationReference
+from sgpo_data.sources.prompts import PromptsJob
+from sgpo_data.sources.source import OpenedSource
+from sgpo_data.training.job import TrainJob
+
+FROZEN = "recipe.toml"
+
+
+def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: Known) -> str:
+    """The recipe with nothing left to be guessed, as a file of `folder`: seeds, engines, commits, the texts of templates.
+
+    Local paths are relative to that folder.
+    """
+    phases = tuple(_resolved(phase, steps) for phase in recipe.phases)
+    whole = replace(recipe, phases=phases)
+    data = {**_initial(whole, folder, known), "seed": recipe.seed, "phases": [_table(phase, whole, folder, known) for phase in phases]}
+    text = tomli_w.dumps(data)
+    # Long texts are readable only over several lines, which in TOML can not hold a carriage return.
+    return text if "\\r" in text else tomli_w.dumps(data, multiline_strings=True)
+
+
+def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execution, *, known: Known) -> bool:
+    """Whether this text, as a file of `folder`, plans the same fingerprints."""
+    again = plan_recipe(parsed(text, folder / FROZEN), execution, known=known)
+    return [step.job.identity.fingerprint for step in again] == [step.job.identity.fingerprint for step in steps]
+
+
+def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
+    """The phase as its first round resolved it."""
+    update: dict[str, object] = {}
+    for step in steps:
+        if (step.phase, step.round) != (phase.name, 1):
+            continue
+        if isinstance(step.job, TrainJob) and phase.train is not None:
+            # What it allows is another model in each round.
+            update["train"] = phase.train.model_copy(update={"learning_rate": step.job.train.learning_rate})
+        elif isinstance(step.job, Job):
+            update[step.stage.replace("-", "_")] = step.job.stage
+        elif isinstance(step.job, PromptsJob) and phase.source is not None:
+            update["source"] = _pinned(phase.source, step.job.opened)
+    return phase.model_copy(update=update)
+
+
+def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
+    """The model of the recipe, with the adapter over it if there is one."""
+    if recipe.adapter is None:
+        return {"model": _moved(recipe.model, recipe, folder, known)}
+    base, adapter = recipe.located(recipe.model), recipe.located(recipe.adapter)
+    found = known.model(base, adapter).record.location.partition("+")[::2]
+    names = zip(("model", "adapter"), (recipe.model, recipe.adapter), (base, adapter), found, strict=True)
+    return {key: _moved(name, recipe, folder, known) if Path(place).exists() else location for key, name, place, location in names}
+
+
+def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
+    """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
+    entries = map(EvaluationReference.parsed, source.decontaminate)
+    sets = tuple(each.pinned if each.opened.identity.startswith("hub:") else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
+    commit = re.match(r"hub:[^@]+@([0-9a-f]+)/", opened.identity)
+    where = {"path": source.path.partition("@")[0], "revision": commit[1]} if commit else {}
+    return source.model_copy(update={"decontaminate": sets, **where})
+
+
+def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
+    data = _without_none(phase.model_dump(mode="json", by_alias=True))
+    train, source = data.get("train"), data.get("source")
+    if isinstance(source, dict):
+        source["path"] = _moved(str(source["path"]), recipe, folder, Known())
+        entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
+        source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, Known())) for entry in entries]
+    for table, key in ((data, "improver"), (data, "scorer"), (data, "reward_model"), (train, "reference")):
+        if isinstance(table, dict) and key in table:
+            table[key] = _moved(str(table[key]), recipe, folder, known)
+    return data
+
+
+def _moved(reference: str, recipe: Recipe, folder: Path, known: Known) -> str:
+    """A path beside the recipe as it is seen from `folder`, a Hub model with its commit, a word as it is."""
+    if reference in WORDS or reference in [phase.name for phase in recipe.phases]:
+        return reference
+    place = Path(recipe.located(reference)).expanduser()
+    if place.exists():
+        path = os.path.relpath(place.resolve(), folder.resolve())
+        return path if path.startswith(".") else f"./{path}"
+    model = known.models.get(reference)
+    return reference if model is None else model.record.location
+
+
+def _without_none(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in data.items() if value is not None}

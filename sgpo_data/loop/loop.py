@@ -1,0 +1,145 @@
+"""The loop: a recipe's steps, made in order as far as they are not made already."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgpo_data.errors import RecipeError
+from sgpo_data.execution import Execution
+from sgpo_data.loop.estimate import record, state
+from sgpo_data.loop.folder import RecipeFolder, Use, link
+from sgpo_data.loop.frozen import frozen_text, reads_back
+from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.recipe.file import read_recipe
+from sgpo_data.recipe.recipe import Recipe
+from sgpo_data.running.engines import Engines
+from sgpo_data.running.job import Job
+from sgpo_data.running.runner import do, do_both, overlap
+from sgpo_data.sources.prompts import PromptsJob, do_prompts
+from sgpo_data.training.job import do_train
+
+log = logging.getLogger(__name__)
+DIFFERENCES = 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something the last run of the recipe made that would be made anew."""
+
+    step: Step
+    rows: int
+    seconds: float
+    """Both of what was made before."""
+    why: tuple[str, ...]
+    """Some of what sets the two apart, as `field: before -> now`."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a change of the recipe, a model or a source will remake."""
+
+    recipe: Path
+    changes: tuple[Change, ...]
+
+    @property
+    def costly(self) -> tuple[Change, ...]:
+        """Those that run a model."""
+        return tuple(change for change in self.changes if change.step.costly)
+
+    def __str__(self) -> str:
+        rows, seconds = sum(change.rows for change in self.costly), sum(change.seconds for change in self.costly)
+        steps = len(self.costly)
+        return f"{self.recipe}: generation or training of {steps} step{'s' * (steps > 1)} would start again: {rows} rows, about {seconds:.0f} s"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A step that is made, and whether this run made it."""
+
+    step: Step
+    made_now: bool
+
+
+Confirm = Callable[[Changes], bool]
+
+
+def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None) -> list[Ran]:
+    """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
+
+    If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, whatever a step raises.
+    """
+    execution = execution or Execution()
+    recipe, known = read_recipe(path), Known()
+    steps = plan_recipe(recipe, execution, known=known)
+    folder = RecipeFolder(execution.root / recipe.name)
+    with folder.claimed():
+        changes = Changes(path, tuple(_changes(steps, folder)))
+        if changes.costly and not (confirm is not None and confirm(changes)):
+            raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
+        text = frozen_text(recipe, steps, folder.folder, known=known)
+        assert reads_back(text, steps, folder.folder, execution, known=known), text
+        folder.begin(text, steps)
+        with closing(Engines(execution)) as engines:
+            return list(_made_in_order(steps, execution, engines))
+
+
+def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
+    """What a run would make anew."""
+    return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
+
+
+def _made_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[Ran]:
+    left = deque(steps)
+    while left:
+        step = left.popleft()
+        if left and _overlap(step, left[0]):
+            yield from _made_at_once(step, left.popleft(), execution, engines)
+        else:
+            yield _made(step, execution, engines)
+
+
+def _overlap(step: Step, then: Step) -> bool:
+    if not (isinstance(step.job, Job) and isinstance(then.job, Job)) or "made" in (state(step.folder), state(then.folder)):
+        return False
+    return overlap(step.job, then.job)
+
+
+def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
+    assert isinstance(step.job, Job)
+    assert isinstance(then.job, Job)
+    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines)
+    for each in (step, then):
+        link(each)
+        yield Ran(each, made_now=True)
+
+
+def _made(step: Step, execution: Execution, engines: Engines) -> Ran:
+    before = state(step.folder)
+    if isinstance(step.job, PromptsJob):
+        do_prompts(step.job, step.folder)
+    elif isinstance(step.job, Job):
+        do(step.job, step.folder, execution, engines=engines)
+    else:
+        if before != "made":
+            # Training takes the memory that the engine holds.
+            engines.close()
+        do_train(step.job, step.folder, execution)
+    link(step)
+    return Ran(step, before != "made")
+
+
+def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:
+    before: dict[str, Use] = {use.link: use for use in folder.uses()}
+    found = []
+    for step in steps:
+        use = before.get(str(step.link.relative_to(folder.folder)))
+        if use is None or use.name == step.job.name or state(step.folder) == "made":
+            continue
+        old = record(step.folder.parent / use.name)
+        if old is not None:
+            found.append(Change(step, old.rows, old.seconds, tuple(old.identity.differences(step.job.identity)[:DIFFERENCES])))
+    return found

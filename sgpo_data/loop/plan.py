@@ -1,0 +1,214 @@
+"""A recipe as ordered steps, each with its fingerprint, known before anything is made."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError
+from sgpo_data.execution import Execution
+from sgpo_data.recipe.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
+from sgpo_data.references.model import Model, find_model, recorded_model
+from sgpo_data.running.job import Job, given_input, planned
+from sgpo_data.sources.options import EvaluationReference, Source
+from sgpo_data.sources.prompts import PromptsJob
+from sgpo_data.sources.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
+from sgpo_data.stages import RowStage, Stage
+from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.store.input import Given
+from sgpo_data.store.manifest import ModelRecord
+from sgpo_data.training.job import TrainJob, planned_training
+
+HELD = "model"
+"""What the link of a trained model is called."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to be made, and where the recipe keeps it."""
+
+    phase: str
+    round: int
+    stage: str
+    """As on the command line; `source` for reading prompts."""
+    job: PromptsJob | Job | TrainJob
+    folder: Path
+    """In the store, named by its fingerprint."""
+    link: Path
+    """What the recipe calls it: `<root>/<recipe>/<phase>-<round>/<table or model>`."""
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The datasets it reads."""
+        if isinstance(self.job, PromptsJob):
+            return ()
+        return tuple(given.folder for given in (self.job.inputs if isinstance(self.job, TrainJob) else (self.job.given,)))
+
+    @property
+    def costly(self) -> bool:
+        """Whether it runs a model."""
+        return isinstance(self.job, TrainJob) or (isinstance(self.job, Job) and isinstance(self.job.stage, RowStage))
+
+
+@dataclass
+class Known:
+    """Models and sources that were identified already, which takes reading them once."""
+
+    models: dict[str, Model] = field(default_factory=dict)
+    sources: dict[tuple[str, str | None, str, str | None], OpenedSource] = field(default_factory=dict)
+    evaluation: dict[tuple[str, ...], tuple[EvaluationSet, ...]] = field(default_factory=dict)
+
+    def model(self, reference: str, adapter: str | None = None) -> Model:
+        """The model of this reference."""
+        key = _key(reference) if adapter is None else f"{_key(reference)}+{_key(adapter)}"
+        if key not in self.models:
+            model = find_model(reference, adapter)
+            self.models |= {key: model, model.record.location: model}
+        return self.models[key]
+
+    def source(self, reference: str, options: Source) -> OpenedSource:
+        """The source, to be read with these options; its evaluation sets are not opened."""
+        key = _key(reference), options.config, options.split, options.revision
+        if key not in self.sources:
+            self.sources[key] = open_source(reference, options.model_copy(update={"decontaminate": ()}))
+        return replace(self.sources[key], source=options)
+
+    def evaluation_sets(self, entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
+        """The evaluation sets of these entries."""
+        if entries not in self.evaluation:
+            self.evaluation[entries] = open_evaluation_sets(entries)
+        return self.evaluation[entries]
+
+
+def plan_recipe(recipe: Recipe, execution: Execution, *, known: Known | None = None) -> list[Step]:
+    """Everything the recipe makes, each after what it is made of.
+
+    Reads models and sources as far as their identity needs it; writes nothing.
+    Raises RecipeError, DatasetError, SchemaError or HubError with the place in the recipe.
+    """
+    planner = _Planner(recipe, execution, known or Known())
+    for position, phase in enumerate(recipe.phases, 1):
+        planner.add(phase, position)
+    return planner.steps
+
+
+class _Planner:
+    def __init__(self, recipe: Recipe, execution: Execution, known: Known) -> None:
+        self.recipe, self.execution, self.known = recipe, execution, known
+        self.steps: list[Step] = []
+        self.of_phase: dict[str, Model] = {}
+        self.of_identity: dict[str, Model] = {}
+        with self._placed("model"):
+            adapter = None if recipe.adapter is None else recipe.located(recipe.adapter)
+            self.initial = self.last = self._seen(known.model(recipe.located(recipe.model), adapter))
+
+    def add(self, phase: Phase, position: int) -> None:
+        """Plans all rounds of a phase."""
+        first = self.last
+        made: list[Given] = []
+        for number in range(1, phase.rounds + 1):
+            start = self._start(phase, first)
+            made.append(self._stages(phase, position, number, start))
+            if phase.train is not None:
+                self.last = self._train(phase, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])
+        self.of_phase[phase.name] = self.last
+
+    def _stages(self, phase: Phase, position: int, number: int, start: Model) -> Given:
+        given = self._input(phase, position, number)
+        for stage in phase.stages:
+            with self._placed(f"phases.{position}.{stage.stage_name}"):
+                rewarding = self.known.model(self.recipe.located(phase.reward_model)) if phase.reward_model and isinstance(stage, ScorePpl) else None
+                job = planned(stage, given, model=self._model_of(stage, phase, start, given), reward_model=rewarding)
+            folder = self._step(phase, number, stage.stage_name, job, stage.writes)
+            given = job.output(folder)
+        return given
+
+    def _input(self, phase: Phase, position: int, number: int) -> Given:
+        source = phase.source
+        assert source is not None
+        reference = self.recipe.located(source.path)
+        with self._placed(f"phases.{position}.source.path"):
+            given = given_input(reference, self.execution.root) or given_input(str(self.execution.root / source.path), self.execution.root)
+            if given is not None:
+                _refuse_options(phase, source)
+                return given
+            if phase.stages and "prompts" not in phase.stages[0].reads:
+                raise DatasetError(f"{source.path}: no such dataset; {phase.stages[0].stage_name} reads {' or '.join(phase.stages[0].reads)}")
+            sets = tuple(EvaluationReference.parsed(entry).moved(self.recipe.located) for entry in source.decontaminate)
+            options = source.options(number, phase.prompts_per_round).model_copy(update={"decontaminate": sets})
+            opened = self.known.source(reference, options)
+        with self._placed(f"phases.{position}.source.decontaminate"):
+            job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets)))
+        return job.output(self._step(phase, number, "source", job, "prompts"))
+
+    def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[Given]) -> Model:
+        assert phase.train is not None
+        with self._placed(f"phases.{position}.train"):
+            reference = self._reference(phase.train.reference, start, first) if phase.train.objective == "dpo" else None
+            allowed = tuple(name for word in phase.train.allow_policies for name in self._policies(word, first, inputs[:-1]))
+            options = phase.train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
+            job = planned_training(options, tuple(inputs), start, reference=reference)
+        return self._seen(job.output(self._step(phase, number, "train", job, HELD)))
+
+    def _step(self, phase: Phase, number: int, stage: str, job: PromptsJob | Job | TrainJob, table: str) -> Path:
+        folder = self.execution.store / job.name
+        link = self.execution.root / self.recipe.name / f"{phase.name}-{number}" / table
+        self.steps.append(Step(phase.name, number, stage, job, folder, link))
+        return folder
+
+    def _start(self, phase: Phase, first: Model) -> Model:
+        if phase.start_from == RECIPE:
+            return self.initial
+        return {PREVIOUS: self.last, FIRST: first, **self.of_phase}[phase.start_from]
+
+    def _model_of(self, stage: Stage, phase: Phase, start: Model, given: Given) -> Model | None:
+        if not isinstance(stage, RowStage):
+            return None
+        if stage.model_role == "policy":
+            return start
+        if stage.model_role == "improver":
+            return self._named(phase.improver, {SELF: start})
+        return self._origin(given.origin) if phase.scorer == ORIGIN else self._named(phase.scorer, {})
+
+    def _reference(self, word: str, start: Model, first: Model) -> Model:
+        if word == ORIGIN:
+            return self._origin(start.origin) or recorded_model(start.origin, flag="train.reference")
+        return self._named(word, {START: start, FIRST: first})
+
+    def _named(self, word: str, words: dict[str, Model]) -> Model:
+        by_word = {RECIPE: self.initial, **words, **self.of_phase}
+        return by_word[word] if word in by_word else self._seen(self.known.model(self.recipe.located(word)))
+
+    def _origin(self, record: ModelRecord | None) -> Model | None:
+        """The model of this record, which may still have to be trained; None leaves it to be found where the record says."""
+        return None if record is None else self.of_identity.get(record.identity)
+
+    def _policies(self, word: str, first: Model, before: list[Given]) -> list[str]:
+        if word == GIVEN or ":" in word:
+            return [word]
+        if word == PREVIOUS:
+            return [given.policy.identity for given in before if given.policy is not None]
+        return [self._named(word, {FIRST: first}).record.identity]
+
+    def _seen(self, model: Model) -> Model:
+        self.of_identity[model.record.identity] = model
+        return model
+
+    @contextmanager
+    def _placed(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except (RecipeError, DatasetError, SchemaError, HubError) as error:
+            raise type(error)(f"{self.recipe.path}: {place}: {error}") from error
+
+
+def _refuse_options(phase: Phase, source: PhaseSource) -> None:
+    given = [name for name, field in type(source).model_fields.items() if name not in ("path", "shuffle_seed") and getattr(source, name) != field.default]
+    if phase.prompts_per_round is not None or given:
+        key = "prompts_per_round" if phase.prompts_per_round is not None else f"source.{given[0]}"
+        raise RecipeError(f"{source.path}: is a dataset that is read as it stands, so {key} can not be followed; remove it, or give the raw source")
+
+
+def _key(reference: str) -> str:
+    path = Path(reference).expanduser()
+    return str(path.resolve()) if path.exists() else reference

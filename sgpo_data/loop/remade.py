@@ -1,0 +1,173 @@
+"""The steps that made a dataset, read back from the manifests of it and of all that came before it."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.execution import Execution
+from sgpo_data.loop.plan import HELD, Step
+from sgpo_data.names import trained_identity
+from sgpo_data.references.model import Model
+from sgpo_data.running.job import REWARD_MODEL, Job
+from sgpo_data.sources.options import EvaluationReference, Source
+from sgpo_data.sources.prompts import PromptsJob
+from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.source import EvaluationSet, OpenedSource
+from sgpo_data.stages import Stage
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.improve.templates import Template, load_template
+from sgpo_data.stages.pair.pair import Pair
+from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.stages.seed import Seed
+from sgpo_data.store.input import Given
+from sgpo_data.store.manifest import Identity, InputRecord, Manifest, ModelManifest, ModelRecord
+from sgpo_data.training.job import TrainJob
+from sgpo_data.training.options import Train
+
+STAGES: Mapping[str, type[Stage]] = {stage.stage_name: stage for stage in (Seed, Improve, ScorePpl, Filter, Pair)}
+PHASE = "all"
+T = TypeVar("T", bound=BaseModel)
+_HUB = re.compile(r"hub:(?P<name>[^@]+)@(?P<commit>[0-9a-f]+)/(?P<config>[^/]+)/(?P<split>.+)")
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """Rows of which only the identity is known here."""
+
+    identity: str
+
+    def records(self, columns: Collection[str]) -> Iterator[Record]:
+        """Not asked for: what is read back is printed, not run."""
+        raise AssertionError(columns)
+
+
+def remade(datasets: Sequence[Manifest], models: Sequence[ModelManifest], execution: Execution) -> list[Step]:
+    """The steps in an order in which each comes after what it is made of.
+
+    Raises DatasetError if a manifest holds settings that this version of sgpo-data does not know.
+    """
+    return _Remaking(datasets, models, execution).steps
+
+
+class _Remaking:
+    def __init__(self, datasets: Sequence[Manifest], models: Sequence[ModelManifest], execution: Execution) -> None:
+        self.store = execution.store
+        self.of_dataset = {each.fingerprint: each for each in datasets}
+        self.of_model = {trained_identity(each.fingerprint): each for each in models}
+        self.given: dict[str, Given] = {}
+        self.models: dict[str, Model] = {}
+        self.steps: list[Step] = []
+        for fingerprint in self.of_dataset:
+            self._dataset(fingerprint)
+
+    def _dataset(self, fingerprint: str) -> Given:
+        """The dataset of this fingerprint, with its steps added unless they are there."""
+        if fingerprint not in self.given:
+            manifest = self.of_dataset[fingerprint]
+            job = self._prompts(manifest.identity) if manifest.identity.stage == "source" else self._job(manifest.identity)
+            self.given[fingerprint] = job.output(self._added(manifest.identity.stage, job, manifest.table))
+        return self.given[fingerprint]
+
+    def _prompts(self, identity: Identity) -> PromptsJob:
+        origin, *records = identity.inputs
+        fields = dict(_fields(identity))
+        read = fields.pop("decontaminate", [])
+        assert isinstance(read, list)
+        sets = tuple(_evaluation_set(record, each, identity) for record, each in zip(records, read, strict=True))
+        where = _on_hub(origin)
+        source = _validated(Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets)}, identity)
+        return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets))
+
+    def _job(self, identity: Identity) -> Job:
+        kind = STAGES.get(identity.stage)
+        if kind is None:
+            raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: no stage of this version of sgpo-data")
+        fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
+        (record,) = identity.inputs
+        model = next((self._model(each) for role, each in identity.models.items() if role != REWARD_MODEL), None)
+        rewarding = identity.models.get(REWARD_MODEL)
+        return Job(_validated(kind, fields, identity), self._input(record), model, None if rewarding is None else self._model(rewarding))
+
+    def _input(self, record: InputRecord) -> Given:
+        if record.fingerprint in self.of_dataset:
+            return self._dataset(record.fingerprint)
+        return Given(record, Path(record.reference), None, None)
+
+    def _model(self, record: ModelRecord) -> Model:
+        if record.identity not in self.models:
+            manifest = self.of_model.get(record.identity)
+            self.models[record.identity] = self._foreign(record) if manifest is None else self._trained(manifest)
+        return self.models[record.identity]
+
+    def _trained(self, manifest: ModelManifest) -> Model:
+        identity = manifest.identity
+        train = _validated(Train, dict(_fields(identity)), identity)
+        inputs = tuple(self._input(record) for record in identity.inputs)
+        roles = {role: self._model(record) for role, record in identity.models.items()}
+        job = TrainJob(train, inputs, roles["start"], roles.get("reference"))
+        return job.output(self._added("train", job, HELD))
+
+    @staticmethod
+    def _foreign(record: ModelRecord) -> Model:
+        base, _, adapter = record.location.partition("+")
+        return Model(Path(base), Path(adapter) if adapter else None, record, record, config=Path(base))
+
+    def _added(self, stage: str, job: PromptsJob | Job | TrainJob, table: str) -> Path:
+        folder = self.store / job.name
+        self.steps.append(Step(PHASE, 1, stage, job, folder, folder / table))
+        return folder
+
+
+def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) -> EvaluationSet:
+    """An evaluation set as the entry that reads it again."""
+    assert isinstance(read, dict)
+    columns = read["columns"]
+    assert isinstance(columns, list)
+    options = {"name": str(read["name"]), **_on_hub(record)}
+    options |= {"shape": str(read["shape"])} if read["shape"] != "auto" else {}
+    options |= {"columns": ",".join(map(str, columns))} if columns else {}
+    entry = EvaluationReference(_reference(record), options)
+    fields = {**_on_hub(record), "shape": read["shape"], "columns": columns}
+    return EvaluationSet(options["name"], entry, OpenedSource(entry.path, _validated(Source, fields, identity), _Recorded(record.fingerprint)))
+
+
+def _on_hub(record: InputRecord) -> dict[str, str]:
+    """Options that find a Hub dataset again, none for what is no Hub dataset."""
+    hub = _HUB.fullmatch(record.fingerprint)
+    if hub is None:
+        return {}
+    config = {} if hub["config"] == "default" else {"config": hub["config"]}
+    return {**config, "split": hub["split"], "revision": hub["commit"]}
+
+
+def _reference(record: InputRecord) -> str:
+    hub = _HUB.fullmatch(record.fingerprint)
+    return record.reference if hub is None else hub["name"]
+
+
+def _fields(identity: Identity) -> Mapping[str, JsonValue]:
+    assert isinstance(identity.fields, dict)
+    return identity.fields
+
+
+def _template(name: str, value: JsonValue) -> object:
+    """A template as its text stands in a manifest, under the name of the one that ships here if it is that one."""
+    if not name.endswith("_template") or not isinstance(value, str):
+        return value
+    shipped = load_template(name.removesuffix("_template"))
+    return shipped if shipped.text == value else Template(name, value)
+
+
+def _validated(kind: type[T], fields: Mapping[str, object], identity: Identity) -> T:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: {place}: {first['msg']}; this version of sgpo-data does not know it") from error

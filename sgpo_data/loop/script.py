@@ -1,0 +1,130 @@
+"""A plan as a shell script of single commands, which end with the same fingerprints."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel
+
+from sgpo_data.execution import ROOT, Execution
+from sgpo_data.loop.plan import Step
+from sgpo_data.references.model import Model
+from sgpo_data.running.job import Job
+from sgpo_data.sources.prompts import PromptsJob
+from sgpo_data.stages import RowStage
+from sgpo_data.stages.filter.predicate import Predicate
+from sgpo_data.stages.improve.templates import Template, load_template
+from sgpo_data.store.input import Given
+from sgpo_data.training.job import TrainJob
+
+STORE = '"$root"/store'
+HEAD = """\
+#!/bin/sh
+# The work of {path}, one command per step: {phases}.
+# Folders are named by their fingerprints. Local paths are seen from the folder it was printed in.
+# Another root than this one can be given as the first argument.
+set -eu
+root={root}
+root="${{1:-$root}}"
+"""
+
+
+def script(of: str, steps: Sequence[Step], execution: Execution) -> str:
+    """The steps in order, as the work of a recipe or a version.
+
+    Every flag is written that differs from its default; prompts are read by the stage that takes them.
+    """
+    how = list(_flags(execution.model_copy(update={"root": ROOT})))
+    made = {step.folder: step for step in steps}
+    phases = list(dict.fromkeys(step.phase for step in steps))
+    lines = [HEAD.format(path=of, phases=", ".join(phases), root=shlex.quote(str(execution.root)))]
+    heading = None
+    for step in steps:
+        if isinstance(step.job, PromptsJob):
+            continue
+        if heading != (heading := (step.phase, step.round)):
+            lines.append(f"# {step.phase}, round {step.round}")
+        words = _train_words(step.job, made) if isinstance(step.job, TrainJob) else _stage_words(step.job, made, lines)
+        lines.append(" ".join(["sgpo", step.stage, *words, "-o", f"{STORE}/{step.job.name}", "--root", '"$root"', *how]))
+    return "\n".join(lines) + "\n"
+
+
+def _stage_words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
+    """Input, model and flags; a template of its own is written to a file by a line before."""
+    yield from _input(job.given, made)
+    if isinstance(job.stage, RowStage) and job.model is not None:
+        yield from ("--scorer" if job.stage.model_role == "scorer" else "--model", _model(job.model, made))
+        if job.model.adapter is not None:
+            yield from ("--adapter", shlex.quote(_places(job.model)[1]))
+    if job.reward_model is not None:
+        yield from ("--reward-model", _model(job.reward_model, made))
+    for name in type(job.stage).model_fields:
+        template = getattr(job.stage, name)
+        if isinstance(template, Template) and not _ships(template):
+            file = f'"$root"/{name}-{template.digest[:8]}.jinja'
+            lines.append(f'mkdir -p "$root" && printf %s {shlex.quote(template.text)} > {file}')
+            yield from (f"--{name}", file)
+    yield from _flags(job.stage)
+
+
+def _train_words(job: TrainJob, made: dict[Path, Step]) -> Iterator[str]:
+    for given in job.inputs:
+        yield from _input(given, made)
+    yield from ("--model", _model(job.start, made))
+    if job.reference is not None and job.reference.record.identity != job.start.record.identity:
+        yield from ("--reference", _model(job.reference, made))
+    yield from _flags(job.train.model_copy(update={"reference": type(job.train).model_fields["reference"].default}))
+
+
+def _input(given: Given, made: dict[Path, Step]) -> Iterator[str]:
+    step = made.get(given.folder)
+    if step is None:
+        yield shlex.quote(str(given.folder))
+    elif isinstance(step.job, PromptsJob):
+        opened = step.job.opened
+        commit = re.match(r"hub:([^@]+)@([0-9a-f]+)/", opened.identity)
+        yield shlex.quote(commit[1] if commit else opened.reference)
+        pinned = {"decontaminate": tuple(each.pinned for each in opened.evaluation)} | ({"revision": commit[2]} if commit else {})
+        yield from _flags(opened.source.model_copy(update=pinned), "source.")
+    else:
+        yield f"{STORE}/{step.job.name}"
+
+
+def _model(model: Model, made: dict[Path, Step]) -> str:
+    if model.folder in made:
+        return f"{STORE}/{model.folder.name}"
+    return shlex.quote(_places(model)[0])
+
+
+def _places(model: Model) -> tuple[str, str]:
+    """Where a model that is there already is found, and its adapter: on the Hub by commit, at a server by name."""
+    base, _, adapter = (model.record.location, "", "") if model.endpoint else model.record.location.partition("+")
+    return str(model.folder) if base.startswith("/") else base, adapter
+
+
+def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Flags of every field that is not at its default, templates left out."""
+    for name, field in type(options).model_fields.items():
+        value, flag = getattr(options, name), f"--{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from _flags(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, Template) or value == field.get_default(call_default_factory=True):
+            continue
+        elif isinstance(value, bool):
+            yield flag if value else f"--no-{prefix}{name}"
+        elif isinstance(value, dict):
+            # Rules are texts that are given one by one; what is for TRL is JSON.
+            plain = get_args(field.annotation)[1:] == (Predicate,)
+            entry = flag.removesuffix("s")
+            yield from (word for key, inner in value.items() for word in (entry, shlex.quote(f"{key}={inner if plain else json.dumps(inner)}")))
+        elif isinstance(value, tuple):
+            yield from (word for inner in value for word in (flag, shlex.quote(str(inner))))
+        else:
+            yield from (flag, shlex.quote(str(value)))
+
+
+def _ships(template: Template) -> bool:
+    return "/" not in template.name and template.name in ("improve", "refine") and load_template(template.name).text == template.text

@@ -1,0 +1,1 @@
+"""Datasets and models to the Hub, and what was published made again."""

@@ -1,0 +1,158 @@
+"""How a published version is made again: its recipe or its commands, what they need, and what may come out otherwise."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from sgpo_data.errors import DatasetError, SgpoError
+from sgpo_data.execution import Execution
+from sgpo_data.hub.fetch import remote_manifest
+from sgpo_data.hub.repository import Digest, HubRepository
+from sgpo_data.hub.version import publication_record
+from sgpo_data.loop.frozen import FROZEN
+from sgpo_data.loop.plan import plan_recipe
+from sgpo_data.loop.remade import remade
+from sgpo_data.loop.script import script
+from sgpo_data.names import HubPlace
+from sgpo_data.publishing.lineage import Lineage
+from sgpo_data.publishing.publication import LINEAGE, RECIPE
+from sgpo_data.recipe.file import read_recipe
+from sgpo_data.store.files import write_text
+from sgpo_data.store.manifest import Identity, Manifest, ModelManifest
+
+SCRIPT = "reproduce.sh"
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a published version tells of how it was made."""
+
+    place: HubPlace
+    """At its commit."""
+    datasets: tuple[Manifest, ...]
+    """Those that were published."""
+    lineage: Lineage
+    recipe: str | None
+    """None if single datasets were published, and not a run."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What was written, and what is known of the outcome."""
+
+    file: Path
+    command: str
+    same: tuple[str, ...]
+    """Published datasets that it makes under the same fingerprint, as table@fingerprint."""
+    other: tuple[str, ...]
+    """Those that it would make under another one, and why."""
+    needs: tuple[str, ...]
+    """Models and files that are not on the Hub."""
+    may_differ: tuple[str, ...]
+    """What is not made of the same bytes on every machine, and why."""
+
+
+def published_version(place: HubPlace) -> Version:
+    """The version that lies at this place.
+
+    Raises DatasetError if none was published there, HubError if the Hub can not be asked.
+    """
+    hub = HubRepository(place.repository)
+    commit = hub.commit(place.revision)
+    files = hub.files(commit)
+    fixed = place.at(commit)
+    record = publication_record(hub, commit, files)
+    if record is None:
+        raise DatasetError(f"{place}: no version that sgpo publish made; name the repository and its tag, as hf://datasets/org/name@v1")
+    manifests = tuple(remote_manifest(fixed.folder(config.name), files) for config in record.configs)
+    recipe = _text(hub, commit, RECIPE, files)
+    try:
+        lineage = Lineage.model_validate_json(_text(hub, commit, LINEAGE, files) or "")
+    except ValidationError as error:
+        raise DatasetError(f"{fixed}/{LINEAGE}: is not of this version of sgpo-data") from error
+    return Version(fixed, manifests, lineage, recipe)
+
+
+def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduction:
+    """Writes what makes the version again into a folder, runs nothing, and tells how far it will be the same.
+
+    Raises DatasetError if the folder holds another recipe.
+    """
+    manifests = (*version.lineage.datasets, *version.datasets)
+    if version.recipe is not None:
+        file, text = folder / FROZEN, version.recipe
+        _write(file, text)
+        command, planned = f"sgpo run {file}", _planned(file, execution)
+    else:
+        steps = remade(manifests, version.lineage.models, execution)
+        file = folder / SCRIPT
+        _write(file, script(f"{version.place}", steps, execution))
+        command, planned = f"sh {file}", {step.job.identity.fingerprint for step in steps}
+    told = [(f"{each.table}@{each.fingerprint[:8]}", each) for each in version.datasets]
+    same = () if isinstance(planned, str) else tuple(name for name, each in told if each.fingerprint in planned)
+    why = planned if isinstance(planned, str) else "this version of sgpo-data makes it otherwise; install the one that its manifest names"
+    return Reproduction(
+        file,
+        command,
+        same=same,
+        other=tuple(f"{name}: {why}" for name, _ in told if name not in same),
+        needs=tuple(_needs(version)),
+        may_differ=tuple(_may_differ(manifests, version.lineage.models)),
+    )
+
+
+def _planned(recipe: Path, execution: Execution) -> set[str] | str:
+    """Fingerprints that the recipe plans here, or why it can not be planned."""
+    try:
+        return {step.job.identity.fingerprint for step in plan_recipe(read_recipe(recipe), execution)}
+    except SgpoError as error:
+        return f"not known before it can be planned here: {error}"
+
+
+def _needs(version: Version) -> Iterator[str]:
+    made = {f"train:{each.fingerprint[:32]}" for each in version.lineage.models}
+    identities = [each.identity for each in (*version.lineage.datasets, *version.datasets)] + [each.identity for each in version.lineage.models]
+    found: dict[str, str] = {}
+    for identity in identities:
+        for record in identity.models.values():
+            if record.identity not in made and not record.identity.startswith("hub:"):
+                found[record.identity] = f"model {record.location}: {record.identity}"
+        for given in identity.inputs:
+            if given.table is None and not given.fingerprint.startswith("hub:"):
+                found[given.fingerprint] = f"source {given.reference}: {given.fingerprint[:21]}..."
+    yield from found.values()
+    yield from (f"dataset {each.reference}: {each.table}@{each.fingerprint[:8]}, whose making is not recorded here" for each in version.lineage.gone)
+
+
+def _may_differ(datasets: Iterable[Manifest], models: Iterable[ModelManifest]) -> Iterator[str]:
+    for each in datasets:
+        if not each.deterministic:
+            yield f"text of {each.table}@{each.fingerprint[:8]}: {_where(each.identity, each)}"
+    for model in models:
+        if not model.deterministic:
+            yield f"weights of model@{model.fingerprint[:8]}: {_where(model.identity, model)}"
+
+
+def _where(identity: Identity, manifest: Manifest | ModelManifest) -> str:
+    """Why the same bytes are not promised."""
+    if any(not record.verifiable for record in identity.models.values()):
+        return "by a model at a server, of which only the name is known"
+    fields = identity.fields if isinstance(identity.fields, Mapping) else {}
+    return f"made on {manifest.host.accelerator or manifest.host.processor}{_dtype(fields.get('dtype'))}, which does not repeat every bit"
+
+
+def _dtype(dtype: JsonValue) -> str:
+    return f" in {dtype}" if isinstance(dtype, str) else ""
+
+
+def _text(hub: HubRepository, commit: str, path: str, files: Mapping[str, Digest]) -> str | None:
+    return hub.small_file(commit, path, files[path]).decode() if path in files else None
+
+
+def _write(file: Path, text: str) -> None:
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        raise DatasetError(f"{file}: is there already, and is another one; give another folder with -o")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)

@@ -1,0 +1,1 @@
+"""SQL that nobody vetted, over datasets and files."""

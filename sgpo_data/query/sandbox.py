@@ -1,0 +1,172 @@
+"""A DuckDB connection that reads the tables it is given, for queries that nobody has vetted."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from sgpo_data.errors import DatasetError, RecipeError, SgpoError
+from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
+from sgpo_data.query.select_only import refuse_all_but_reading
+from sgpo_data.sql import quoted, spill_folder
+
+MEMORY_LIMIT = "60%"
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    # Otherwise a table name that is not found is looked up among the variables of the Python caller.
+    "python_enable_replacements": False,
+    "memory_limit": MEMORY_LIMIT,
+}
+
+
+_NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
+_VIEWS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A CSV or JSON file, and the table function of DuckDB that reads it."""
+
+    path: Path
+    function: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a connection is given, by name."""
+
+    parquet: Mapping[str, tuple[Path, ...]]
+    """Files that are one view, in their order; one at least."""
+    texts: Mapping[str, TextFile]
+    arrow: Mapping[str, pa.Table]
+    unions: Mapping[str, str]
+    """SELECTs over those."""
+
+
+def sandbox(tables: Tables) -> duckdb.DuckDBPyConnection:
+    """A connection with a view for each of these, and the macros, in which nothing else can be read and nothing written.
+
+    Parquet files are read when they are asked; CSV and JSON files once, now. No path of the disk is open to it but its own spill folder. DuckDB's reader
+    gets the Parquet files through a file system of their own, in which they can only be read; `selected` takes a query apart before it runs. Either
+    alone keeps the files as they are.
+
+    Raises DatasetError if a file can not be read.
+    """
+    con = duckdb.connect(":memory:", config={**SETTINGS, "temp_directory": spill_folder()})
+    files = _fill(con, tables)
+    con.execute(f"SET allowed_paths = {_list(_address(name) for name in files)}")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+    return con
+
+
+def open_connection(tables: Tables) -> duckdb.DuckDBPyConnection:
+    """A connection with the same views, and all that DuckDB can do besides: files, extensions, network.
+
+    Raises DatasetError if a file can not be read.
+    """
+    con = duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill_folder()})
+    _fill(con, tables)
+    return con
+
+
+def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
+    """What one SELECT gives, lazily; the relation keeps the connection.
+
+    Raises RecipeError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB can not plan it.
+    """
+    try:
+        statements = con.extract_statements(query)
+        if len(statements) != 1:
+            raise RecipeError(f"sql: {len(statements)} statements; give one SELECT")
+        kind = statements[0].type.name
+        if kind == "MULTI":
+            raise RecipeError("sql: PIVOT has to name its columns here; write FROM (PIVOT t ON x IN ('a', 'b') USING ...)")
+        if kind != "SELECT":
+            raise RecipeError(f"sql: {kind} is not possible, sql only reads; give one SELECT (WITH, FROM, DESCRIBE and SUMMARIZE too)")
+        refuse_all_but_reading(con, query)
+        relation = con.sql(query)
+    except duckdb.Error as error:
+        raise query_error(error, con) from error
+    assert relation is not None
+    return relation
+
+
+def executed(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
+    """What the last of any statements gives, None if that gives no rows.
+
+    Raises RecipeError with DuckDB's words.
+    """
+    try:
+        found: duckdb.DuckDBPyRelation | None = con.sql(query)
+    except duckdb.Error as error:
+        raise query_error(error, con) from error
+    return found
+
+
+def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
+    """What DuckDB says of a query, in one line: its message and the candidates it offers, without the excerpt.
+
+    Of a table that is not there, the views of the connection are the candidates.
+    """
+    message = _first_line(error)
+    if isinstance(error, duckdb.CatalogException) and (missing := _NO_TABLE.search(message)):
+        views = con.execute(_VIEWS).fetchall()
+        known = f"there are {', '.join(name for (name,) in views)}" if views else "none was given"
+        return RecipeError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query")
+    if isinstance(error, duckdb.PermissionException):
+        message += "; sql only reads the tables it was given, give other data as a REF"
+    return RecipeError(f"sql: {message}")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error)
+    # A failure inside of the file system comes as its traceback, the last line of which says what it is.
+    return text.strip().split("\n")[-1] if text.startswith("Traceback") else " ".join(text.split("\n\n")[0].split())
+
+
+def _fill(con: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, Path]:
+    """Makes the views and macros; the Parquet files by their names."""
+    files = {_name(view, number): path for view, paths in tables.parquet.items() for number, path in enumerate(paths)}
+    con.register_filesystem(ReadOnlyFiles({name: path.resolve() for name, path in files.items()}))
+    for view, paths in tables.parquet.items():
+        names = _list(_address(_name(view, number)) for number in range(len(paths)))
+        _create(con, f"VIEW {quoted(view)} AS FROM read_parquet({names})", paths[0])
+    for view, text in tables.texts.items():
+        # Read with the disk in reach: DuckDB looks at text in threads, which would wait for Python, which waits for them.
+        _create(con, f"TABLE {quoted(view)} AS FROM {text.function}({_list([_literal_glob(text.path)])})", text.path)
+    for name, table in tables.arrow.items():
+        con.register(name, table)
+    for name, query in tables.unions.items():
+        con.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+    con.execute(resources.files("sgpo_data.query").joinpath("macros.sql").read_text(encoding="utf-8"))
+    return files
+
+
+def _create(con: duckdb.DuckDBPyConnection, what: str, path: Path) -> None:
+    try:
+        con.execute(f"CREATE {what}")
+    except duckdb.Error as error:
+        raise DatasetError(f"{path}: can not be read ({_first_line(error)}); give a whole file, or its dataset to sgpo check") from error
+
+
+def _name(view: str, number: int) -> str:
+    return f"{view}/part-{number:05}.parquet"
+
+
+def _literal_glob(path: Path) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))
+
+
+def _address(name: str) -> str:
+    return f"{SCHEME}://{name}"
+
+
+def _list(texts: Iterable[str]) -> str:
+    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"

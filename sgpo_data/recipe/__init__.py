@@ -1,0 +1,1 @@
+"""What a recipe file says, and its faults."""

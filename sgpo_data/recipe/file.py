@@ -1,0 +1,135 @@
+"""A recipe file, read and checked as a whole."""
+
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sgpo_data.errors import RecipeError, got
+from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults
+from sgpo_data.recipe.faults import Fault, found_in, mended
+from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
+from sgpo_data.stages.improve.templates import load_template
+
+TEMPLATES = ("improve_template", "refine_template")
+
+
+class _Top(BaseModel):
+    """The keys before the phases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    adapter: str | None = None
+    seed: int = Field(0, ge=0)
+    phases: list[dict[str, object]] = Field(min_length=1)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in this file.
+
+    Raises RecipeError with all its faults, each at its place with the value found; phases count from 1.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
+        raise RecipeError(f"{path}: no recipe can be read there ({reason}); give a TOML file such as recipes/sgpo.toml") from error
+    return parsed(text, path)
+
+
+def parsed(text: str, path: Path) -> Recipe:
+    """The recipe of this text; files it names are looked for beside `path`.
+
+    Raises RecipeError with all its faults.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, _, where = str(error).rpartition(" (at ")
+        raise _refused(path, [Fault((), f"{where.rstrip(')')}: {what}; TOML writes key = value, texts in quotes")]) from error
+    try:
+        top, faults = _Top.model_validate(data), []
+    except ValidationError as error:
+        faults = found_in(error, _Recipe)
+        top = _Top.model_construct(model="", adapter=None, seed=0, phases=_tables(data.get("phases")))
+    phases = _phases(top, path.parent, faults)
+    if faults:
+        raise _refused(path, faults)
+    return Recipe(path, top.model, top.seed, tuple(phases.values()), adapter=top.adapter)
+
+
+class _Recipe(_Top):
+    """The same with the phases' own keys, to look up near names in."""
+
+    phases: list[Phase]  # type: ignore[assignment]
+
+
+def _tables(value: object) -> list[dict[str, object]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _phases(top: _Top, folder: Path, faults: list[Fault]) -> dict[int, Phase]:
+    """The phases without a fault of their own, by position; adds to `faults`."""
+    phases: dict[int, Phase] = {}
+    names = [str(table.get("name", f"phase{position}")) for position, table in enumerate(top.phases, 1)]
+    for position, table in enumerate(top.phases, 1):
+        whole = _filled(table, names[position - 1], top.seed)
+        found = _load_templates(whole, folder)
+        phase = _phase(whole, found)
+        if phase is not None:
+            # What follows from a fault is no other fault: stages are looked at only where all of them are there.
+            own = phase_faults(phase) if not found else []
+            if not found:
+                phases[position] = phase
+            found += [*own, *reference_faults(phase, position, names, folder)]
+        faults += [Fault(("phases", position, *fault.place), fault.message) for fault in found]
+    faults += recipe_faults(phases, names)
+    return phases
+
+
+def _phase(table: dict[str, object], faults: list[Fault]) -> Phase | None:
+    """The phase, without what is at fault in it; adds to `faults`."""
+    try:
+        return Phase.model_validate(table)
+    except ValidationError as error:
+        faults += found_in(error, Phase)
+        try:
+            return Phase.model_validate(mended(table, error))
+        except ValidationError:
+            return None
+
+
+def _filled(table: Mapping[str, object], name: str, seed: int) -> dict[str, object]:
+    """A copy with its name, and the recipe's seed in each stage that has none of its own."""
+    whole: dict[str, object] = {"name": name, **deepcopy(dict(table))}
+    for stage, *outer, last in SEEDED:
+        inner = whole.get(stage)
+        for key in outer:
+            inner = inner.setdefault(key, {}) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.setdefault(last, seed)
+    return whole
+
+
+def _load_templates(table: dict[str, object], folder: Path) -> list[Fault]:
+    """Puts the text of each template in the place of its name."""
+    faults = []
+    improve = table.get("improve")
+    for key in TEMPLATES:
+        name = improve.get(key) if isinstance(improve, dict) else None
+        if isinstance(improve, dict) and isinstance(name, str):
+            try:
+                template = load_template(name, folder)
+                improve[key] = {"name": template.name, "text": template.text}
+            except RecipeError as error:
+                faults.append(Fault(("improve", key), f"{error} {got(name)}"))
+                del improve[key]
+    return faults
+
+
+def _refused(path: Path, faults: list[Fault]) -> RecipeError:
+    lines = dict.fromkeys(f"  {fault}" for fault in faults)
+    return RecipeError("\n".join([f"{path}: {len(lines)} fault(s)", *lines]))

@@ -1,0 +1,118 @@
+"""What a recipe says: a model, and phases of stages in their fixed order."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sgpo_data.names import SCHEME, endpoint_name
+from sgpo_data.sources.options import Source
+from sgpo_data.stages import Stage
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.pair.pair import Pair
+from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.stages.seed import Seed
+from sgpo_data.training.options import Train
+
+PREVIOUS, FIRST, RECIPE = "previous", "first", "recipe"
+SELF, ORIGIN, GIVEN, START = "self", "origin", "given", "start"
+WORDS = (PREVIOUS, FIRST, RECIPE, SELF, ORIGIN, GIVEN, START)
+"""What names a model by its part in the loop, so no phase may be called so."""
+
+SEEDED = (("source", "shuffle_seed"), ("seed", "sampling", "seed"), ("improve", "sampling", "seed"), ("pair", "seed"), ("train", "seed"))
+"""Keys of a phase that are the recipe's `seed` when they are not given."""
+
+
+def _is_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise ValueError("a name is small letters, digits, - and _")
+    if name in WORDS:
+        raise ValueError(f"{name} means something else where a model is named")
+    return name
+
+
+class PhaseSource(Source):
+    """Where the prompts of a phase come from."""
+
+    path: str = Field(
+        description="A file, a folder or a dataset, looked for beside the recipe; a dataset of the root, as recipe/phase-round/table; or the name of a Hub "
+        "dataset."
+    )
+
+    def options(self, phase_round: int, prompts_per_round: int | None) -> Source:
+        """How it is read in this round: each round takes a slice of its own, so a further one changes none before it."""
+        options = Source.model_validate(self.model_dump(exclude={"path"}))
+        if prompts_per_round is None:
+            return options
+        return options.model_copy(update={"offset": options.offset + (phase_round - 1) * prompts_per_round, "limit": prompts_per_round})
+
+
+class Phase(BaseModel):
+    """A subsequence of the stages, each with its own keys, then a training step; once or in several rounds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, AfterValidator(_is_name)] = Field(description="Names its folder; phase1 and so on by position if not given.")
+    source: PhaseSource | None = Field(None, description="Where its prompts come from.")
+    rounds: int = Field(1, ge=1, description="How often the phase runs, each time with the model of the round before.")
+    prompts_per_round: int | None = Field(None, ge=1, description="Prompts of each round, no prompt in two rounds; all prompts in every round if not given.")
+    start_from: str = Field(
+        PREVIOUS,
+        description="The model it answers with and trains: previous (of the phase or round before), or in every round first (the one that came into the "
+        "phase), recipe, or that of an earlier phase.",
+    )
+    improver: str = Field(SELF, description="The model that rewrites: self (the one that answers), recipe, that of an earlier phase, or a model.")
+    scorer: str = Field(ORIGIN, description="The model that measures: origin (the one the lineage began with), recipe, that of an earlier phase, or a model.")
+    reward_model: str | None = Field(None, description="A sequence classifier that rewards answers, for filter's strategy margin; none if not given.")
+    data_rounds: int = Field(1, ge=1, description="Train on what this round and the ones before it made, so many in all.")
+    seed: Seed | None = Field(None, description="Answer every prompt.")
+    improve: Improve | None = Field(None, description="Rewrite every answer.")
+    score_ppl: ScorePpl | None = Field(None, alias="score-ppl", description="Measure both.")
+    filter: Filter | None = Field(None, description="Decide what is kept.")
+    pair: Pair | None = Field(None, description="Make pairs or examples.")
+    train: Train | None = Field(None, description="Train the next model.")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages it has, in their fixed order."""
+        return tuple(stage for stage in (self.seed, self.improve, self.score_ppl, self.filter, self.pair) if stage is not None)
+
+    @property
+    def trains_improver(self) -> bool:
+        """Whether the model that comes out has learned to rewrite."""
+        return self.improve is not None and self.pair is not None and self.pair.kind == "examples" and self.train is not None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe without a fault; what its files named is loaded, every seed is filled in."""
+
+    path: Path
+    model: str
+    """A folder, looked for beside the recipe, `org/name@revision` on the Hub, or `openai:name` at a server."""
+    seed: int
+    phases: tuple[Phase, ...]
+    adapter: str | None = None
+    """A LoRA adapter over that model, named likewise."""
+
+    @property
+    def name(self) -> str:
+        """What its folder in the root is called."""
+        return self.path.stem
+
+    def located(self, reference: str) -> str:
+        """A path beside the recipe if there is one, else the reference as it is, which names something on the Hub."""
+        if endpoint_name(reference) is not None or reference.startswith(SCHEME):
+            return reference
+        beside = Path(os.path.normpath(self.path.parent / Path(reference).expanduser()))
+        return str(beside) if beside.exists() or reference.startswith((".", "/", "~")) or reference.count("/") != 1 else reference
+
+    def earlier(self, name: str) -> Iterator[Phase]:
+        """The phases before the one of this name, the nearest first."""
+        position = [phase.name for phase in self.phases].index(name)
+        yield from reversed(self.phases[:position])

@@ -1,0 +1,1 @@
+"""What a reference means: a dataset, a model or a run."""

@@ -1,0 +1,101 @@
+"""A dataset reference: a folder, a folder of the root, or a place on the Hub."""
+
+from pathlib import Path
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.hub.fetch import fetched, in_store
+from sgpo_data.hub.repository import HubRepository
+from sgpo_data.hub.streamed import StreamedDataset, streamed
+from sgpo_data.hub.version import publication_record
+from sgpo_data.names import HubPlace, hub_place
+from sgpo_data.references.model import model_folder
+from sgpo_data.store.dataset import WORK, Dataset, open_dataset
+from sgpo_data.store.manifest import MANIFEST
+
+
+def find_dataset(reference: str, root: Path, *, stream: bool = False) -> Dataset | None:
+    """The dataset that a reference names; None if it names no dataset.
+
+    One on the Hub is fetched into the store of the root at the commit that its revision stands for now; with `stream` it is read where it lies.
+    Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub can not be asked.
+    """
+    place = hub_place(reference)
+    if place is None:
+        return _local(reference, root)
+    found = places(place, root)
+    if len(found) > 1:
+        raise DatasetError(f"{reference}: holds {len(found)} datasets; name one: {', '.join(str(place.folder(each.path)) for each in found)}")
+    return _at(found[0], root, stream=stream) if found else None
+
+
+def find_datasets(reference: str, root: Path, *, stream: bool = False) -> list[Dataset]:
+    """As `find_dataset`, but a published version on the Hub is all its datasets."""
+    place = hub_place(reference)
+    if place is None:
+        dataset = _local(reference, root)
+        return [] if dataset is None else [dataset]
+    return [_at(each, root, stream=stream) for each in places(place, root)]
+
+
+def places(place: HubPlace, root: Path) -> list[HubPlace]:
+    """Where the datasets of this place lie, at a commit: itself, those of the version that was published there, or none.
+
+    A commit that was read before is not asked for again.
+    Raises DatasetError if there is no such repository or revision, HubError if the Hub can not be asked.
+    """
+    if place.fixed and in_store(place, root / "store") is not None:
+        return [place]
+    hub = HubRepository(place.repository)
+    commit = hub.commit(place.revision)
+    fixed = place.at(commit)
+    if in_store(fixed, root / "store") is not None:
+        return [fixed]
+    files = hub.files(commit)
+    if fixed.file(MANIFEST) in files:
+        return [fixed]
+    record = None if place.path else publication_record(hub, commit, files)
+    return [] if record is None else [fixed.folder(config.name) for config in record.configs]
+
+
+def missing(reference: str, root: Path) -> str:
+    """What to say of a reference that names no dataset."""
+    path = Path(reference)
+    if path.exists():
+        return f"{reference}: is {f'a folder without {MANIFEST}' if path.is_dir() else 'a file'}, no dataset; sgpo seed and sgpo run read raw rows"
+    return f"{reference}: no such dataset, here or in {root}"
+
+
+def _at(place: HubPlace, root: Path, *, stream: bool) -> "Dataset | StreamedDataset":
+    made = in_store(place, root / "store")
+    if made is not None:
+        return made
+    return streamed(place) if stream else fetched(place, root / "store")
+
+
+def _local(reference: str, root: Path) -> Dataset | None:
+    for folder in (Path(reference), root / reference):
+        if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
+            return open_dataset(folder)
+    if model_folder(reference, root) is not None:
+        raise DatasetError(f"{reference}: is a model folder; give a dataset here, and the model with --model")
+    return None
+
+
+def existing(reference: str, root: Path) -> Dataset:
+    """The dataset a reference names.
+
+    Raises DatasetError if there is none.
+    """
+    dataset = find_dataset(reference, root)
+    if dataset is None:
+        raise DatasetError(f"{missing(reference, root)}; give the folder that a stage printed")
+    return dataset
+
+
+def filtered_source(dataset: Dataset, root: Path) -> Dataset | None:
+    """The filtered dataset that the rows were made of, if it still is where it was; nothing is fetched for this."""
+    made_of = next(iter(dataset.manifest.identity.inputs), None)
+    if made_of is None or made_of.table != "filtered" or hub_place(made_of.reference) is not None:
+        return None
+    source = find_dataset(made_of.reference, root)
+    return source if source is not None and source.manifest.fingerprint == made_of.fingerprint else None

@@ -1,0 +1,20 @@
+"""The folder of a run, and of its steps."""
+
+import re
+from pathlib import Path
+
+from sgpo_data.errors import DatasetError
+
+STEP = re.compile(r"(?P<phase>.+)-(?P<round>\d+)")
+
+
+def run_folder(run: str, root: Path) -> Path:
+    """The folder of a run, by its name in the root or by its place.
+
+    Raises DatasetError if there is none.
+    """
+    folder = next((place for place in (root / run, Path(run)) if place.is_dir()), None)
+    if folder is None:
+        known = sorted(place.name for place in root.iterdir() if place.is_dir() and place.name != "store") if root.is_dir() else []
+        raise DatasetError(f"{run}: no such run in {root}; " + (f"there are {', '.join(known)}" if known else "make one with: sgpo run RECIPE"))
+    return folder

@@ -1,0 +1,41 @@
+"""The connection in which a table-wise stage decides: one dataset is view `input`, and nothing else can be read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from sgpo_data.store.dataset import Dataset
+
+MEMORY = 1 << 30
+"""Most bytes that DuckDB holds, however many the machine has: an aggregate over more rows than fit goes on in files."""
+
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+}
+_UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+@contextmanager
+def deciding(source: Dataset, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the rows of the dataset, numbered by `position`; what does not fit in memory goes to the folder `spill` while it is open."""
+    with duckdb.connect(config={"temp_directory": str(spill), **_CLOSED}) as con:
+        # A cache of files would fill the memory with what is read once.
+        con.execute("SET enable_external_file_cache = false")
+        con.execute(f"SET memory_limit = '{min(MEMORY, _automatic_limit(con))}B'")
+        con.execute("SET allowed_paths = ?", [source.readable])
+        # Rules of a recipe are run here. They are checked, and this is the second lock.
+        con.execute("SET enable_external_access = false")
+        source.numbered(con).create_view("input")
+        con.execute("SET lock_configuration = true")
+        yield con
+
+
+def _automatic_limit(con: duckdb.DuckDBPyConnection) -> int:
+    """Bytes that DuckDB would take by itself: a share of what the machine or the container has."""
+    ((text,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, unit = str(text).split()
+    return int(float(number) * _UNITS[unit])

@@ -1,0 +1,62 @@
+"""The engine that is open, kept from one job to the next."""
+
+from typing import TYPE_CHECKING
+
+from sgpo_data.engines.loading import Loading
+from sgpo_data.engines.opening import open_engine
+from sgpo_data.execution import Execution
+from sgpo_data.references.model import Model
+
+if TYPE_CHECKING:
+    from sgpo_data.engines.copies.replicas import Replicas
+    from sgpo_data.engines.local.reward import ClassifierRewarder
+    from sgpo_data.engines.opening import Engine
+
+
+class Engines:
+    """The engine that is open, kept for the next job of the same model; one at a time, since it may fill the memory."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._key: tuple[Loading, str] | None = None
+        self._engine: Engine | Replicas | None = None
+        self._rewarder: tuple[Loading, str, ClassifierRewarder] | None = None
+
+    def opened(self, loading: Loading, model: Model) -> "Engine | Replicas":
+        """The engine of this model, loaded unless it is the one that is open; any other is closed first."""
+        key = (loading, model.record.identity)
+        if self._engine is None or self._key != key:
+            self.close()
+            self._engine = _open(loading, model, self._execution)
+            self._key = key
+        return self._engine
+
+    def rewarder(self, loading: Loading, model: Model) -> "ClassifierRewarder":
+        """The reward model, loaded beside the engine that is open, unless it is loaded already."""
+        from sgpo_data.engines.local.reward import ClassifierRewarder
+
+        identity, how = model.record.identity, self._execution
+        assert loading.context_tokens is not None
+        if self._rewarder is None or self._rewarder[:2] != (loading, identity):
+            loaded = ClassifierRewarder.load(
+                model.folder, dtype=loading.dtype, context_tokens=loading.context_tokens, device=how.device, batch_tokens=how.batch_tokens
+            )
+            self._rewarder = loading, identity, loaded
+        return self._rewarder[2]
+
+    def close(self) -> None:
+        """Frees the memory of the models."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+        rewarder, self._rewarder = self._rewarder, None
+        if rewarder is not None:
+            rewarder[2].close()
+
+
+def _open(loading: Loading, model: Model, how: Execution) -> "Engine | Replicas":
+    if how.data_parallel == 1 or model.endpoint is not None:
+        return open_engine(loading, model.folder, adapter=model.adapter, endpoint=model.endpoint, how=how)
+    from sgpo_data.engines.copies.replicas import Replicas
+
+    return Replicas.start(loading, model.folder, adapter=model.adapter, how=how)

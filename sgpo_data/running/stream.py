@@ -1,0 +1,190 @@
+"""The stream: items of a row-wise stage into a model and out into parts, with no pause between parts."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from time import monotonic
+
+from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Scored, Scorer, ScoreRequest
+from sgpo_data.progress import Report
+from sgpo_data.rows import Row
+from sgpo_data.stages import GeneratingStage, RowStage, row_key
+from sgpo_data.store.dataset import part_rows
+from sgpo_data.store.unfinished import Unfinished
+
+Fill = Callable[[Iterable[Row]], Iterator[Row]]
+"""Items in, the same items filled out, in any order."""
+
+
+def stream(stage: RowStage, rows: Iterable[Row], into: Unfinished, *, author: str, opened: Callable[[], Fill], report: Report) -> None:
+    """Makes every row that is not there yet; a finished one is safe at once.
+
+    `opened` loads the model, and is called only if a row needs it. Memory holds the rows in flight and those of open parts.
+    """
+    numbers: dict[Key, int] = {}
+    total = 0
+
+    def items() -> Iterator[Row]:
+        nonlocal total
+        for row in rows:
+            for item in stage.items(row):
+                number, total = total, total + 1
+                if into.has(number):
+                    continue
+                settled = stage.settled(item, author)
+                if settled is None:
+                    numbers[row_key(item)] = number
+                    yield item
+                else:
+                    into.add(number, settled)
+
+    waiting = items()
+    first = next(waiting, None)
+    if first is not None:
+        for row in opened()(chain([first], waiting)):
+            into.add(numbers.pop(row_key(row)), row)
+            report(into.rows_done, into.tokens)
+    into.close_last(total)
+
+
+class CountedGenerator:
+    """A generator whose tokens count towards the dataset being made."""
+
+    def __init__(self, generator: Generator, into: Unfinished) -> None:
+        self._generator = generator
+        self._into = into
+
+    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+        """As the generator's own."""
+        for result in self._generator.generate(requests):
+            self._into.tokens += result.tokens or 0
+            yield result
+
+    def close(self) -> None:
+        """As the generator's own."""
+        self._generator.close()
+
+
+class CountedScorer:
+    """A scorer whose answer tokens count towards the dataset being made."""
+
+    def __init__(self, scorer: Scorer, into: Unfinished) -> None:
+        self._scorer = scorer
+        self._into = into
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
+        """As the scorer's own."""
+        for result in self._scorer.score(requests):
+            self._into.tokens += sum(likelihood.tokens for likelihood in result.likelihoods)
+            yield result
+
+    def close(self) -> None:
+        """As the scorer's own."""
+        self._scorer.close()
+
+
+@dataclass
+class Lane:
+    """A stage and the dataset it fills, with the rows that are under way; of two lanes, a row is under way in one at most."""
+
+    stage: GeneratingStage
+    into: Unfinished
+    author: str
+    report: Report
+    asked: dict[Key, tuple[int, Row]] = field(default_factory=dict)
+
+    def request(self, number: int, item: Row) -> GenerateRequest | None:
+        """What to ask for the item of this number; None if it is there, or is settled now."""
+        if self.into.has(number) or self.settled(number, item) is not None:
+            return None
+        self.asked[row_key(item)] = number, item
+        return self.stage.request(item)
+
+    def settled(self, number: int, item: Row) -> Row | None:
+        """The finished row of an item that needs no model, safe from here on."""
+        row = self.stage.settled(item, self.author)
+        if row is not None:
+            self.into.add(number, row)
+        return row
+
+    def answered(self, answer: Generation) -> tuple[int, Row]:
+        """The row of this answer with its number, safe from here on."""
+        number, item = self.asked.pop(answer.key)
+        row = self.stage.answered(item, answer, self.author)
+        self.into.tokens += answer.tokens or 0
+        self.into.add(number, row)
+        self.report(self.into.rows_done, self.into.tokens)
+        return number, row
+
+
+class Overlap:
+    """A stage that makes rows and one that reads them row by row."""
+
+    def __init__(self, first: Lane, second: Lane, rows: Iterable[Row]) -> None:
+        self._first, self._second = first, second
+        self._items = (item for row in rows for item in first.stage.items(row))
+        self._ready: deque[tuple[int, Row]] = deque()
+        """Rows of the first that the second has still to begin: at most the window of them, since they go before new ones."""
+
+    def stream(self, opened: Callable[[], Generator], *, first_whole: Callable[[], None]) -> None:
+        """Makes every row of both that is not there yet; a finished one is safe at once.
+
+        `opened` loads the model, and is called only if a row needs it; `first_whole` is called as soon as the first dataset has all its rows.
+        """
+        requests = self._requests(first_whole)
+        begin = next(requests, None)
+        if begin is not None:
+            last = monotonic()
+            for answer in opened().generate(chain([begin], requests)):
+                now = monotonic()
+                self._take(answer, seconds=now - last)
+                last = now
+        self._second.into.close_last(self._first.into.rows_done)
+
+    def _requests(self, first_whole: Callable[[], None]) -> Iterator[GenerateRequest | None]:
+        yield from self._of_second(_made(self._first.into))
+        rows = 0
+        for rows, item in enumerate(self._items, 1):
+            yield from self._of_second(self._waiting())
+            if self._first.into.has(rows - 1):
+                continue
+            settled = self._first.settled(rows - 1, item)
+            if settled is not None:
+                self._ready.append((rows - 1, settled))
+            elif (request := self._first.request(rows - 1, item)) is not None:
+                yield request
+        while self._first.asked:
+            yield from self._of_second(self._waiting())
+            if self._first.asked and not self._ready:
+                yield None
+        self._first.into.close_last(rows)
+        first_whole()
+        yield from self._of_second(self._waiting())
+
+    def _of_second(self, rows: Iterable[tuple[int, Row]]) -> Iterator[GenerateRequest]:
+        for number, row in rows:
+            (item,) = self._second.stage.items(row)
+            if (request := self._second.request(number, item)) is not None:
+                yield request
+
+    def _waiting(self) -> Iterator[tuple[int, Row]]:
+        while self._ready:
+            yield self._ready.popleft()
+
+    def _take(self, answer: Generation, *, seconds: float) -> None:
+        """Files the answer, and what it took since the one before."""
+        if answer.key in self._first.asked:
+            self._ready.append(self._first.answered(answer))
+            self._second.into.shared_seconds += seconds
+        else:
+            self._second.answered(answer)
+            self._first.into.shared_seconds += seconds
+
+
+def _made(into: Unfinished) -> Iterator[tuple[int, Row]]:
+    """The rows that earlier sessions have made, each with its number."""
+    for part in sorted(into.files):
+        yield from enumerate(part_rows(into.folder / into.files[part].name), part * into.plan.part_rows)
+    for rows in into.open_parts.values():
+        yield from rows.items()

@@ -1,0 +1,252 @@
+"""Raw rows of JSON, JSON Lines, CSV and Parquet files."""
+
+import codecs
+import csv
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.sources.shapes import Record, described
+
+COMPRESSIONS = (".gz", ".zst", ".bz2")
+PARQUET_BATCH_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A file as it was when its content was hashed."""
+
+    path: Path
+    name: str
+    """Relative to the folder that was named, with forward slashes."""
+    digest: str
+    stamp: tuple[int, int]
+    """Size in bytes and time of change in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawFiles:
+    """One file, or all files of a folder in the order of their names."""
+
+    files: tuple[RawFile, ...]
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over names and contents: the same wherever the files lie."""
+        names = json.dumps([[file.name, file.digest] for file in self.files], ensure_ascii=True)
+        return "file:" + hashlib.sha256(names.encode()).hexdigest()
+
+    def records(self, columns: Collection[str]) -> Iterator[Record]:
+        """Every row in order; of other columns than these, the values may be left out.
+
+        Raises DatasetError at the first row that can not be read, or if a file has changed since its content was hashed.
+        """
+        for file in self.files:
+            yield from _READERS[_kind(file.path)](file, columns)
+            with _readable(file.name):
+                if _stamp(file.path) != file.stamp:
+                    raise DatasetError(f"{file.name}: changed while it was read; run again")
+
+
+def names_a_file(reference: str) -> bool:
+    """Whether this ends as the name of a file that can be read does."""
+    return _kind(Path(reference)) in _READERS
+
+
+def raw_files(path: Path) -> RawFiles:
+    """The file, or all files of a known kind in the folder and its subfolders; hidden ones are left out.
+
+    Raises DatasetError if there is none.
+    """
+    kinds = ", ".join(_READERS)
+    if path.is_dir():
+        inside = [found for found in path.rglob("*") if found.is_file() and _kind(found) in _READERS]
+        named = {found.relative_to(path): found for found in inside}
+        named = {name: found for name, found in named.items() if not any(part.startswith(".") for part in name.parts)}
+        if not named:
+            raise DatasetError(f"{path}: no file of a known kind in this folder; known are {kinds}")
+        return RawFiles(tuple(_raw_file(named[name], name.as_posix()) for name in sorted(named, key=Path.as_posix)))
+    if not path.exists():
+        raise DatasetError(f"no such file or folder: {path}")
+    if _kind(path) not in _READERS:
+        raise DatasetError(f"{path}: not a kind of file that can be read (found {path.suffix or 'no suffix'}); known are {kinds}")
+    return RawFiles((_raw_file(path, path.name),))
+
+
+def _raw_file(path: Path, name: str) -> RawFile:
+    with _readable(name), path.open("rb") as file:
+        return RawFile(path, name, hashlib.file_digest(file, "sha256").hexdigest(), _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    for compression in COMPRESSIONS:
+        if name.endswith(compression):
+            kind = Path(name.removesuffix(compression)).suffix
+            # Parquet is compressed inside.
+            return compression if kind == ".parquet" else kind
+    return Path(name).suffix
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"{name}: can not be read: {error.strerror or error}") from error
+
+
+def _lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
+    """Lines as they are, decompressed by the file's suffix, without the byte order mark, with their numbers from 1."""
+    with _readable(file.name), pa.input_stream(str(file.path)) as stream:
+        for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), 1):
+            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+def _filled_lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
+    return ((number, line) for number, line in _lines(file) if line.strip())
+
+
+def _record(file: RawFile, values: object, where: str) -> Record:
+    if not isinstance(values, dict):
+        raise DatasetError(f"{file.name}, {where}: {described(values)}, not an object")
+    return Record(values, tuple(values), f"{file.name}, {where}", file.name)
+
+
+def _json_lines(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    for number, line in _filled_lines(file):
+        yield _record(file, _parsed(line, f"{file.name}, line {number}"), f"line {number}")
+
+
+def _parsed(line: bytes, place: str) -> object:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # NaN and lone surrogates are refused there also in columns that nobody reads.
+        return _parsed_leniently(_decoded(line, place), place)
+
+
+def _parsed_leniently(text: str, place: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        found = text[error.pos : error.pos + 20].strip()
+        where = f"line {error.lineno}, " if "\n" in text.rstrip() else ""
+        raise DatasetError(f"{place}: not JSON: {error.msg} at {where}column {error.colno} (found {found!r})") from error
+    except RecursionError as error:
+        raise DatasetError(f"{place}: not JSON that can be read: nested too deeply") from error
+
+
+def _decoded(line: bytes, place: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{place}: not UTF-8: byte 0x{line[error.start]:02x} at byte {error.start + 1}; convert the file to UTF-8") from error
+
+
+def _json(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """A list of objects, an object whose one list holds them, or JSON Lines."""
+    if _holds_lines(file):
+        yield from _json_lines(file, columns)
+        return
+    whole = b"".join(line for _, line in _lines(file))
+    if not whole.strip():
+        return
+    value = _parsed(whole, file.name)
+    if isinstance(value, dict):
+        lists = [key for key, held in value.items() if isinstance(held, list)]
+        if len(lists) != 1:
+            raise DatasetError(f"{file.name}: an object with {len(lists)} lists ({', '.join(value)}); one list of rows was expected")
+        value = value[lists[0]]
+    if not isinstance(value, list):
+        raise DatasetError(f"{file.name}: {described(value)}, not a list of objects")
+    for number, values in enumerate(value, 1):
+        yield _record(file, values, f"row {number}")
+
+
+def _holds_lines(file: RawFile) -> bool:
+    """Whether the first line is an object by itself and others follow."""
+    lines = _filled_lines(file)
+    _, first = next(lines, (0, b""))
+    try:
+        return isinstance(orjson.loads(first), dict) and next(lines, None) is not None
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _csv(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """Commas, double quotes, a first line of names; every value is text."""
+    # One limit for the whole process, 128 KiB unless told otherwise.
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.reader((_decoded(line, f"{file.name}, line {number}") for number, line in _lines(file)), strict=True)
+    start = 1
+    header: tuple[str, ...] | None = None
+    try:
+        for row in reader:
+            if header is None:
+                header = tuple(row)
+                twice = sorted({name for name in header if header.count(name) > 1})
+                if twice:
+                    raise DatasetError(f"{file.name}: column {', '.join(map(repr, twice))} stands twice in the first line")
+            elif row and len(row) != len(header):
+                raise DatasetError(f"{file.name}, line {start}: {len(row)} values for {len(header)} columns ({', '.join(header)})")
+            elif row:
+                yield Record(dict(zip(header, row, strict=True)), header, f"{file.name}, line {start}", file.name)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DatasetError(f"{file.name}, line {start}: not CSV: {error}") from error
+
+
+def _parquet(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    try:
+        with _readable(file.name), pq.ParquetFile(file.path) as opened:
+            names = tuple(opened.schema_arrow.names)
+            wanted = [name for name in names if name in columns]
+            first = 1
+            for batch in opened.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=wanted):
+                yield from arrow_records(batch, names, name=file.name, first=first)
+                first += batch.num_rows
+    except pa.ArrowException as error:
+        raise DatasetError(f"{file.name}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
+
+
+def arrow_records(batch: pa.RecordBatch, columns: tuple[str, ...], *, name: str, first: int) -> Iterator[Record]:
+    """The rows of a batch whose first one is row `first` of the source `name`.
+
+    Raises DatasetError, naming the row, if a text has other bytes than UTF-8.
+    """
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows > 1:
+            for number in range(batch.num_rows):
+                yield from arrow_records(batch.slice(number, 1), columns, name=name, first=first + number)
+        found = f"byte 0x{error.object[error.start]:02x} at byte {error.start + 1} of a text"
+        raise DatasetError(f"{name}, row {first}: not UTF-8: {found}") from error
+    for number, values in enumerate(rows, first):
+        yield Record(values, columns, f"{name}, row {number}", name)
+
+
+_READERS: dict[str, Callable[[RawFile, Collection[str]], Iterator[Record]]] = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

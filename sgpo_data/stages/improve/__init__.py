@@ -1,0 +1,1 @@
+"""The improve stage and the templates it renders."""

@@ -1,0 +1,88 @@
+"""improve: the improver rewrites every response."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo
+
+from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.rows import Finish, Message, Role, Row
+from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
+from sgpo_data.stages.improve.templates import Template, load_template
+
+
+def _loaded(value: object, info: ValidationInfo) -> object:
+    folder = info.context.get("folder", Path()) if isinstance(info.context, dict) else Path()
+    return load_template(value, folder) if isinstance(value, str) else value
+
+
+TemplateName = Annotated[Template, BeforeValidator(_loaded)]
+"""Given by name or file, held as its text; the file is looked for in `folder` of the validation context."""
+
+
+class Improve(GeneratingStage):
+    """Rewrite every response: with the reference in sight (refine), or from the request and the draft alone (improve)."""
+
+    stage_name: ClassVar[str] = "improve"
+    revision: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("responses",)
+    outcome: ClassVar[str] = "improved_finish"
+    model_role: ClassVar[ModelRole] = "improver"
+
+    role: Role = Field("refine", description="refine shows the reference to the improver; improve does not.")
+    improve_template: TemplateName = Field("improve", validate_default=True, description="Template without the reference: improve, or a file.")
+    refine_template: TemplateName = Field("refine", validate_default=True, description="Template with the reference: refine, or a file.")
+    sampling: Sampling = Sampling()
+
+    @property
+    def writes(self) -> str:
+        """The table it makes."""
+        return "improved"
+
+    def identity(self) -> JsonValue:
+        """The fields, with the text of the templates; what their files are called does not count."""
+        return {**self.model_dump(mode="json"), "improve_template": self.improve_template.text, "refine_template": self.refine_template.text}
+
+    def settled(self, row: Row, author: str) -> Row | None:
+        """The finished row if there is nothing to rewrite, or no reference to refine it with."""
+        if row["finish"] != "stop":
+            return self._row(row, author, text=None, finish="no_response")
+        if self.role == "refine" and row["reference"] is None:
+            return self._row(row, author, text=None, finish="no_reference")
+        return None
+
+    def unfit(self, rows: Iterable[Row]) -> str | None:
+        """Rows without any reference, if it is to refine with them."""
+        if self.role == "improve" or any(row["reference"] is not None for row in rows):
+            return None
+        return 'no row has a reference to refine with; take --role improve (role = "improve" in a recipe), or prompts with references'
+
+    def request(self, row: Row) -> GenerateRequest:
+        """The template of the role, rendered for the row."""
+        key = row_key(row)
+        return GenerateRequest(key, self._messages(row), row_seed(self.sampling.seed, self.stage_name, key), self.sampling)
+
+    def answered(self, row: Row, answer: Generation, author: str) -> Row:
+        """The row with its improved answer."""
+        return self._row(row, author, text=answer.text, finish=answer.finish)
+
+    def _messages(self, row: Row) -> list[Message]:
+        if self.role == "improve":
+            return self._improve_prompt(row)
+        return self.refine_template.render(row["messages"], response=row["response"] or "", reference=row["reference"])
+
+    def _improve_prompt(self, row: Row) -> list[Message]:
+        return self.improve_template.render(row["messages"], response=row["response"] or "")
+
+    def _row(self, row: Row, improver: str, *, text: str | None, finish: Finish) -> Row:
+        return {
+            **row,
+            "improved": text,
+            "improved_finish": finish,
+            "improver": improver,
+            "role": self.role,
+            "improver_prompt": None if finish == "no_response" else self._improve_prompt(row),
+            "improve_template": self.improve_template.digest,
+            "refine_template": self.refine_template.digest if self.role == "refine" else None,
+        }

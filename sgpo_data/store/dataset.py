@@ -1,0 +1,151 @@
+"""A finished dataset: a folder of Parquet parts and the manifest that was written last."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.rows import Row
+from sgpo_data.schema import schema
+from sgpo_data.store.files import file_digest
+from sgpo_data.store.manifest import MANIFEST, Manifest
+from sgpo_data.store.parquet import METADATA_KEY
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BATCH_ROWS = 1024
+WORK = ".unfinished"
+"""Folder that only a dataset in the making has."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder that holds a finished table."""
+
+    folder: Path
+    manifest: Manifest
+    place: str | None = None
+    """Where it was fetched from: a place on the Hub, at its commit."""
+
+    @property
+    def reference(self) -> str:
+        """What names it: its place on the Hub, or its folder."""
+        return self.place or str(self.folder)
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.manifest.table
+
+    @property
+    def paths(self) -> list[Path]:
+        """The Parquet parts, in the order of their rows."""
+        return [self.folder / record.name for record in self.manifest.files]
+
+    @property
+    def readable(self) -> list[str]:
+        """The files that DuckDB reads itself for `relation`; what comes from elsewhere comes through Arrow."""
+        return [str(path) for path in self.paths]
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in order.
+
+        Raises DatasetError if a part can not be read.
+        """
+        for path in self.paths:
+            yield from part_rows(path)
+
+    def relation(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """All rows, lazily, in order, for SQL."""
+        if not self.paths:
+            return con.from_arrow(schema(self.table).arrow.empty_table())
+        return con.read_parquet([str(path) for path in self.paths])
+
+    def numbered(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """The same with `position`: the number of each row from 0, in order."""
+        if not self.paths:
+            return self.relation(con).project("*, 0::BIGINT AS position")
+        full = self.manifest.files[0].rows
+        assert all(record.rows == full for record in self.manifest.files[:-1]), "every part but the last has as many rows as the first"
+        return self.relation(con).project(f"*, file_index::BIGINT * {full} + file_row_number AS position")
+
+    def scan(self) -> "pl.LazyFrame":
+        """All rows, lazily, in order, for Polars."""
+        import polars as pl
+
+        if not self.paths:
+            return pl.LazyFrame(pl.DataFrame(schema(self.table).arrow.empty_table()))
+        return pl.scan_parquet(self.paths)
+
+
+def part_rows(path: Path) -> Iterator[Row]:
+    """All rows of one part, in order.
+
+    Raises DatasetError if it can not be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield from cast(list[Row], batch.to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: can not be read ({error}); sgpo check {path.parent} tells what is broken") from error
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """The dataset in this folder.
+
+    Raises DatasetError if the folder is missing, if the dataset was never finished, or if a part is gone.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such dataset; sgpo sql, inspect and check take the folder a stage wrote")
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DatasetError(f"{folder}: no {MANIFEST}, so this dataset was never finished; run its stage again")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        if b'"weights"' in path.read_bytes():
+            raise DatasetError(f"{folder}: holds a model, not a dataset; sgpo inspect shows it") from error
+        raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+    gone = [record.name for record in manifest.files if not (folder / record.name).is_file()]
+    if gone:
+        raise DatasetError(f"{folder}: {gone[0]} is gone; copy it back, or remove the folder and run its stage again")
+    return Dataset(folder, manifest)
+
+
+def faults(dataset: Dataset) -> list[str]:
+    """Everything that sets the files apart from the manifest and the schema; empty if the dataset is whole."""
+    found = [fault for path, record in zip(dataset.paths, dataset.manifest.files, strict=True) for fault in _file_faults(dataset, path, record.sha256)]
+    if found:
+        return found
+    with duckdb.connect() as con:
+        rows = dataset.relation(con)
+        try:
+            schema(dataset.table).check(rows, place=str(dataset.folder))
+        except SchemaError as error:
+            return [str(error)]
+        ((total,),) = rows.aggregate("count(*)").fetchall()
+    if total != dataset.manifest.rows:
+        found.append(f"{dataset.folder}: {total} rows, the manifest counts {dataset.manifest.rows}")
+    if sum(dataset.manifest.outcomes.values()) != dataset.manifest.rows:
+        found.append(f"{dataset.folder}: {MANIFEST}: outcomes add up to {sum(dataset.manifest.outcomes.values())}, rows are {dataset.manifest.rows}")
+    if dataset.manifest.identity.fingerprint != dataset.manifest.fingerprint:
+        found.append(f"{dataset.folder}: {MANIFEST}: the fingerprint is not that of the identity beside it")
+    return found
+
+
+def _file_faults(dataset: Dataset, path: Path, sha256: str) -> list[str]:
+    digest = file_digest(path)
+    if digest != sha256:
+        return [f"{path}: SHA-256 is {digest[:16]}..., the manifest says {sha256[:16]}...; copy it back, or remove the folder and run its stage again"]
+    with pq.ParquetFile(path) as file:
+        stamp = (file.metadata.metadata or {}).get(METADATA_KEY.encode(), b"")
+    expected = dataset.manifest.fingerprint.encode()
+    return [] if expected in stamp else [f"{path}: written for another fingerprint than {dataset.manifest.fingerprint[:8]}"]

@@ -1,0 +1,28 @@
+"""A dataset as the input of a stage."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.manifest import InputRecord, ModelRecord
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input: a dataset that is made, or one that is still to be made by the job before."""
+
+    record: InputRecord
+    folder: Path
+    origin: ModelRecord | None
+    """The model that the lineage began with."""
+    policy: ModelRecord | None
+    """The model that wrote its responses."""
+    dataset: Dataset | None = None
+    """None if it is still to be made."""
+
+
+def input_of(dataset: Dataset, reference: str) -> Given:
+    """A dataset that is made, as an input; of a place on the Hub its commit is recorded, whatever it was called by."""
+    manifest = dataset.manifest
+    record = InputRecord(reference=dataset.place or reference, table=manifest.table, fingerprint=manifest.fingerprint)
+    return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)

@@ -1,0 +1,122 @@
+"""Work that one process does at a time, and who is doing it."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import filelock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.store.dataset import WORK
+from sgpo_data.store.files import disk_error, write_text
+from sgpo_data.store.manifest import MANIFEST, Identity
+
+
+class Holder(BaseModel):
+    """The process that is doing it."""
+
+    process: int
+    host: str
+    since: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host} since {self.since} ({self.command})"
+
+
+@contextmanager
+def held(folder: Path, lock: Path, holder: Path) -> Iterator[None]:
+    """The work of `folder` for this process alone, as long as it lives: a kill frees it.
+
+    Raises DatasetError, which names the process, if another one has it.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        taken = filelock.FileLock(lock, timeout=0)
+        taken.acquire()
+    except filelock.Timeout as error:
+        raise DatasetError(f"{folder}: is being made by {_named(holder)}; wait for it, or stop it and run the same command again") from error
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
+        write_text(holder, Holder(process=os.getpid(), host=socket.gethostname(), since=since, command=command).model_dump_json())
+        yield
+    finally:
+        taken.release()
+
+
+def _named(holder: Path) -> str:
+    try:
+        return str(Holder.model_validate_json(holder.read_bytes()))
+    except (OSError, ValidationError):
+        return "another process"
+
+
+PLAN = "plan.json"
+
+
+class Intent(BaseModel):
+    """What an unfinished folder is to become."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: Identity
+
+
+Planned = TypeVar("Planned", bound=Intent)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, with its work folder, for this process alone.
+
+    Raises DatasetError if it holds something that is not ours, if another process is making it, or if it can not be written.
+    """
+    _refuse_foreign(folder)
+    with held(folder, folder / WORK / "lock", folder / WORK / "holder.json"):
+        yield
+
+
+def frozen_plan(folder: Path, wanted: Planned, *, begun: bool) -> Planned:
+    """The plan this folder was begun with, which is `wanted` if it is new or if nothing was begun that another plan would lose.
+
+    Raises DatasetError if it was begun for another fingerprint.
+    """
+    path = folder / WORK / PLAN
+    if not (begun and path.is_file()):
+        write_text(path, wanted.model_dump_json(indent=2))
+        return wanted
+    try:
+        frozen = type(wanted).model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DatasetError(f"{path}: not a plan of this version; remove {folder} and run the same command again") from error
+    refuse_other(folder, frozen.identity, wanted.identity)
+    return frozen
+
+
+def refuse_other(folder: Path, there: Identity, wanted: Identity) -> None:
+    """Nothing if both are one fingerprint.
+
+    Raises DatasetError, with what sets them apart.
+    """
+    if there.fingerprint != wanted.fingerprint:
+        changes = "; ".join(change if len(change) < 160 else f"{change[:160]}..." for change in there.differences(wanted)[:4])
+        raise DatasetError(
+            f"{folder}: belongs to another fingerprint, {there.stage}@{there.fingerprint[:8]}, not {wanted.stage}@{wanted.fingerprint[:8]} "
+            f"({changes}); give another -o, or remove it"
+        )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder}: is a file; give a folder for -o")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / WORK).is_dir() and not (folder / MANIFEST).is_file():
+        raise DatasetError(f"{folder}: is not empty, and no dataset; give an empty or a new folder for -o")

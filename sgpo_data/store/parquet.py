@@ -1,0 +1,51 @@
+"""The one Parquet writer: the schema's exact Arrow types, bytes that repeat, files that are whole or absent."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sgpo_data.errors import SchemaError
+from sgpo_data.rows import Row
+from sgpo_data.schema import SCHEMA_VERSION, Schema
+from sgpo_data.store.files import disk_error, file_digest, put_in_place
+from sgpo_data.store.manifest import FileRecord
+
+ROW_GROUP_ROWS = 32768
+# The chunk sizes of datasets' own writer: the Hub stores chunks of this size once.
+CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+METADATA_KEY = "sgpo"
+
+
+def arrow_table(rows: Sequence[Row], schema: Schema, *, place: str) -> pa.Table:
+    """Rows as a table of the schema's exact types.
+
+    Raises SchemaError if a value does not fit its column.
+    """
+    try:
+        return pa.Table.from_pylist(rows, schema=schema.arrow)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise SchemaError(f"{place}: not rows of schemas/{schema.table}.sql: {error}") from error
+
+
+def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: str) -> FileRecord:
+    """Writes a file that appears under its name only when it is whole and on the disk.
+
+    The same table gives the same bytes. Its key-value metadata names table, schema version and fingerprint.
+    Raises DatasetError if the disk does not take it.
+    """
+    stamp = {"table": schema.table, "schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
+    aside = path.with_name(f".{path.name}.writing")
+    try:
+        with pq.ParquetWriter(
+            aside, schema.arrow, compression="zstd", write_page_index=True, write_page_checksum=True, use_content_defined_chunking=CHUNKING
+        ) as writer:
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            writer.add_key_value_metadata({METADATA_KEY: orjson.dumps(stamp).decode()})
+        record = FileRecord(name=path.name, rows=table.num_rows, bytes=aside.stat().st_size, sha256=file_digest(aside))
+        put_in_place(aside, path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    return record

@@ -1,0 +1,140 @@
+"""Taking a dataset up again: one process at a time, from what a killed session left."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+
+import duckdb
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.rows import Row
+from sgpo_data.schema import schema
+from sgpo_data.store.dataset import WORK, Dataset, open_dataset
+from sgpo_data.store.files import file_digest
+from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
+from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity, Manifest
+from sgpo_data.store.unfinished import Found, Plan, Unfinished, done_before, journal_path, part_name
+
+log = logging.getLogger(__name__)
+
+
+def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], Found]) -> Dataset:
+    """The dataset of this identity: as it is if it is whole, else made by `work` from what earlier sessions have left.
+
+    Raises DatasetError if another process is making it, or if the folder holds something else; whatever `work` raises.
+    """
+    with taken_up(folder, identity, table=table, part_rows=part_rows) as into:
+        if into is not None:
+            return finished(into, work(into))
+    dataset = open_dataset(folder)
+    log.info("%s: made already, %d rows", folder, dataset.manifest.rows)
+    return dataset
+
+
+@contextmanager
+def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> Iterator[Unfinished | None]:
+    """The dataset of this identity, for this process alone, as earlier sessions have left it; None if it is whole.
+
+    Raises DatasetError if another process is making it, if the folder holds something else, or if the disk does not take it.
+    """
+    if _made(folder, identity):
+        yield None
+        return
+    with claimed(folder):
+        if _made(folder, identity):
+            # Another process has finished it while this one was waiting to begin.
+            rmtree(folder / WORK, ignore_errors=True)
+            yield None
+            return
+        into = _begun(folder, Plan(identity=identity, table=table, part_rows=part_rows))
+        try:
+            yield into
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            reason = str(error).splitlines()[0]
+            raise DatasetError(f"{folder}: stopped ({reason}); make room, or find the broken input with sgpo check, then run the same command again") from error
+        finally:
+            into.close()
+
+
+def finished(into: Unfinished, found: Found) -> Dataset:
+    """The dataset, now that all its rows are there."""
+    into.finish(found)
+    dataset = open_dataset(into.folder)
+    log.info("%s: %s", into.folder, _summary(dataset.manifest))
+    return dataset
+
+
+def _made(folder: Path, identity: Identity) -> bool:
+    """Whether the folder holds the dataset of this identity whole.
+
+    Raises DatasetError if the folder holds something else.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    refuse_other(folder, open_dataset(folder).manifest.identity, identity)
+    return True
+
+
+def _begun(folder: Path, wanted: Plan) -> Unfinished:
+    begun = any(folder.glob("part-*.parquet")) or any((folder / WORK).glob("part-*.jsonl"))
+    plan = frozen_plan(folder, wanted, begun=begun)
+    files = _whole_parts(folder, plan)
+    left = Unfinished(folder, plan, schema(plan.table), files, _journalled(folder, files), done_before(folder))
+    if left.rows_done:
+        log.info("%s: taken up again, %d rows done", folder, left.rows_done)
+    return left
+
+
+def _whole_parts(folder: Path, plan: Plan) -> dict[int, FileRecord]:
+    """The parts that can be read to their end; one that can not is set aside for making again."""
+    found = {}
+    for path in sorted(folder.glob("part-*.parquet")):
+        try:
+            rows = pq.read_table(path, page_checksum_verification=True).num_rows
+        except (OSError, pa.ArrowException) as error:
+            log.warning("%s: can not be read (%s); its rows are made again", path, error)
+            path.unlink()
+            continue
+        part = int(path.stem.removeprefix("part-"))
+        if path.name != part_name(part) or rows > plan.part_rows:
+            raise DatasetError(f"{path}: is no part of this dataset; give another -o, or remove {folder}")
+        found[part] = FileRecord(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=file_digest(path))
+    return found
+
+
+def _journalled(folder: Path, files: dict[int, FileRecord]) -> dict[int, dict[int, Row]]:
+    """The rows of the open parts. A line that a kill cut is taken off its journal; its row is made again."""
+    found: dict[int, dict[int, Row]] = {}
+    for path in sorted((folder / WORK).glob("part-*.jsonl")):
+        part = int(path.stem.removeprefix("part-"))
+        if part in files:
+            path.unlink()
+            continue
+        whole, _, cut = path.read_bytes().rpartition(b"\n")
+        if cut:
+            os.truncate(path, len(whole) + 1 if whole else 0)
+        rows = [_journal_line(line) for line in whole.split(b"\n") if whole]
+        found[part] = dict(row for row in rows if row is not None)
+        if cut or None in rows:
+            log.warning("%s: %d rows can not be read; they are made again", journal_path(folder, part), rows.count(None) + bool(cut))
+    return found
+
+
+def _journal_line(line: bytes) -> tuple[int, Row] | None:
+    try:
+        number, row = orjson.loads(line)
+        return int(number), row
+    except (ValueError, TypeError):
+        return None
+
+
+def _summary(manifest: Manifest) -> str:
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in manifest.outcomes.items())
+    speed = f", {manifest.tokens} tokens, {manifest.tokens / max(manifest.seconds, 1e-3):.0f} tokens/s" if manifest.tokens else ""
+    return f"{manifest.rows} rows of {manifest.table} ({outcomes}) in {manifest.seconds:.1f} s{speed}"

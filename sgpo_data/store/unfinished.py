@@ -1,0 +1,242 @@
+"""A dataset being made: its plan, its whole parts and the journals of its open parts."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+from shutil import rmtree
+from time import monotonic
+
+import duckdb
+import orjson
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.rows import Row
+from sgpo_data.schema import Schema
+from sgpo_data.store.dataset import WORK
+from sgpo_data.store.files import disk_error, write_text
+from sgpo_data.store.lock import Intent
+from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_commit, host, versions
+from sgpo_data.store.parquet import arrow_table, write_parquet
+from sgpo_data.waiting import waited
+
+DONE = "done.json"
+WRITERS = 2
+"""Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
+
+
+class Plan(Intent):
+    """What an unfinished dataset is to become, written before its first row."""
+
+    table: str
+    part_rows: int
+    """Rows of each part but the last; frozen, since a row's number names its part."""
+
+
+class Done(BaseModel):
+    """What the sessions so far have cost, and where their model ran."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+    accelerator: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a stage knows of a dataset besides its rows."""
+
+    rows_in: int
+    outcome: str
+    """SQL: the name each row is counted under."""
+    origin: ModelRecord | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    exact: bool = True
+    """Whether the platform repeats the rows, as far as the stage's settings tell."""
+
+
+@dataclass
+class Unfinished:
+    """A dataset that this process alone is making.
+
+    Rows are numbered from 0 over the whole dataset and arrive in any order; part p holds numbers p * part_rows and on.
+    """
+
+    folder: Path
+    plan: Plan
+    schema: Schema
+    files: dict[int, FileRecord]
+    open_parts: dict[int, dict[int, Row]]
+    before: Done
+    tokens: int = 0
+    accelerator: str | None = None
+    started: float = field(default_factory=monotonic)
+    shared_seconds: float = 0.0
+    """Of this session, what another dataset that was made at the same time has taken."""
+    journals: dict[int, FileIO] = field(default_factory=dict)
+    con: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
+    """For checks and counts: to open one takes as long as to check thousands of rows."""
+    rows_done: int = field(init=False)
+    """Rows in whole parts and in journals."""
+
+    def __post_init__(self) -> None:
+        self.rows_done = sum(record.rows for record in self.files.values()) + sum(map(len, self.open_parts.values()))
+
+    @property
+    def done(self) -> Done:
+        """What all sessions have cost by now."""
+        return Done(
+            seconds=self.before.seconds + monotonic() - self.started - self.shared_seconds,
+            tokens=self.before.tokens + self.tokens,
+            accelerator=self.accelerator or self.before.accelerator,
+        )
+
+    def has(self, number: int) -> bool:
+        """Whether this row was made already."""
+        part = number // self.plan.part_rows
+        return part in self.files or number in self.open_parts.get(part, {})
+
+    def add(self, number: int, row: Row) -> None:
+        """Takes a finished row; from here on a kill does not lose it. Closes its part when that is full."""
+        part = number // self.plan.part_rows
+        rows = self.open_parts.setdefault(part, {})
+        rows[number] = row
+        self.rows_done += 1
+        if len(rows) == self.plan.part_rows:
+            self._close(part)
+        else:
+            self._write_journal(part, number, row)
+
+    def close_last(self, rows: int) -> None:
+        """Closes the parts still open, now that the dataset is known to have this many rows.
+
+        Raises DatasetError if one of them was never made.
+        """
+        missing = rows - self.rows_done
+        if missing:
+            raise DatasetError(f"{self.folder}: {missing} of {rows} rows were not made; run the same command again")
+        for part in sorted(self.open_parts):
+            self._close(part)
+
+    def write_all(self, reader: pa.RecordBatchReader) -> None:
+        """Takes all rows at once, in their order, replacing what a killed session left.
+
+        Parts are written while the next is read, so WRITERS and one more are in memory.
+        """
+        with ThreadPoolExecutor(max_workers=WRITERS) as writers:
+            writing: deque[Future[None]] = deque()
+            for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
+                if len(writing) == WRITERS:
+                    waited(writing.popleft())
+                writing.append(writers.submit(self._write_part, part, table))
+            for each in writing:
+                waited(each)
+
+    def finish(self, found: Found) -> None:
+        """Writes the manifest, after which this is a dataset, and removes what only making it needed."""
+        files = tuple(self.files[part] for part in sorted(self.files))
+        done = self.done
+        manifest = Manifest(
+            table=self.plan.table,
+            fingerprint=self.plan.identity.fingerprint,
+            identity=self.plan.identity,
+            origin=found.origin,
+            rows_in=found.rows_in,
+            rows=sum(record.rows for record in files),
+            outcomes=self._outcomes(found.outcome),
+            facts=dict(found.facts),
+            warnings=found.warnings,
+            files=files,
+            seconds=round(done.seconds, 3),
+            tokens=done.tokens,
+            deterministic=found.exact and done.accelerator is None,
+            created=datetime.now(UTC),
+            host=host(done.accelerator),
+            versions=versions(),
+            git_commit=git_commit(),
+        )
+        write_text(self.folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+        self.close()
+        rmtree(self.folder / WORK, ignore_errors=True)
+
+    def _outcomes(self, expression: str) -> dict[str, int]:
+        if not self.files:
+            return {}
+        rows = self.con.read_parquet([str(self.folder / record.name) for record in self.files.values()])
+        counts = rows.aggregate(f"{expression} AS outcome, count(*) AS rows", "outcome").order("rows DESC, outcome").fetchall()
+        return {str(outcome): int(count) for outcome, count in counts}
+
+    def close(self) -> None:
+        """Closes the journals, and notes what this session has cost; what stands in them stays."""
+        for journal in self.journals.values():
+            journal.close()
+        self.journals.clear()
+        self.con.close()
+        if not (self.folder / MANIFEST).is_file():
+            # On a full disk the note is lost, and the error that says so is on its way already.
+            with suppress(DatasetError):
+                write_text(self.folder / WORK / DONE, self.done.model_dump_json())
+
+    def _close(self, part: int) -> None:
+        rows = self.open_parts[part]
+        table = arrow_table([rows[number] for number in sorted(rows)], self.schema, place=str(self.folder))
+        self._write_part(part, table)
+        del self.open_parts[part]
+        if part in self.journals:
+            self.journals.pop(part).close()
+        journal_path(self.folder, part).unlink(missing_ok=True)
+        write_text(self.folder / WORK / DONE, self.done.model_dump_json())
+
+    def _write_part(self, part: int, table: pa.Table) -> None:
+        # Several threads write at once, and a cursor is one thread's.
+        with self.con.cursor() as con:
+            self.schema.check(con.from_arrow(table), place=str(self.folder))
+        path = self.folder / part_name(part)
+        self.files[part] = write_parquet(path, table, self.schema, fingerprint=self.plan.identity.fingerprint)
+
+    def _write_journal(self, part: int, number: int, row: Row) -> None:
+        try:
+            if part not in self.journals:
+                # Unbuffered: what is written is with the system at once, and survives a kill.
+                self.journals[part] = journal_path(self.folder, part).open("ab", buffering=0)
+            line = orjson.dumps((number, row), option=orjson.OPT_APPEND_NEWLINE)
+            while line:
+                line = line[self.journals[part].write(line) :]
+        except OSError as error:
+            raise disk_error(journal_path(self.folder, part), error) from error
+
+
+def done_before(folder: Path) -> Done:
+    """What earlier sessions have cost."""
+    try:
+        return Done.model_validate_json((folder / WORK / DONE).read_bytes())
+    except (OSError, ValidationError):
+        return Done()
+
+
+def part_name(part: int) -> str:
+    """File name of a whole part."""
+    return f"part-{part:05}.parquet"
+
+
+def journal_path(folder: Path, part: int) -> Path:
+    """Where the rows of an open part stand, one JSON line each: its number, and the row."""
+    return folder / WORK / f"part-{part:05}.jsonl"
+
+
+def _in_parts(reader: pa.RecordBatchReader, part_rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `part_rows`, the last one shorter."""
+    waiting = reader.schema.empty_table()
+    for batch in reader:
+        waiting = pa.concat_tables([waiting, pa.table(batch)])
+        while waiting.num_rows >= part_rows:
+            yield waiting.slice(0, part_rows).combine_chunks()
+            waiting = waiting.slice(part_rows)
+    if waiting.num_rows:
+        yield waiting.combine_chunks()

@@ -1,0 +1,1 @@
+"""What is measured of a text alone: words, edits, n-grams, differences, flags of answers."""

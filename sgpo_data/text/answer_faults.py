@@ -1,0 +1,140 @@
+"""What is wrong with answers as text: one row of flags per row of pairs or examples."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from sgpo_data.text.measures import edit_distance, residue, words
+
+SHORTEST_LEAK = 40
+"""Characters below which a text can stand in an answer by chance."""
+
+REFUSALS = (
+    r"i(?:['’]m| am) (?:very |so |really )?(?:sorry|afraid|unable|not able)\b",
+    r"(?:i )?(?:apologi[sz]e|sorry)\b[^.\n]{0,40}\b(?:can(?:['’]t|not| not)|unable|not able|won['’]t)\b",
+    r"i (?:can(?:['’]t|not| not)|could ?n['’]t|won['’]t|will not|must decline|have to decline)\b",
+    r"unfortunately,? (?:i|as an ai)\b[^.\n]{0,20}\b(?:can(?:['’]t|not| not)|am unable|am not able|do(?:n['’]t| not) have)\b",
+    r"as an? (?:ai\b|artificial intelligence|(?:large )?language model)",
+    r"i(?:['’]m| am) (?:just |only )?an? (?:ai\b|artificial intelligence|(?:large )?language model)",
+)
+"""How an answer opens that declines; capitals and marks before it do not count."""
+
+_REFUSAL = rf"(?i)^\W{{0,8}}(?:{'|'.join(REFUSALS)})"
+_DAMAGE = (
+    r"\x{FFFD}|[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
+    r"|\x{00E2}\x{20AC}[\x{2122}\x{0153}\x{009D}\x{02DC}\x{201C}\x{201D}\x{00A6}]|\x{00C3}[\x{00A9}\x{00A8}\x{00A4}\x{00B6}\x{00BC}\x{00A1}\x{00B1}]"
+    r"|[ \t\x{00A0}]{60}|\n{8}"
+)
+_LIST_LINE = r"(?:^|\n)[ \t]*(?:[-*•#|>+]|\d+[.)]|[A-Za-z][.)])[^\n]*$"
+_OPEN_END = r"(?:[\p{L}\p{M}--[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]]|[,(\[{–—&-])$"
+"""A sentence goes on after these; some scripts end theirs without a mark."""
+_LAST_LINE = 40
+"""Characters below which a last line is that of a poem, a list or a signature."""
+_TOKEN_NEAR = r"<[|｜/<A-Za-z]|\[/?INST\]|### "
+_TALK_NEAR = (
+    r"(?i)improved|rewr[io]t|revised|refined|better|updated|corrected|edited|polished|enhanced|\bnew\b|draft|reference|changes|improvements|edits|corrections"
+)
+"""What any residue has in it, talk of it at either end; other texts are spared the slower patterns."""
+_ENDS = 420
+_CHINESE_JAPANESE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}]"
+_SCRIPTS = (
+    *(rf"\p{{{name}}}" for name in ("Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Bengali", "Tamil", "Telugu")),
+    *(rf"\p{{{name}}}" for name in ("Thai", "Georgian", "Armenian", "Hangul")),
+    _CHINESE_JAPANESE,
+)
+_FEWEST_LETTERS = 10
+
+
+def flagged(rows: pl.DataFrame, *, min_edit: float) -> pl.DataFrame:
+    """The columns of table `measured` for these rows, which have `asked` (the turn to be answered), `chosen`, `rejected` and `edited_words`.
+
+    A flag is null where it can not be told; of a row without `rejected`, flags are those of `chosen`.
+    """
+    found = rows.with_columns(
+        words=_words("chosen"),
+        rejected_words=_words("rejected"),
+        answer=pl.col("chosen").hash(),
+        empty=_either(_blank),
+        refusal=_refusal("chosen"),
+        rejected_refusal=_refusal("rejected"),
+        prompt_leak=_prompt_leak(),
+        damaged=_either(lambda name: pl.col(name).str.contains(_DAMAGE)),
+        other_script=_other_script(rows),
+        residue=_residue(rows),
+    )
+    found = found.with_columns(
+        truncated=_truncated("chosen", "words"), rejected_truncated=_truncated("rejected", "rejected_words"), near_identical=_near_identical(found, min_edit)
+    )
+    return found.drop("asked", "chosen", "rejected", "edited_words")
+
+
+def _words(name: str) -> pl.Expr:
+    """Words between spaces, and each character of Chinese or Japanese."""
+    text = pl.col(name)
+    spaced = text.str.count_matches(r"[^\s]+")
+    ideographs = pl.when(text.str.len_bytes() > text.str.len_chars()).then(text.str.count_matches(_CHINESE_JAPANESE)).otherwise(0)
+    return (spaced + ideographs).cast(pl.Int32)
+
+
+def _blank(name: str) -> pl.Expr:
+    return pl.col(name).str.strip_chars().str.len_bytes() == 0
+
+
+def _refusal(name: str) -> pl.Expr:
+    return pl.col(name).str.head(200).str.contains(_REFUSAL)
+
+
+def _prompt_leak() -> pl.Expr:
+    asked = pl.col("asked").str.strip_chars()
+    return pl.when(asked.is_not_null()).then((asked.str.len_chars() >= SHORTEST_LEAK) & pl.col("chosen").str.contains(asked, literal=True))
+
+
+def _either(flag: Callable[[str], pl.Expr]) -> pl.Expr:
+    return flag("chosen") | flag("rejected").fill_null(value=False)
+
+
+def _truncated(name: str, count: str) -> pl.Expr:
+    text = pl.col(name).str.strip_chars_end()
+    end = text.str.tail(_LAST_LINE)
+    long_line = (end.str.len_chars() == _LAST_LINE) & ~end.str.contains("\n", literal=True) & ~text.str.tail(400).str.contains(_LIST_LINE)
+    return (pl.col(count) >= 20) & ((long_line & end.str.contains(_OPEN_END)) | (text.str.count_matches("```", literal=True) % 2 == 1))
+
+
+def _near_identical(rows: pl.DataFrame, min_edit: float) -> pl.Series:
+    """Answers of much unlike length differ in more than `min_edit`; the others are measured in words, as `edited_words` is."""
+    longest = pl.max_horizontal(pl.col("chosen").str.len_chars(), pl.col("rejected").str.len_chars())
+    lengths = (pl.col("chosen").str.len_chars().cast(pl.Int64) - pl.col("rejected").str.len_chars().cast(pl.Int64)).abs()
+    edited = pl.col("edited_words") / pl.max_horizontal("words", "rejected_words")
+    near = rows.select(near=pl.col("rejected").is_not_null() & (lengths <= 2 * min_edit * longest) & (edited <= 2 * min_edit).fill_null(value=True))["near"]
+    told = [False if there else None for there in rows["rejected"].is_not_null()]
+    for at in near.arg_true().to_list():
+        chosen, rejected = words(rows["chosen"][at]), words(rows["rejected"][at])
+        told[at] = edit_distance(rejected, chosen) < min_edit * max(len(chosen), len(rejected)) or chosen == rejected
+    return pl.Series(told, dtype=pl.Boolean)
+
+
+def _residue(rows: pl.DataFrame) -> pl.Series:
+    found = [False] * rows.height
+    for name in ("chosen", "rejected"):
+        text = pl.col(name)
+        talk = text.str.head(_ENDS).str.contains(_TALK_NEAR) | text.str.tail(_ENDS).str.contains(_TALK_NEAR)
+        near = rows.select((text.str.contains(_TOKEN_NEAR) | talk).fill_null(value=False))[name]
+        for at in near.arg_true().to_list():
+            found[at] = found[at] or residue(rows[name][at]) is not None
+    return pl.Series(found, dtype=pl.Boolean)
+
+
+def _other_script(rows: pl.DataFrame) -> pl.Series:
+    """Whether most letters of `chosen` are of a script that `asked` has none of; ASCII texts are of one script."""
+    plain = pl.all_horizontal(pl.col(name).str.len_bytes() == pl.col(name).str.len_chars() for name in ("asked", "chosen"))
+    told = [False if there else None for there in rows["asked"].is_not_null()]
+    near = rows.select(near=(~plain).fill_null(value=False))["near"].arg_true()
+    counts = rows[near].select(
+        *(pl.col(name).str.count_matches(script).alias(f"{name} {script}") for name in ("asked", "chosen") for script in _SCRIPTS),
+    )
+    most = pl.max_horizontal(f"chosen {script}" for script in _SCRIPTS)
+    lettered = pl.sum_horizontal(f"asked {script}" for script in _SCRIPTS) > 0
+    alone = pl.any_horizontal((pl.col(f"chosen {script}") == most) & (pl.col(f"asked {script}") == 0) for script in _SCRIPTS)
+    for at, other in zip(near.to_list(), counts.select(other=lettered & (most >= _FEWEST_LETTERS) & alone)["other"].to_list(), strict=True):
+        told[at] = other
+    return pl.Series(told, dtype=pl.Boolean)

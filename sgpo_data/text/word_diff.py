@@ -1,0 +1,61 @@
+"""Two texts as what stayed, went and came, word by word."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rapidfuzz.distance import LCSseq
+
+TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of text."""
+
+    kind: Literal["same", "removed", "added"]
+    text: str
+
+
+def word_diff(before: str, after: str) -> tuple[Piece, ...]:
+    """The pieces in their order; those that are not added make `before`, those that are not removed make `after`.
+
+    What went stands before what came in its place, and space between two changes belongs to both.
+    """
+    found: list[Piece] = []
+    removed = added = ""
+    for kind, old, new in _changes(before, after):
+        if kind == "same" and old.strip() == "" and (removed or added):
+            # Held back: two changed words with a space between them are one change.
+            removed, added = removed + old, added + new
+        elif kind == "same":
+            found += _change(removed, added)
+            found.append(Piece("same", old))
+            removed = added = ""
+        else:
+            removed, added = removed + old, added + new
+    return (*found, *_change(removed, added))
+
+
+def _changes(before: str, after: str) -> Iterator[tuple[str, str, str]]:
+    old, new = TOKEN.findall(before), TOKEN.findall(after)
+    for step in LCSseq.opcodes(old, new):
+        kind = "same" if step.tag == "equal" else "changed"
+        yield kind, "".join(old[step.src_start : step.src_end]), "".join(new[step.dest_start : step.dest_end])
+
+
+def _change(removed: str, added: str) -> Iterator[Piece]:
+    shared = len(removed) - len(removed.rstrip()) if removed[len(removed.rstrip()) :] == added[len(added.rstrip()) :] else 0
+    stem = (removed[:-shared], added[:-shared]) if shared else (removed, added)
+    if stem[0]:
+        yield Piece("removed", stem[0])
+    if stem[1]:
+        yield Piece("added", stem[1])
+    if shared:
+        yield Piece("same", removed[-shared:])
+
+
+def sides(pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """The pieces of the text before and of the text after; joined they give the texts again."""
+    return tuple(piece for piece in pieces if piece.kind != "added"), tuple(piece for piece in pieces if piece.kind != "removed")

@@ -1,0 +1,261 @@
+"""Training by TRL: rows in, a model folder and its curves out, from the last checkpoint on if there is one."""
+
+import json
+import logging
+import math
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+import datasets  # type: ignore[import-untyped]
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import transformers
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.sft_trainer import SFTTrainer
+
+from sgpo_data.engines.chat import Chat, first_line, load_chat
+from sgpo_data.engines.threads import fit_threads
+from sgpo_data.errors import DatasetError, EngineError, RecipeError, SgpoError
+from sgpo_data.progress import Report, progress
+from sgpo_data.references.model import COUNTED, NOT_COUNTED
+from sgpo_data.rows import Message
+from sgpo_data.store.files import write_text
+from sgpo_data.store.unfinished import DONE, Done
+from sgpo_data.training.options import Lora
+from sgpo_data.training.settings import recorded, total_steps, trl_config
+from sgpo_data.training.task import ADAPTER, CHECKPOINTS, LOG, MODEL, Task, Trained
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+ANSWERS = {"dpo": ("chosen", "rejected"), "sft": ("completion",)}
+CURVE_TYPES: dict[str, pa.DataType] = {"step": pa.int32(), "epoch": pa.float64(), "name": pa.string(), "value": pa.float64()}
+# Counted from the last start on, so it would tell of kills.
+_UNLOGGED = ("step", "epoch", "num_tokens", "total_flos")
+
+
+class _Dpo(DPOTrainer):
+    """DPO whose step is the mean over its pairs, also where the last pairs of an epoch do not fill what is computed at once."""
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[object], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor | int | None]:
+        samples, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._step_batches, self._step_rows = len(samples), sum(len(each["input_ids"]) for each in samples)
+        return samples, items
+
+    def compute_loss(self, model: object, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: object = None) -> torch.Tensor:
+        loss: torch.Tensor = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+        return loss * (len(inputs["input_ids"]) * self._step_batches / self._step_rows)
+
+
+class _Told(TrainerCallback):
+    """Tells how far training is, and keeps what it has cost."""
+
+    def __init__(self, task: Task, report: Report, rows: int, tokens_per_row: float) -> None:
+        self.task, self.report, self.rows, self.tokens_per_row = task, report, rows, tokens_per_row
+        self.started, self.first = monotonic(), 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        self.first = state.global_step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        batch = self.task.train.batch_rows
+        self.report(min(state.global_step * batch, self.rows), int((state.global_step - self.first) * batch * self.tokens_per_row))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if state.is_world_process_zero:
+            write_text(self.task.work / DONE, Done(seconds=self.task.seconds_before + monotonic() - self.started).model_dump_json())
+
+
+def trained(task: Task) -> Trained:
+    """The training carried through: in the work folder stand the model's files and its curves.
+
+    Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training can not go on.
+    """
+    _silence()
+    chat = load_chat(task.start)
+    tokenizer = chat.tokenizer
+    data, lengths, left_out = _rows(task, tokenizer)
+    _warn_of_another_beginning(chat, data[0]["prompt"], place=task.start)
+    gpu = task.execution.device != "cpu" and torch.cuda.is_available()
+    config = trl_config(task, len(lengths), max(max(each) for each in lengths), gpu=gpu)
+    try:
+        trainer = _trainer(task, config, data, tokenizer)
+    except (ValueError, NotImplementedError, ImportError) as error:
+        raise RecipeError(f"train: trl refuses these settings: {first_line(error)}; change the keys of trl, lora or the objective") from error
+    steps, tokens_per_row = total_steps(task.train, len(lengths)), sum(map(sum, lengths)) / len(lengths)
+    rows = min(math.ceil(len(lengths) * task.train.epochs), steps * task.train.batch_rows)
+    with progress({f"train {task.train.objective}": rows}, style=task.execution.progress if trainer.is_world_process_zero() else "none") as (report,):
+        trainer.add_callback(_Told(task, report, rows, tokens_per_row))
+        try:
+            trainer.train(resume_from_checkpoint=_last_checkpoint(task.work / CHECKPOINTS))
+        except torch.cuda.OutOfMemoryError as error:
+            raise EngineError(f"train: the device has no memory left ({first_line(error)}); lower --batch-tokens, or train with lora") from error
+    metrics = _write_curves(task, trainer.state)
+    _write_model(task, trainer)
+    return Trained(
+        rows=len(lengths),
+        left_out=left_out,
+        tokens=round((trainer.state.epoch or 0.0) * len(lengths) * tokens_per_row),
+        steps=trainer.state.global_step,
+        config=recorded(config),
+        metrics=metrics,
+        accelerator=torch.cuda.get_device_name() if gpu else None,
+    )
+
+
+def _silence() -> None:
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
+    logging.getLogger("accelerate").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\b")
+
+
+def _rows(task: Task, tokenizer: "PreTrainedTokenizerBase") -> tuple[datasets.Dataset, list[list[int]], int]:
+    """The rows that are short enough, the tokens of each of their texts, and how many rows are left out."""
+    answers = ANSWERS[task.train.objective]
+    files = [str(path) for path in task.files]
+    data = datasets.Dataset.from_parquet(files, columns=["prompt", *answers], cache_dir=str(task.work / "cache"))
+    lengths = [[_tokens(tokenizer, row["prompt"] + row[answer]) for answer in answers] for row in data]
+    fitting = [number for number, each in enumerate(lengths) if max(each) <= task.longest]
+    if not fitting:
+        shortest = min(max(each) for each in lengths)
+        raise DatasetError(f"train: all {len(lengths)} rows are longer than {task.longest} tokens, the shortest has {shortest}; raise max_tokens")
+    return data.select(fitting), [lengths[number] for number in fitting], len(lengths) - len(fitting)
+
+
+def _tokens(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> int:
+    """Tokens of the whole conversation, as TRL reads it."""
+    try:
+        encoded = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)
+    except jinja2.TemplateError as error:
+        raise DatasetError(f"train: the chat template refuses a row: {first_line(error)}; leave such rows out, or mend chat_template.jinja") from error
+    return len(cast(dict[str, list[int]], encoded)["input_ids"])
+
+
+def _warn_of_another_beginning(chat: Chat, prompt: list[Message], *, place: Path) -> None:
+    """TRL reads a prompt as the template writes it, without the token that some tokenizers put before every text."""
+    turns = [{"role": each["role"], "content": each["content"]} for each in prompt]
+    read = chat.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
+    if cast(dict[str, list[int]], read)["input_ids"] != chat.prompt_ids(prompt):
+        log.warning("%s: prompts begin otherwise in training than in generation; write bos_token into chat_template.jinja, once", place)
+
+
+def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> DPOTrainer | SFTTrainer:
+    adapter = _adapter(task.train.lora)
+    # Given by path: TRL would look for the name the model was saved under, which may be another model by now.
+    given = {"model": str(task.start), "args": config, "train_dataset": data, "processing_class": tokenizer, "peft_config": adapter}
+    if task.train.objective == "sft":
+        trainer: DPOTrainer | SFTTrainer = SFTTrainer(**given)
+    else:
+        trainer = _Dpo(ref_model=None if task.reference is None else _loaded(task.reference), **given)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _adapter(lora: Lora) -> LoraConfig | None:
+    if not lora.rank:
+        return None
+    modules = lora.target_modules.split(",") if "," in lora.target_modules else lora.target_modules
+    targets = [module.strip() for module in modules] if isinstance(modules, list) else modules if modules == "all-linear" else [modules]
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM")
+
+
+def _loaded(folder: Path) -> PreTrainedModel:
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False)
+    fit_threads(model)
+    return model
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; all others are removed."""
+    whole: dict[int, Path] = {}
+    for path in folder.glob("checkpoint-*"):
+        try:
+            # Written last of all its files.
+            step = json.loads((path / "trainer_state.json").read_bytes())["global_step"]
+        except (OSError, ValueError, KeyError, TypeError):
+            step = None
+        if path.name == f"checkpoint-{step}":
+            whole[step] = path
+    last = whole[max(whole)] if whole else None
+    for path in folder.glob("checkpoint-*"):
+        if path != last:
+            shutil.rmtree(path, ignore_errors=True)
+    return None if last is None else str(last)
+
+
+def _write_curves(task: Task, state: TrainerState) -> dict[str, float]:
+    """Writes the logged numbers, one row each, and gives the last of each."""
+    # In order of step and name, whether they were logged in this session or read from a checkpoint.
+    rows = sorted(
+        (int(entry["step"]), float(entry["epoch"]), name, float(value))
+        for entry in state.log_history
+        if "train_runtime" not in entry
+        for name, value in entry.items()
+        if name not in _UNLOGGED
+    )
+    for step, _, name, value in rows:
+        if name == "loss" and not math.isfinite(value):
+            raise EngineError(f"train: the loss is {value} at step {step}; lower learning_rate, remove the folder and train again")
+    if state.is_world_process_zero:
+        table = pa.Table.from_pylist([dict(zip(CURVE_TYPES, row, strict=True)) for row in rows], schema=pa.schema(CURVE_TYPES))
+        pq.write_table(table, task.work / LOG, compression="zstd")
+    return {name: value for _, _, name, value in rows if math.isfinite(value)}
+
+
+def _write_model(task: Task, trainer: DPOTrainer | SFTTrainer) -> None:
+    """Writes the weights whole, in the type of the start's, beside copies of all else that makes the start a model."""
+    saved, folder = task.work / "saved", task.work / MODEL
+    trainer.save_model(str(saved))
+    if not trainer.is_world_process_zero():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    model = PeftModel.from_pretrained(_loaded(task.start), str(saved)).merge_and_unload() if task.train.lora.rank else _loaded(saved)
+    model.to(getattr(torch, task.dtype))
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise EngineError("train: some weights are no numbers any more; lower learning_rate, remove the folder and train again")
+    model.save_pretrained(folder)
+    for path in task.start.iterdir():
+        weights = path.suffix in (".safetensors", ".bin") or path.name.endswith(".index.json")
+        if path.is_file() and path.suffix in COUNTED and path.name not in NOT_COUNTED and not weights:
+            shutil.copyfile(path, folder / path.name)
+    if task.train.lora.rank:
+        _write_adapter(task, saved, folder / ADAPTER)
+
+
+def _write_adapter(task: Task, saved: Path, folder: Path) -> None:
+    folder.mkdir()
+    shutil.copyfile(saved / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+    config = json.loads((saved / "adapter_config.json").read_bytes())
+    # In place of a path of this machine.
+    write_text(folder / "adapter_config.json", json.dumps({**config, "base_model_name_or_path": task.start_identity}, indent=2) + "\n")
+
+
+def main(path: Path) -> int:
+    """One of several training processes, as Accelerate starts them: the task is a file, and so is what comes of it."""
+    try:
+        result = trained(Task.model_validate_json(path.read_bytes()))
+    except SgpoError as error:
+        print(error, file=sys.stderr)  # noqa: T201 (a process of its own)
+        return error.exit_code
+    if int(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0) == 0:
+        write_text(path.with_name("trained.json"), result.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,78 @@
+"""Claims about which engine is taken, and what it is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sgpo_data.engines.loading import Loading, Work, automatic, resolved
+from sgpo_data.engines.opening import open_engine
+from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.execution import Execution
+from sgpo_data.names import endpoint_name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 512, "dtype": "bfloat16"}))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("work", "installed", "gpu", "line"),
+    [
+        ("generate", False, False, "engine transformers to generate: vllm is not installed"),
+        ("generate", False, True, "engine transformers to generate: vllm is not installed"),
+        ("generate", True, False, "engine transformers to generate: there is no GPU"),
+        ("generate", True, True, "engine vllm to generate: it is installed and there is a GPU"),
+        ("score", True, True, "engine transformers to score: vllm can not score with an adapter, and this can"),
+    ],
+)
+def test_auto_says_once_which_engine_it_takes_and_why(
+    folder: Path, work: Work, installed: bool, gpu: bool, line: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sgpo_data.engines.loading.find_spec", lambda name: name if installed else None)
+    monkeypatch.setattr("sgpo_data.engines.loading._gpu", lambda: gpu)
+    automatic.cache_clear()
+    with caplog.at_level("INFO"):
+        first, second = resolved("auto", "auto", None, folder, work=work), resolved("auto", "auto", None, folder, work=work)
+    automatic.cache_clear()
+    assert caplog.messages == [line]
+    assert first == second == Loading(engine=line.split()[1], dtype="bfloat16", context_tokens=512)
+    # Frozen, it is what it was, whatever is installed.
+    assert resolved(first.engine, first.dtype, first.context_tokens, folder, work=work) == first
+
+
+def test_endpoint_is_named_in_the_reference() -> None:
+    assert endpoint_name("openai:org/name") == "org/name"
+    assert endpoint_name("org/name") is None
+    assert endpoint_name("./openai:name") is None
+    with pytest.raises(DatasetError, match="no name of a model"):
+        endpoint_name("openai: ")
+
+
+def test_endpoint_is_asked_only_what_a_server_can_be_asked(folder: Path) -> None:
+    loading = resolved("auto", "auto", None, Path(), endpoint="m")
+    assert loading == Loading(engine="openai", dtype="auto", context_tokens=None)
+    assert resolved(loading.engine, loading.dtype, loading.context_tokens, Path(), endpoint="m") == loading
+    for engine, dtype, context_tokens, words in (
+        ("vllm", "auto", None, "engine: vllm runs model folders"),
+        ("auto", "float32", None, "dtype: float32 can not be asked of a server"),
+        ("auto", "auto", 512, "context_tokens: 512 can not be asked of a server"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            resolved(engine, dtype, context_tokens, Path(), endpoint="m")
+    with pytest.raises(RecipeError, match="quantization: fp8 can not be asked of a server"):
+        resolved("auto", "auto", None, Path(), endpoint="m", quantization="fp8")
+    with pytest.raises(RecipeError, match="engine: openai can not score"):
+        resolved("auto", "auto", None, Path(), endpoint="m", work="score")
+    with pytest.raises(RecipeError, match="an adapter can not be given to a server"):
+        open_engine(loading, Path(), adapter=folder, endpoint="m", how=Execution())
+
+
+def test_folder_has_no_server_and_only_vllm_quantizes(folder: Path) -> None:
+    with pytest.raises(RecipeError, match="engine: openai is for a model at a server"):
+        resolved("openai", "auto", None, folder)
+    with pytest.raises(RecipeError, match="quantization: fp8 is for engine vllm, and it is transformers"):
+        resolved("transformers", "auto", None, folder, quantization="fp8")
+    assert resolved("vllm", "auto", None, folder, quantization="fp8").quantization == "fp8"

@@ -1,0 +1,97 @@
+"""A published version tells how it is made again, and what would be otherwise."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_model import model_folder, use
+from hub_server import Hub
+from sgpo_data.cli.main import app
+from two_by_two import UNTRAINED, Plain
+from typer.testing import CliRunner
+
+from sgpo_data.execution import Execution
+from sgpo_data.loop.loop import run_recipe
+from sgpo_data.toy.__main__ import prompts
+from sgpo_data.toy.model import base_model
+
+
+def sgpo(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    model_folder(tmp_path / "model")
+    rows = [{"prompt": f"Say {i} and no more.", "answer": f"{i} is what I say, and no more than that is said here."} for i in range(30)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "x.toml").write_text(UNTRAINED)
+    use(monkeypatch, Plain())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_recipe_of_a_run_comes_back_and_makes_the_same_fingerprints(hub: Hub, place: Path) -> None:
+    ran = run_recipe(place / "x.toml", Execution(root=place / "runs", progress="none"))
+    code, _, err = sgpo("publish", "--run", "x", "org/x", "--tag", "v1", "--root", str(place / "runs"))
+    assert code == 0, err
+    code, out, err = sgpo("reproduce", "hf://datasets/org/x@v1", "-o", str(place / "again"), "--root", str(place / "again"), "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["file"] == str(place / "again" / "recipe.toml")
+    assert told["same"] == []
+    assert "no such" in told["other"][0]
+    assert any(each.startswith("model model: folder:") for each in told["needs"])
+    # Where the model and the prompts are as the recipe names them, it makes the same.
+    folder = place / "elsewhere" / "x"
+    told = json.loads(sgpo("reproduce", "hf://datasets/org/x@v1", "-o", str(folder), "--root", str(place / "fresh"), "--json")[1])
+    assert (told["other"], len(told["same"])) == ([], 2)
+    again = run_recipe(folder / "recipe.toml", Execution(root=place / "fresh", progress="none"))
+    assert [each.step.job.name for each in again] == [each.step.job.name for each in ran]
+
+
+def test_single_stages_come_back_as_a_script_that_ends_with_the_same_fingerprints(hub: Hub, tmp_path: Path) -> None:
+    base_model(tmp_path / "model")
+    prompts(rows=50, output=tmp_path / "prompts.jsonl")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    chain = """
+        sgpo seed prompts.jsonl --model model --sampling.max_tokens 40 -o responses --progress none |
+        sgpo improve - --sampling.max_tokens 40 -o improved --progress none |
+        sgpo score-ppl - -o scored --progress none |
+        sgpo filter - --gates.min_edited_words 1 --gates.min_edit 0 --ppl.k 2.5 -o filtered |
+        sgpo pair - -o pairs
+    """
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", chain], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    code, _, err = sgpo("publish", str(tmp_path / "pairs"), "org/x", "--tag", "v1", "--root", str(tmp_path / "runs"))
+    assert code == 0, err
+    code, out, err = sgpo("reproduce", "hf://datasets/org/x@v1", "-o", str(tmp_path / "again"), "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    (name,) = told["same"]
+    assert told["may_differ"] == []
+    assert told["command"] == f"sh {tmp_path / 'again' / 'reproduce.sh'}"
+    done = subprocess.run(["sh", told["file"], "other"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "other" / "store" / name / "manifest.json").exists()
+    parts = [(tmp_path / folder / "part-00000.parquet").read_bytes() for folder in ("pairs", f"other/store/{name}")]
+    assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "told"),
+    [
+        ("hf://datasets/org/x@v1/pairs", 2, "is no version"),
+        ("runs/store/pairs@12345678", 2, "is no version"),
+        ("hf://datasets/org/gone@v1", 1, "no such dataset on the Hub"),
+    ],
+)
+def test_what_is_no_version_is_said(hub: Hub, reference: str, code: int, told: str) -> None:
+    found = sgpo("reproduce", reference)
+    assert found[0] == code
+    assert told in found[2]

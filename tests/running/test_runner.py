@@ -1,0 +1,263 @@
+"""Claims about running a stage: what is made, what is reused, what a stop leaves, what is refused."""
+
+import json
+import multiprocessing
+import resource
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import polars as pl
+import pytest
+from fake_model import FakeModel, model_folder, use
+
+from sgpo_data.errors import DatasetError, RecipeError, SchemaError
+from sgpo_data.execution import Execution
+from sgpo_data.rows import Role
+from sgpo_data.running.runner import run
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.pair.pair import Pair
+from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.stages.seed import Seed
+from sgpo_data.store.dataset import Dataset, faults, open_dataset
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> str:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Say {i} and no more.", "answer": f"{i}"}) + "\n" for i in range(20)))
+    return str(path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(model_folder(tmp_path / "model"))
+
+
+@pytest.fixture
+def how(tmp_path: Path) -> Execution:
+    return Execution(root=tmp_path / "runs", part_rows=7, progress="none")
+
+
+def frame(dataset: Dataset) -> pl.DataFrame:
+    return dataset.scan().collect()
+
+
+def test_every_prompt_and_sample_is_one_row_in_order(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    dataset = run(Seed(samples=2), prompts, model=model, execution=how)
+    rows = frame(dataset)
+    assert rows.height == 40
+    assert rows.get_column("sample").to_list() == [0, 1] * 20
+    assert rows.get_column("messages").to_list()[4] == [{"role": "user", "content": "Say 2 and no more."}]
+    assert rows.select("prompt_id", "sample").is_unique().all()
+    assert dataset.manifest.outcomes == {"stop": 40}
+    assert [record.rows for record in dataset.manifest.files] == [7, 7, 7, 7, 7, 5]
+    assert faults(dataset) == []
+
+
+def test_the_same_work_is_never_done_twice(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    first = run(Seed(), prompts, model=model, execution=how)
+    again = use(monkeypatch, FakeModel())
+    assert run(Seed(), prompts, model=model, execution=how) == first
+    assert again.asked == []
+
+
+def test_a_failed_run_goes_on_with_the_rows_that_are_missing(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = use(monkeypatch, FakeModel(fail_after=11))
+    with pytest.raises(ConnectionAbortedError):
+        run(Seed(), prompts, model=model, execution=how)
+    assert failing.closed
+    rest = use(monkeypatch, FakeModel())
+    resumed = run(Seed(), prompts, model=model, execution=how)
+    assert len(rest.asked) == 20 - 11
+    whole = run(Seed(), prompts, model=model, out=how.root / "whole", execution=how)
+    assert frame(resumed).equals(frame(whole))
+    assert resumed.manifest.tokens == whole.manifest.tokens
+    assert [record.sha256 for record in resumed.manifest.files] == [record.sha256 for record in whole.manifest.files]
+
+
+def test_the_part_size_does_not_change_a_row(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    small = run(Seed(), prompts, model=model, out=how.root / "small", execution=how)
+    large = run(Seed(), prompts, model=model, out=how.root / "large", execution=how.model_copy(update={"part_rows": 512}))
+    assert frame(small).equals(frame(large))
+    assert small.manifest.fingerprint == large.manifest.fingerprint
+
+
+def interrupted(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> Path:
+    use(monkeypatch, FakeModel(fail_after=11))
+    with pytest.raises(ConnectionAbortedError):
+        run(Seed(), prompts, model=model, out=how.root / "out", execution=how)
+    return how.root / "out"
+
+
+def test_a_journal_cut_in_half_costs_the_rows_that_are_cut(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = interrupted(prompts, model, how, monkeypatch)
+    journal = max((folder / ".unfinished").glob("part-*.jsonl"), key=lambda path: path.stat().st_size)
+    lines = journal.read_bytes().split(b"\n")[:-1]
+    journal.write_bytes(b"\n".join(lines)[: -len(lines[-1]) // 2])
+    rest = use(monkeypatch, FakeModel())
+    resumed = run(Seed(), prompts, model=model, out=folder, execution=how)
+    assert len(rest.asked) == 20 - 11 + 1
+    assert resumed.manifest.rows == 20
+    assert faults(resumed) == []
+
+
+def test_a_part_cut_in_half_is_made_again(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = interrupted(prompts, model, how, monkeypatch)
+    part = next(iter(folder.glob("part-*.parquet")))
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    rest = use(monkeypatch, FakeModel())
+    resumed = run(Seed(), prompts, model=model, out=folder, execution=how)
+    assert len(rest.asked) == 20 - 11 + 7
+    assert faults(resumed) == []
+
+
+def test_an_output_of_another_fingerprint_is_left_alone(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    made = run(Seed(), prompts, model=model, out=how.root / "out", execution=how)
+    with pytest.raises(DatasetError, match=r"another fingerprint.*samples: 1 -> 2.*another -o"):
+        run(Seed(samples=2), prompts, model=model, out=how.root / "out", execution=how)
+    assert open_dataset(made.folder) == made
+
+
+def test_an_unfinished_output_of_another_fingerprint_is_left_alone(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = interrupted(prompts, model, how, monkeypatch)
+    with pytest.raises(DatasetError, match=r"another fingerprint.*samples: 1 -> 2"):
+        run(Seed(samples=2), prompts, model=model, out=folder, execution=how)
+
+
+def test_a_run_that_made_nothing_binds_its_output_to_nothing(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel(fail_after=0))
+    with pytest.raises(ConnectionAbortedError):
+        run(Seed(), prompts, model=model, out=how.root / "out", execution=how)
+    use(monkeypatch, FakeModel())
+    assert run(Seed(samples=2), prompts, model=model, out=how.root / "out", execution=how).manifest.rows == 40
+
+
+def test_a_folder_that_is_no_dataset_is_left_alone(prompts: str, model: str, how: Execution, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("work of years")
+    with pytest.raises(DatasetError, match="not empty, and no dataset"):
+        run(Seed(), prompts, model=model, out=tmp_path / "mine", execution=how)
+
+
+def test_an_unfinished_input_is_refused(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = interrupted(prompts, model, how, monkeypatch)
+    with pytest.raises(DatasetError, match="never finished; run its stage again"):
+        run(Improve(), str(folder), execution=how)
+
+
+def test_a_table_of_the_wrong_kind_is_refused(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    made = run(Seed(), prompts, model=model, execution=how)
+    with pytest.raises(SchemaError, match="holds responses; score-ppl reads improved"):
+        run(ScorePpl(), str(made.folder), execution=how)
+
+
+def _hold(folder: str, prompts: str, model: str, how: Execution, ready: Event, done: Event) -> None:
+    class Waiting(FakeModel):
+        def close(self) -> None:
+            ready.set()
+            done.wait(60)
+
+    import sgpo_data.running.engines
+
+    sgpo_data.running.engines.open_engine = lambda *_, **__: Waiting()
+    run(Seed(), prompts, model=model, out=Path(folder), execution=how)
+
+
+def test_two_processes_never_write_one_dataset(prompts: str, model: str, how: Execution) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready, done = spawn.Event(), spawn.Event()
+    folder = how.root / "out"
+    first = spawn.Process(target=_hold, args=(str(folder), prompts, model, how, ready, done))
+    first.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(DatasetError, match=f"is being made by process {first.pid} on"):
+            run(Seed(), prompts, model=model, out=folder, execution=how)
+    finally:
+        done.set()
+        first.join(60)
+    assert run(Seed(), prompts, model=model, out=folder, execution=how).manifest.rows == 20
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel(window=1))
+    run(Seed(), prompts, model=model, execution=how)
+    whole_part = how.model_copy(update={"part_rows": 512})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(DatasetError, match=r"part-00000.jsonl: can not be written .*make room.*run the same command again"):
+            run(Seed(), prompts, model=model, out=how.root / "out", execution=whole_part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    rest = use(monkeypatch, FakeModel())
+    assert run(Seed(), prompts, model=model, out=how.root / "out", execution=whole_part).manifest.rows == 20
+    assert 0 < len(rest.asked) < 20
+
+
+def test_the_chain_says_who_wrote_and_who_measured_each_row(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    improved = run(Improve(role="improve"), str(seeded.folder), execution=how)
+    scored = run(ScorePpl(), str(improved.folder), execution=how)
+    filtered = run(Filter(), str(scored.folder), execution=how)
+    policy = seeded.manifest.identity.models["policy"].identity
+    rows = frame(filtered)
+    assert policy.startswith("folder:")
+    assert set(rows.get_column("policy")) == set(rows.get_column("improver")) == set(rows.get_column("scorer")) == {policy}
+    assert rows.get_column("response_nll").to_list() == [len(text) / 10 for text in rows.get_column("response")]
+    assert faults(filtered) == []
+
+
+def test_a_model_that_changed_since_is_not_used(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    (Path(model) / "tokenizer.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"the input was made with folder:.*--model"):
+        run(Improve(), str(seeded.folder), execution=how)
+
+
+def test_no_pair_left_is_an_error_and_no_row_left_is_not(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    scored = run(ScorePpl(), str(run(Improve(), str(seeded.folder), execution=how).folder), execution=how)
+    filtered = run(Filter.model_validate({"gates": {"max_edit": 0.0, "min_edit": 0.0}}), str(scored.folder), execution=how)
+    assert filtered.manifest.rows == 20
+    assert "kept" not in filtered.manifest.outcomes
+    with pytest.raises(DatasetError, match=r"no row of .* is left to make pairs of"):
+        run(Pair(), str(filtered.folder), execution=how)
+
+
+def test_a_broken_dataset_is_told_from_a_whole_one(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    made = run(Seed(), prompts, model=model, execution=how)
+    part = made.paths[1]
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    assert len(faults(made)) == 1
+    assert "SHA-256" in faults(made)[0]
+    part.unlink()
+    with pytest.raises(DatasetError, match=f"{part.name} is gone"):
+        open_dataset(made.folder)
+
+
+@pytest.mark.parametrize("role", ["refine", "improve"])
+def test_refining_without_any_reference_is_refused_before_the_model_is_asked(
+    role: Role, tmp_path: Path, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bare.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Say {number}."}) + "\n" for number in range(3)))
+    use(monkeypatch, FakeModel())
+    responses = run(Seed(), str(path), model=model, execution=how)
+    if role == "improve":
+        assert run(Improve(role=role), str(responses.folder), execution=how).manifest.outcomes == {"stop": 3}
+        return
+    with pytest.raises(RecipeError, match="no row has a reference to refine with; take --role improve"):
+        run(Improve(role=role), str(responses.folder), execution=how)

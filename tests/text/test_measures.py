@@ -1,0 +1,186 @@
+import random
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgpo_data.schema import schema
+from sgpo_data.text.measures import LONGEST_EXACT, Measures, edit_distance, measures, repeats, residue, words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \n\t ", []),
+        ("Two words.", ["Two", "words", "."]),
+        ("don't", ["don", "'", "t"]),
+        ("snake_case x2 3.14", ["snake_case", "x2", "3", ".", "14"]),
+        ("élan cafe\u0301 ño", ["élan", "cafe\u0301", "ño"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("한국어 단어", ["한국어", "단어"]),
+        ("中文abc字", ["中", "文", "abc", "字"]),
+        ("カナ、かな", ["カ", "ナ", "、", "か", "な"]),
+        ("ที่นี่", ["ที่", "นี่"]),
+        ("ok 👍🏽!", ["ok", "👍", "🏽", "!"]),
+        ("a\u0000b", ["a", "\u0000", "b"]),
+    ],
+)
+def test_words_are_runs_of_spaced_scripts_and_single_characters_of_others(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+def test_ascii_text_has_the_same_words_beside_other_text() -> None:
+    text = "It's 3.5 <b>x_1</b>, isn't it? (yes) -- [ok]\r\n"
+    assert words(text + "é")[:-1] == words(text)
+
+
+@given(st.text(max_size=60))
+def test_words_leave_out_nothing_but_white_space(text: str) -> None:
+    assert "".join(words(text)) == "".join(text.split())
+
+
+def plain_levenshtein(before: list[str], after: list[str]) -> int:
+    def next_line(line: list[int], item: tuple[int, str]) -> list[int]:
+        at, word = item
+        new = [at]
+        for column, other in enumerate(after, 1):
+            new.append(min(line[column] + 1, new[-1] + 1, line[column - 1] + (word != other)))
+        return new
+
+    return reduce(next_line, enumerate(before, 1), list(range(len(after) + 1)))[-1]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+def test_edit_distance_is_that_of_the_textbook(before: list[str], after: list[str]) -> None:
+    assert edit_distance(before, after) == plain_levenshtein(before, after)
+
+
+def test_edit_distance_of_very_long_texts_is_bounded_by_the_longer_one() -> None:
+    draw = random.Random(0)
+    before = [draw.choice("abcdefgh") for _ in range(3 * LONGEST_EXACT)]
+    after = [*before[:-1], "z"]
+    assert edit_distance(before, after) == 1
+    assert edit_distance(before, ["x"] * (2 * LONGEST_EXACT)) == len(before)
+    assert edit_distance(["a"] * len(before), []) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("", 0), ("a b c", 0), ("a b c d", 0), ("a a a a", 0), ("a a a a a", 1), ("a b c d a b c d", 1), ("a b c d e a b c d e", 2), (" ".join("a" * 100), 96)],
+)
+def test_repeats_counts_four_grams_that_stood_before(text: str, count: int) -> None:
+    assert repeats(text.split()) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Fine.<|im_end|>\n<|im_start|>user", "<|im_end|>"),
+        ("<|start_header_id|>assistant", "<|start_header_id|>"),
+        ("a <｜end▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
+        ("[INST] hi [/INST]", "[INST]"),
+        ("done</s>", "</s>"),
+        ("<s>done", "<s>"),
+        ("<<SYS>> be good", "<<SYS>>"),
+        ("ok<end_of_turn>", "<end_of_turn>"),
+        ("ok\n### Draft\nmore", "### Draft"),
+        ("### Request", "### Request"),
+        ("### Reference: \nmore", "### Reference"),
+        ("ok\n### Response: more", "### Response:"),
+        ("Here is the improved answer:\nParis.", "Here is the improved answer"),
+        ("**Sure! Here's a rewritten, more precise version of the draft:**", "**Sure! Here's a rewritten, more precise version of the draft"),
+        ("Here is a revised and more concise answer: x", "Here is a revised and more concise answer"),
+        ("Here is your revised response: x", "Here is your revised response"),
+        ("Improved answer:\nParis.", "Improved answer:"),
+        ("## Rewritten draft\nParis", "## Rewritten draft"),
+        ("Paris.\n\nRevised Answer: Paris", "Revised Answer:"),
+        ("Paris. I have rewritten the draft to be shorter.", "I have rewritten the draft"),
+        ("The draft is already correct.", "The draft is already"),
+        ("As the reference answer says, Paris.", "the reference answer"),
+        ("word " * 500 + "I've improved the original answer.", "I've improved the original answer"),
+    ],
+)
+def test_residue_is_what_a_template_or_the_task_left_behind(text: str, found: str) -> None:
+    assert residue(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "The NBA draft takes place in June; the draft order is drawn by lot.",
+        "The answer is 42. My response time is 3 ms.",
+        "Here is the answer to your question: improved roads are better.",
+        "Here is an improved recipe, with a better response of the dough.",
+        "Use f <| g |> h, or x <- a[|1|], or [INSTALL], or <span> and <section>.",
+        "### References\n1. Knuth\n### Drafting a contract\n### Requests per second",
+        "Here is a new way to answer it, and the key to a better response.",
+        "I revised the contract and improved the garden.",
+        "A better answer can be found in the manual.",
+        "Draft a reply to the customer; the first draft was late.",
+        "word " * 200 + "Here is the improved answer" + " word" * 200,
+    ],
+)
+def test_ordinary_text_has_no_residue(text: str) -> None:
+    assert residue(text) is None
+
+
+def test_measures_of_a_row_worked_out_by_hand() -> None:
+    assert measures("The cat sat.", "The black cat sat down.", "A cat sat.") == Measures(
+        response_words=4,
+        improved_words=6,
+        reference_words=4,
+        edited_words=2,
+        reference_edited_words=3,
+        response_repeats=0,
+        improved_repeats=0,
+        residue=None,
+    )
+
+
+def test_measures_of_absent_texts_are_none() -> None:
+    absent = measures("a b", None, None)
+    assert {name for name, value in absent.items() if value is not None} == {"response_words", "response_repeats"}
+    assert set(measures(None, None, None).values()) == {None}
+    assert measures("", "", "")["edited_words"] == 0
+
+
+def test_residue_of_the_response_comes_before_that_of_the_improved_answer() -> None:
+    assert measures("a</s>", "b<|im_end|>", "c[INST]")["residue"] == "</s>"
+    assert measures("a", "b<|im_end|>", "c[INST]")["residue"] == "<|im_end|>"
+    assert measures("a", "b", "c[INST]")["residue"] is None
+
+
+def test_measures_are_columns_of_scored() -> None:
+    own = [column for column in schema("scored").column_names if column in Measures.__annotations__]
+    assert own == list(Measures.__annotations__)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "a.",
+        " ",
+        "\n",
+        "\n!",
+        "### ",
+        "\n### Draft ",
+        "<|",
+        "[",
+        "here is the ",
+        "the draft ",
+        "I have improved the a ",
+        "中",
+        "e\u0301",
+        "\u0301",
+        "👍\ufe0f",
+    ],
+)
+def test_hostile_text_is_measured(unit: str) -> None:
+    text = (unit * (200_000 // len(unit))) + "answer"
+    measured = measures(text, text[::-1], None)
+    assert measured["edited_words"] is not None
+    assert measured["edited_words"] <= max(measured["response_words"] or 0, measured["improved_words"] or 0)
