@@ -109,7 +109,7 @@ def padded_side(model: LlamaForCausalLM, chat: Chat, budget: int) -> Side:
 
 
 def needed_operations(config: LlamaConfig, forest: Sequence[Tree]) -> float:
-    """Multiplications and additions that can not be left out: of matrices and of what attention sees, no more."""
+    """Multiplications and additions that cannot be left out: of matrices and of what attention sees, no more."""
     width, keys = config.hidden_size, config.hidden_size * config.num_key_value_heads // config.num_attention_heads
     layer = 2 * width * width + 2 * width * keys + 3 * width * config.intermediate_size
     operations = 0.0

@@ -36,7 +36,7 @@ def _command() -> Callable[..., None]:
     def health(run: str, *, as_json: bool, root: Path, **given: object) -> None:
         """Tell whether a run goes well: lengths, repetition, diversity, training, shares kept, by round; exit 3 if a number is an alarm.
 
-        A number that can not be measured is no alarm, and is said. Growth is held against the round before that rewrites in the same role.
+        A number that cannot be measured is no alarm, and is said. Growth is held against the round before that rewrites in the same role.
         """
         _health(run, root=root, thresholds=built(Thresholds, given), as_json=as_json)
 

@@ -34,8 +34,8 @@ def sql(query: str, *references: Reference, run: str | Sequence[str] = (), root:
 
     A reference is a view named by its table, or as `name=reference` says, or a Parquet, CSV or JSON file; `run` adds the tables of a run, or of
     several. `sgpo_data.query.catalog.catalog` tells more.
-    The relation is read-only: it can not write files or read others.
-    Raises DatasetError if a dataset is missing, UsageError if two have one name, RecipeError if the query is no SELECT or can not be planned.
+    The relation is read-only: it cannot write files or read others.
+    Raises DatasetError if a dataset is missing, UsageError if two have one name, RecipeError if the query is no SELECT or cannot be planned.
     """
     from sgpo_data.query.catalog import catalog
     from sgpo_data.query.sandbox import selected

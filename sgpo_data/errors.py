@@ -12,7 +12,7 @@ class SgpoError(Exception):
 
 
 class RecipeError(SgpoError):
-    """A recipe, a flag or a template asks for what can not be done: edit it."""
+    """A recipe, a flag or a template asks for what cannot be done: edit it."""
 
 
 class SchemaError(SgpoError):
@@ -24,7 +24,7 @@ class DatasetError(SgpoError):
 
 
 class EngineError(SgpoError):
-    """An engine can not go on; a single bad request is a result, not an error."""
+    """An engine cannot go on; a single bad request is a result, not an error."""
 
 
 class MissingExtraError(SgpoError):
@@ -53,7 +53,7 @@ class HubError(SgpoError):
 
 
 class UsageError(SgpoError):
-    """A command line that can not be meant."""
+    """A command line that makes no sense."""
 
     exit_code = 2
 

@@ -27,7 +27,7 @@ class HubPlace:
 
     @property
     def fixed(self) -> bool:
-        """Whether it can not change: its revision is a commit."""
+        """Whether it cannot change: its revision is a commit."""
         return self.revision is not None and COMMIT.fullmatch(self.revision) is not None
 
     def at(self, revision: str) -> "HubPlace":
@@ -46,7 +46,7 @@ class HubPlace:
 def hub_place(reference: str) -> HubPlace | None:
     """The place that a reference names, None if it is not on the Hub.
 
-    Raises UsageError if it begins with hf:// and can not be meant.
+    Raises UsageError if it begins with hf:// and makes no sense.
     """
     if not reference.startswith(SCHEME):
         return None

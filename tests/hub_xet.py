@@ -1,6 +1,6 @@
 """Uploads by xet, taken in by a hub: hf_xet writes to a folder in place of a server of chunks, and the files are put together from it.
 
-An undocumented door of hf_xet 1.8 for its own tests (`local://`); each token opens a folder of its own, because two processes can not share one.
+An undocumented door of hf_xet 1.8 for its own tests (`local://`); each token opens a folder of its own, because two processes cannot share one.
 """
 
 import json

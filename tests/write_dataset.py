@@ -1,4 +1,4 @@
-"""Writes a small finished dataset, for programs that can not make one themselves: python tests/write_dataset.py FOLDER."""
+"""Writes a small finished dataset, for programs that cannot make one themselves: python tests/write_dataset.py FOLDER."""
 
 import sys
 from pathlib import Path

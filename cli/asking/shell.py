@@ -133,7 +133,7 @@ def _show(running: Interruptible, query: str, *, unsafe: bool, limit: int | None
 
 
 def _history() -> History:
-    """In the user's state folder; in memory where that can not be written."""
+    """In the user's state folder; in memory where that cannot be written."""
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sgpo"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def show(dataset: Dataset, *, rows: int, seed: int, as_json: bool) -> None:
         if as_json:
             print(printable_json(json.dumps(json_value(_whole(dataset, found)))))
             return
-        # Text of rows can hold what the locale can not print.
+        # Text of rows can hold what the locale cannot print.
         out = sys.stdout.buffer
         width = max(min(shutil.get_terminal_size((WIDEST, 40)).columns, WIDEST), 40)
         for line in _lines(dataset, found, width):
@@ -83,7 +83,7 @@ def _header(dataset: Dataset) -> Iterator[tuple[str, str]]:
     if manifest.outcomes:
         yield "outcomes", _shares(manifest.outcomes, manifest.rows)
     for role, record in manifest.identity.models.items():
-        yield role, f"{record.identity} ({record.location})" + ("" if record.verifiable else ", can not be verified")
+        yield role, f"{record.identity} ({record.location})" + ("" if record.verifiable else ", cannot be verified")
     if manifest.facts:
         yield "facts", ", ".join(f"{name} {value:.6g}" for name, value in manifest.facts.items())
     speed = f", {manifest.tokens} tokens, {manifest.tokens / max(manifest.seconds, 1e-3):.0f} tokens/s" if manifest.tokens else ""

@@ -71,7 +71,7 @@ def diff(a: Dataset, b: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Diff
     """What sets `b` apart from `a`, row by row of one key.
 
     Rows are compared by hashes, so that texts are read and never held; joins that outgrow the memory go to the disk.
-    Raises SchemaError if the two hold different tables, DatasetError if a part can not be read.
+    Raises SchemaError if the two hold different tables, DatasetError if a part cannot be read.
     """
     if a.table != b.table:
         raise SchemaError(f"{a.folder}: holds {a.table}, and {b.folder} holds {b.table}; give two datasets of one table")
@@ -82,7 +82,7 @@ def diff(a: Dataset, b: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Diff
             return _diff(con, a, b, sample_rows, seed)
     except duckdb.Error as error:
         message = str(error).split("\n")[0]
-        raise DatasetError(f"{a.folder} or {b.folder}: can not be read ({message}); sgpo check tells what is broken") from error
+        raise DatasetError(f"{a.folder} or {b.folder}: cannot be read ({message}); sgpo check tells what is broken") from error
 
 
 def _diff(con: duckdb.DuckDBPyConnection, a: Dataset, b: Dataset, sample_rows: int, seed: int) -> Diff:

@@ -39,7 +39,7 @@ LEAKED = """
     FROM filtered
     WHERE dropped_by IS NULL AND length(trim(reference)) >= $shortest AND contains(improved, trim(reference))
 """
-# A short answer, such as yes, is right for many prompts. Hashes can spill to the disk where texts in an aggregate can not.
+# A short answer, such as yes, is right for many prompts. Hashes can spill to the disk where texts in an aggregate cannot.
 REPEATED = """
     CREATE TABLE repeated AS
     SELECT answer
@@ -115,7 +115,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) 
 
     Texts are read once, in batches; what was measured of them waits in a temporary DuckDB file, so memory is bounded by its limit.
     References are looked for in the filtered dataset that the rows were made of, where it is given.
-    Raises SchemaError if the dataset holds neither pairs nor examples, DatasetError if it has no rows or can not be read.
+    Raises SchemaError if the dataset holds neither pairs nor examples, DatasetError if it has no rows or cannot be read.
     """
     if dataset.table not in TEXTS:
         raise SchemaError(f"{dataset.folder}: holds {dataset.table}; lint reads pairs or examples, which pair makes of it")
@@ -128,7 +128,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) 
             _measure(con, thresholds.min_edit)
         except (duckdb.Error, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
-            raise DatasetError(f"{dataset.folder}: can not be read ({reason}); sgpo check {dataset.folder} tells what is broken") from error
+            raise DatasetError(f"{dataset.folder}: cannot be read ({reason}); sgpo check {dataset.folder} tells what is broken") from error
         _find_leaks(con, filtered)
         con.execute(REPEATED)
         con.execute(TOLD.replace("$leaks", str(filtered is not None)))

@@ -66,7 +66,7 @@ def look(dataset: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Look:
     """A first look, in one pass over the numbers, one over the texts and one per question after that.
 
     The sample is drawn by a hash of the seed and the key, so that it does not change with the order of the rows.
-    Raises DatasetError if a part can not be read.
+    Raises DatasetError if a part cannot be read.
     """
     columns = schema(dataset.table).columns
     exact = dataset.manifest.rows <= EXACT_ROWS
@@ -87,7 +87,7 @@ def look(dataset: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Look:
             )
     except duckdb.Error as error:
         message = str(error).split("\n")[0]
-        raise DatasetError(f"{dataset.folder}: can not be read ({message}); sgpo check {dataset.folder} tells what is broken") from error
+        raise DatasetError(f"{dataset.folder}: cannot be read ({message}); sgpo check {dataset.folder} tells what is broken") from error
 
 
 def _nulls(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> tuple[int, dict[str, int]]:

@@ -44,7 +44,7 @@ class Generation:
     """One answer, or why there is none.
 
     `text` is None exactly when `finish` is too_long or refused. `nll` is in nats, summed over `tokens` sampled tokens (the end of turn
-    included), under the model at temperature 1 before top-p and top-k; None if nothing was sampled or the engine can not tell.
+    included), under the model at temperature 1 before top-p and top-k; None if nothing was sampled or the engine cannot tell.
     """
 
     key: Key
@@ -88,7 +88,7 @@ class Generator(Protocol):
         A result is yielded as soon as its answer is finished. What a row gets depends on its messages, its seed and its sampling, not on the rows
         beside it. None among the requests says that there is none now, but may be after the next result; it is said only while one is still to come.
 
-        Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
+        Raises EngineError if the engine cannot go on; a single bad request is a result, not an error.
         """
         ...
 
@@ -107,7 +107,7 @@ class Scorer(Protocol):
         Sums -ln p over answer tokens, in nats. The end-of-turn token counts; prompt and template tokens do not.
         One result per request, in any order, matched by `key`. A pair longer than the context has `nll = None`.
 
-        Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
+        Raises EngineError if the engine cannot go on; a single bad request is a result, not an error.
         """
         ...
 
@@ -139,7 +139,7 @@ class Rewarder(Protocol):
     def reward(self, requests: Iterable[RewardRequest]) -> Iterator[Rewarded]:
         """One result per request, in any order, matched by `key`; what an answer gets does not depend on those beside it.
 
-        Raises EngineError if the engine can not go on; a single bad request is a result, not an error.
+        Raises EngineError if the engine cannot go on; a single bad request is a result, not an error.
         """
         ...
 

@@ -80,7 +80,7 @@ def load_chat(folder: Path) -> Chat:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(f"{folder}: the tokenizer can not be read: {first_line(error)}") from error
+        raise DatasetError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
     return Chat(tokenizer, place=str(folder))
 
 

@@ -43,7 +43,7 @@ def resolved(
     """The same with nothing left to be guessed: the engine that suits the work, dtype of the checkpoint, context of the model.
 
     Raises DatasetError if the model's config.json does not say, or the context asked for is longer than the model's;
-    RecipeError if the engine can not do what is asked.
+    RecipeError if the engine cannot do what is asked.
     """
     if endpoint is not None:
         return _at_endpoint(engine, dtype, context_tokens, work=work, quantization=quantization)
@@ -53,7 +53,7 @@ def resolved(
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: can not be read ({error}); give a model folder") from error
+        raise DatasetError(f"{path}: cannot be read ({error}); give a model folder") from error
     limit = config.get("max_position_embeddings") or config.get("n_positions")
     if context_tokens is None and not isinstance(limit, int):
         raise DatasetError(f"{path}: no max_position_embeddings; say how long the context is with --context-tokens")
@@ -75,7 +75,7 @@ def resolved(
 def automatic(work: Work) -> str:
     """The engine for a model folder on this machine; says which and why, once."""
     if work == "score":
-        engine, reason = "transformers", "vllm can not score with an adapter, and this can"
+        engine, reason = "transformers", "vllm cannot score with an adapter, and this can"
     elif find_spec("vllm") is None:
         engine, reason = "transformers", "vllm is not installed"
     elif not _gpu():
@@ -86,7 +86,7 @@ def automatic(work: Work) -> str:
     return engine
 
 
-NO_SCORER = "engine: openai can not score, since a server does not tell how likely a given text is; name a model folder as the scorer"
+NO_SCORER = "engine: openai cannot score, since a server does not tell how likely a given text is; name a model folder as the scorer"
 
 
 def _at_endpoint(engine: str, dtype: str, context_tokens: int | None, *, work: Work, quantization: str | None) -> Loading:
@@ -96,7 +96,7 @@ def _at_endpoint(engine: str, dtype: str, context_tokens: int | None, *, work: W
         raise RecipeError(NO_SCORER)
     for name, value in (("dtype", None if dtype == "auto" else dtype), ("context_tokens", context_tokens), ("quantization", quantization)):
         if value is not None:
-            raise RecipeError(f"{name}: {value} can not be asked of a server, which was started with its own; leave it out")
+            raise RecipeError(f"{name}: {value} cannot be asked of a server, which was started with its own; leave it out")
     return Loading(engine="openai", dtype="auto", context_tokens=None)
 
 

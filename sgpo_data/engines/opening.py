@@ -33,7 +33,7 @@ def open_engine(
         from sgpo_data.engines.server.openai import OpenAIEngine
 
         if adapter is not None:
-            raise RecipeError(f"{adapter}: an adapter can not be given to a server; have the server load it under a name of its own")
+            raise RecipeError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
         return OpenAIEngine.connect(endpoint, base_url=how.base_url, key_variable=how.key_variable, window=how.window, request_seconds=how.request_seconds)
     if loading.engine == "vllm":
         from sgpo_data.engines.vllm.engine import VllmEngine

@@ -68,7 +68,7 @@ def health(run: Run, thresholds: Thresholds | None = None) -> Health:
     """The health of what a run has made so far.
 
     A number of growth is held against the round before that has the same role: a rewrite with the reference in sight is no measure for one without.
-    Raises DatasetError if something that was made can not be read.
+    Raises DatasetError if something that was made cannot be read.
     """
     limits = thresholds or Thresholds()
     numbers = _measured(run)

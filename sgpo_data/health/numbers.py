@@ -35,7 +35,7 @@ Numbers = dict[str, float]
 def row_numbers(made: Round) -> Numbers:
     """What the rows come to; a number that no row gives is left out.
 
-    Raises DatasetError if a part can not be read.
+    Raises DatasetError if a part cannot be read.
     """
     found: Numbers = {}
     if made.answers is not None:
@@ -66,7 +66,7 @@ def training_numbers(model: TrainedModel, pairs: Sequence[Dataset]) -> Numbers:
 def answer_words(dataset: Dataset, column: str) -> Words:
     """The words of some answers, up to WORDS in all: those of the prompts that come first by their id, which is a digest.
 
-    Raises DatasetError if a part can not be read.
+    Raises DatasetError if a part cannot be read.
     """
     keys = ["prompt_id", "sample"]
     try:
@@ -90,7 +90,7 @@ def answer_words(dataset: Dataset, column: str) -> Words:
 def reference_nll_rise(before: Sequence[Dataset], scored: Dataset) -> float | None:
     """Rise of the nll of references per token against the last earlier table of another scorer, over the prompts of both; None if they share too few.
 
-    Raises DatasetError if a part can not be read.
+    Raises DatasetError if a part cannot be read.
     """
     now = _scorer(scored)
     other = next((each for each in reversed(before) if _scorer(each) not in (None, now)), None)
@@ -189,7 +189,7 @@ def _references(dataset: Dataset) -> pl.LazyFrame:
 
 def _unreadable(dataset: Dataset, error: Exception) -> DatasetError:
     message = str(error).split("\n")[0]
-    return DatasetError(f"{dataset.folder}: can not be read ({message}); sgpo check {dataset.folder} tells what is broken")
+    return DatasetError(f"{dataset.folder}: cannot be read ({message}); sgpo check {dataset.folder} tells what is broken")
 
 
 def trained_on(model: TrainedModel, found: Mapping[str, Dataset]) -> list[Dataset]:

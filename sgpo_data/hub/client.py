@@ -149,8 +149,8 @@ def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> Sgpo
             case HfHubHTTPError():
                 return _answered(cause, name)
             case httpx2.HTTPError() | JSONDecodeError() | ConnectionError() | TimeoutError():
-                return HubError(f"{name}: the Hub can not be reached: {first_line(cause)}; try again later")
-    return HubError(f"{name}: can not be fetched from the Hub: {first_line(error)}") if isinstance(error, OSError) else None
+                return HubError(f"{name}: the Hub cannot be reached: {first_line(cause)}; try again later")
+    return HubError(f"{name}: cannot be fetched from the Hub: {first_line(error)}") if isinstance(error, OSError) else None
 
 
 def _answered(error: "httpx2.HTTPError", name: str) -> SgpoError:

@@ -48,7 +48,7 @@ class HubCommit:
 class HubRepository:
     """A dataset or model repository; every question is asked again while it fails in a way that can pass.
 
-    Its methods raise DatasetError if there is no such thing or no access to it, HubError if the Hub can not be asked.
+    Its methods raise DatasetError if there is no such thing or no access to it, HubError if the Hub cannot be asked.
     """
 
     name: str

@@ -90,7 +90,7 @@ class StreamedDataset(Dataset):
 def streamed(place: HubPlace) -> StreamedDataset:
     """The dataset at this place, whose revision is a commit.
 
-    Raises DatasetError if there is none, HubError if the Hub can not be asked.
+    Raises DatasetError if there is none, HubError if the Hub cannot be asked.
     """
     assert place.revision is not None
     manifest = remote_manifest(place, HubRepository(place.repository).files(place.revision))

@@ -46,7 +46,7 @@ class RecipeFolder:
     def claimed(self) -> Iterator[None]:
         """The folder for this process alone.
 
-        Raises DatasetError if another process runs the recipe, or if the folder can not be written.
+        Raises DatasetError if another process runs the recipe, or if the folder cannot be written.
         """
         with held(self.folder, self.folder / LOCK, self.folder / HOLDER):
             yield
@@ -54,7 +54,7 @@ class RecipeFolder:
     def uses(self) -> tuple[Use, ...]:
         """The steps of the last run, none before the first.
 
-        Raises DatasetError if they can not be read.
+        Raises DatasetError if they cannot be read.
         """
         path = self.folder / STEPS
         if not path.is_file():

@@ -31,7 +31,7 @@ def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: K
     whole = replace(recipe, phases=phases)
     data = {**_initial(whole, folder, known), "seed": recipe.seed, "phases": [_table(phase, whole, folder, known) for phase in phases]}
     text = tomli_w.dumps(data)
-    # Long texts are readable only over several lines, which in TOML can not hold a carriage return.
+    # Long texts are readable only over several lines, which in TOML cannot hold a carriage return.
     return text if "\\r" in text else tomli_w.dumps(data, multiline_strings=True)
 
 

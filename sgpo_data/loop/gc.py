@@ -32,7 +32,7 @@ class Unused:
 def unused(root: Path) -> list[Unused]:
     """Every folder of the store that no recipe of the root uses, the largest first.
 
-    Raises DatasetError if what a recipe uses can not be told.
+    Raises DatasetError if what a recipe uses cannot be told.
     """
     used = used_names(root)
     store = root / "store"
@@ -43,7 +43,7 @@ def unused(root: Path) -> list[Unused]:
 def delete(found: Unused) -> None:
     """Removes the folder, unless a process is making it.
 
-    Raises DatasetError if it is being made, or can not be removed.
+    Raises DatasetError if it is being made, or cannot be removed.
     """
     lock = filelock.FileLock(found.folder / WORK / "lock", timeout=0)
     try:
@@ -55,7 +55,7 @@ def delete(found: Unused) -> None:
     except filelock.Timeout as error:
         raise DatasetError(f"{found.folder}: is being made right now; run sgpo gc again when it is done") from error
     except OSError as error:
-        raise DatasetError(f"{found.folder}: can not be removed ({error.strerror or error}); remove it by hand") from error
+        raise DatasetError(f"{found.folder}: cannot be removed ({error.strerror or error}); remove it by hand") from error
     finally:
         lock.release()
 

@@ -206,7 +206,7 @@ def _refuse_options(phase: Phase, source: PhaseSource) -> None:
     given = [name for name, field in type(source).model_fields.items() if name not in ("path", "shuffle_seed") and getattr(source, name) != field.default]
     if phase.prompts_per_round is not None or given:
         key = "prompts_per_round" if phase.prompts_per_round is not None else f"source.{given[0]}"
-        raise RecipeError(f"{source.path}: is a dataset that is read as it stands, so {key} can not be followed; remove it, or give the raw source")
+        raise RecipeError(f"{source.path}: is a dataset that is read as it stands, so {key} cannot be followed; remove it, or give the raw source")
 
 
 def _key(reference: str) -> str:

@@ -78,7 +78,7 @@ class Run:
 def open_run(run: str, root: Path) -> Run:
     """The run of this name in the root, or in this folder.
 
-    Raises DatasetError if there is none, if it has no round, or if something in it can not be read.
+    Raises DatasetError if there is none, if it has no round, or if something in it cannot be read.
     """
     folder = run_folder(run, root)
     rounds = tuple(_of_recipe(folder)) or tuple(_of_folders(folder))

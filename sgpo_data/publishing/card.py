@@ -66,7 +66,7 @@ def dataset_card(facts: CardFacts) -> str:
 def inherited_license(lineage: Lineage) -> str | None:
     """The licence that every source of the lineage states on the Hub, None if one states none or they differ.
 
-    Raises HubError if the Hub can not be asked.
+    Raises HubError if the Hub cannot be asked.
     """
     found = {_license(name, commit) for name, commit in hub_sources(lineage)}
     local = any(record.table is None and not SOURCE.match(record.fingerprint) for record in _raw(lineage))
@@ -74,7 +74,7 @@ def inherited_license(lineage: Lineage) -> str | None:
 
 
 def _license(name: str, commit: str) -> str | None:
-    """What the card of a dataset states, None if it states none or can not be seen."""
+    """What the card of a dataset states, None if it states none or cannot be seen."""
     from huggingface_hub import DatasetCard
 
     hub = HubRepository(name)

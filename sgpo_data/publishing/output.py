@@ -58,14 +58,14 @@ def _branch(place: HubPlace) -> str:
     if not place.path:
         raise UsageError(f"-o {place}: name a folder of the repository too, as {place}/pairs")
     if place.fixed:
-        raise UsageError(f"-o {place}: a commit can not be written to; name a branch, as {place.at(MAIN)}")
+        raise UsageError(f"-o {place}: a commit cannot be written to; name a branch, as {place.at(MAIN)}")
     return place.revision or MAIN
 
 
 def _head(place: HubPlace, branch: str) -> str | None:
     """The commit that the branch is at, None if there is no such branch or repository yet.
 
-    Raises DatasetError if the name is that of a tag, or this login can not see the repository.
+    Raises DatasetError if the name is that of a tag, or this login cannot see the repository.
     """
     hub = HubRepository(place.repository)
     try:

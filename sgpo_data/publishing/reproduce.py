@@ -57,7 +57,7 @@ class Reproduction:
 def published_version(place: HubPlace) -> Version:
     """The version that lies at this place.
 
-    Raises DatasetError if none was published there, HubError if the Hub can not be asked.
+    Raises DatasetError if none was published there, HubError if the Hub cannot be asked.
     """
     hub = HubRepository(place.repository)
     commit = hub.commit(place.revision)
@@ -104,7 +104,7 @@ def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduct
 
 
 def _planned(recipe: Path, execution: Execution) -> set[str] | str:
-    """Fingerprints that the recipe plans here, or why it can not be planned."""
+    """Fingerprints that the recipe plans here, or why it cannot be planned."""
     try:
         return {step.job.identity.fingerprint for step in plan_recipe(read_recipe(recipe), execution)}
     except SgpoError as error:

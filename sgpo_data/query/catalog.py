@@ -145,7 +145,7 @@ def _of_reference(given: str, root: Path) -> list[Visible | VisibleFile]:
         name, reference = named.groups()
     function = file_function(reference)
     if named is None and "=" in given and not Path(given).exists() and find_dataset(given.partition("=")[2], root) is not None:
-        raise UsageError(f"{given}: {given.partition('=')[0]} can not name a view; take letters, digits and _")
+        raise UsageError(f"{given}: {given.partition('=')[0]} cannot name a view; take letters, digits and _")
     if function is not None and Path(reference).is_file():
         return [VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)]
     dataset = existing(reference, root)

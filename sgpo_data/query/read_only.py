@@ -16,7 +16,7 @@ SCHEME = "sgpo"
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
     """A file system of these files by these names, in which nothing can be written, made, moved or removed.
 
-    DuckDB's allowed_paths opens a path for writing too; a path of this file system can not be, whatever a query says.
+    DuckDB's allowed_paths opens a path for writing too; a path of this file system cannot be, whatever a query says.
     """
 
     protocol: ClassVar[str] = SCHEME

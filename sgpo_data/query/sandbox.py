@@ -56,7 +56,7 @@ def sandbox(tables: Tables) -> duckdb.DuckDBPyConnection:
     gets the Parquet files through a file system of their own, in which they can only be read; `selected` takes a query apart before it runs. Either
     alone keeps the files as they are.
 
-    Raises DatasetError if a file can not be read.
+    Raises DatasetError if a file cannot be read.
     """
     con = duckdb.connect(":memory:", config={**SETTINGS, "temp_directory": spill_folder()})
     files = _fill(con, tables)
@@ -69,7 +69,7 @@ def sandbox(tables: Tables) -> duckdb.DuckDBPyConnection:
 def open_connection(tables: Tables) -> duckdb.DuckDBPyConnection:
     """A connection with the same views, and all that DuckDB can do besides: files, extensions, network.
 
-    Raises DatasetError if a file can not be read.
+    Raises DatasetError if a file cannot be read.
     """
     con = duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill_folder()})
     _fill(con, tables)
@@ -79,7 +79,7 @@ def open_connection(tables: Tables) -> duckdb.DuckDBPyConnection:
 def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
     """What one SELECT gives, lazily; the relation keeps the connection.
 
-    Raises RecipeError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB can not plan it.
+    Raises RecipeError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB cannot plan it.
     """
     try:
         statements = con.extract_statements(query)
@@ -153,7 +153,7 @@ def _create(con: duckdb.DuckDBPyConnection, what: str, path: Path) -> None:
     try:
         con.execute(f"CREATE {what}")
     except duckdb.Error as error:
-        raise DatasetError(f"{path}: can not be read ({_first_line(error)}); give a whole file, or its dataset to sgpo check") from error
+        raise DatasetError(f"{path}: cannot be read ({_first_line(error)}); give a whole file, or its dataset to sgpo check") from error
 
 
 def _name(view: str, number: int) -> str:

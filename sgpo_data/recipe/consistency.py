@@ -18,7 +18,7 @@ SHOWN = {"improve_template": ("messages", "response"), "refine_template": ("mess
 
 
 def phase_faults(phase: Phase) -> list[Fault]:
-    """What can not be meant within one phase; places are below it."""
+    """What makes no sense within one phase; places are below it."""
     found = [*_sequence(phase), *_rounds(phase), *_templates(phase)]
     if phase.train is not None:
         found += [Fault(("train", *fault.key.split(".")), f"{fault.message} {got(fault.value)}") for fault in trl_faults(phase.train)]
@@ -31,7 +31,7 @@ def reference_faults(phase: Phase, number: int, names: Sequence[str], folder: Pa
 
 
 def recipe_faults(phases: Mapping[int, Phase], names: Sequence[str]) -> list[Fault]:
-    """What can not be meant between phases, given by position."""
+    """What makes no sense between phases, given by position."""
     twice = [(number, name) for number, name in enumerate(names, 1) if name in names[: number - 1]]
     found = [
         Fault(("phases", number, "name"), f"phase {names.index(name) + 1} is called so already {got(name)}; give each a name of its own")

@@ -17,7 +17,7 @@ def find_dataset(reference: str, root: Path, *, stream: bool = False) -> Dataset
     """The dataset that a reference names; None if it names no dataset.
 
     One on the Hub is fetched into the store of the root at the commit that its revision stands for now; with `stream` it is read where it lies.
-    Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub can not be asked.
+    Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub cannot be asked.
     """
     place = hub_place(reference)
     if place is None:
@@ -41,7 +41,7 @@ def places(place: HubPlace, root: Path) -> list[HubPlace]:
     """Where the datasets of this place lie, at a commit: itself, those of the version that was published there, or none.
 
     A commit that was read before is not asked for again.
-    Raises DatasetError if there is no such repository or revision, HubError if the Hub can not be asked.
+    Raises DatasetError if there is no such repository or revision, HubError if the Hub cannot be asked.
     """
     if place.fixed and in_store(place, root / "store") is not None:
         return [place]

@@ -42,11 +42,11 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
 
     A Hub revision is resolved to its commit first; a folder is known by its content, one that was trained here by its fingerprint.
     Raises DatasetError if there is no such model, if its training was never finished, or if its weights are not those that were trained;
-    HubError if the Hub can not be asked. `openai:NAME` is a model at a server, of which nothing but the name is known.
+    HubError if the Hub cannot be asked. `openai:NAME` is a model at a server, of which nothing but the name is known.
     """
     if (endpoint := endpoint_name(reference)) is not None:
         if adapter is not None:
-            raise DatasetError(f"{adapter}: an adapter can not be given to a server; have the server load it under a name of its own")
+            raise DatasetError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
         record = ModelRecord(identity=f"endpoint:{endpoint}", location=reference, verifiable=False)
         return Model(Path(), None, record, record, config=Path(), endpoint=endpoint)
     folder, identity, location = _found(reference)
@@ -104,7 +104,7 @@ def weights_faults(folder: Path) -> list[str]:
             with safe_open(path, "np"):
                 pass
         except (SafetensorError, OSError) as error:
-            found.append(f"{path}: can not be read ({error}); copy or download it again")
+            found.append(f"{path}: cannot be read ({error}); copy or download it again")
     return found
 
 

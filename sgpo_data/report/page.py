@@ -46,7 +46,7 @@ class _Rows:
 def page(run: Run, health: Health) -> str:
     """The report of a run as HTML that fetches nothing; the same run gives the same page.
 
-    Raises DatasetError if a part can not be read, MissingExtraError if what draws the charts is not installed.
+    Raises DatasetError if a part cannot be read, MissingExtraError if what draws the charts is not installed.
     """
     rounds = run.rounds[-ROUNDS:]
     try:
@@ -56,7 +56,7 @@ def page(run: Run, health: Health) -> str:
             found = list(samples(con, rounds))
     except duckdb.Error as error:
         message = str(error).split("\n")[0]
-        raise DatasetError(f"{run.folder}: can not be read ({message}); sgpo check tells which dataset is broken") from error
+        raise DatasetError(f"{run.folder}: cannot be read ({message}); sgpo check tells which dataset is broken") from error
     values = _values(run, health, falls, drawn)
     room = BYTES - MARGIN - len(_filled(values, _Rows(Markup(), (), (), 0, 0)).encode())
     return _filled(values, _rows(found, room))

@@ -54,7 +54,7 @@ class Job:
 def given_input(reference: str, root: Path, *, stream: bool = False) -> Given | None:
     """The dataset of this reference, None if there is none; one on the Hub is fetched or, with `stream`, read where it lies.
 
-    Raises DatasetError if it was never finished, HubError if the Hub can not be asked.
+    Raises DatasetError if it was never finished, HubError if the Hub cannot be asked.
     """
     dataset = find_dataset(reference, root, stream=stream)
     return None if dataset is None else input_of(dataset, reference)

@@ -50,7 +50,7 @@ class RawFiles:
     def records(self, columns: Collection[str]) -> Iterator[Record]:
         """Every row in order; of other columns than these, the values may be left out.
 
-        Raises DatasetError at the first row that can not be read, or if a file has changed since its content was hashed.
+        Raises DatasetError at the first row that cannot be read, or if a file has changed since its content was hashed.
         """
         for file in self.files:
             yield from _READERS[_kind(file.path)](file, columns)
@@ -109,7 +109,7 @@ def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DatasetError(f"{name}: can not be read: {error.strerror or error}") from error
+        raise DatasetError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
 def _lines(file: RawFile) -> Iterator[tuple[int, bytes]]:

@@ -65,7 +65,7 @@ class HubSplit:
         except (datasets.exceptions.DatasetsError, RuntimeError) as error:
             if isinstance(error.__cause__, httpx2.HTTPError | OSError):
                 raise error.__cause__ from error
-            raise DatasetError(f"{self.name}: can not be read: {first_line(error.__cause__ or error)}") from error
+            raise DatasetError(f"{self.name}: cannot be read: {first_line(error.__cause__ or error)}") from error
 
     def _what_is_there(self, error: ValueError) -> str:
         import datasets
@@ -78,13 +78,13 @@ class HubSplit:
         splits = datasets.get_dataset_split_names(self.name, self.config, revision=self.commit)
         if self.split not in splits:
             return f"no split {self.split!r}; set source.split to one of {', '.join(splits)}"
-        return f"can not be read: {first_line(error)}"
+        return f"cannot be read: {first_line(error)}"
 
 
 def hub_split(name: str, *, config: str | None, split: str, revision: str | None) -> HubSplit:
     """The split at the commit that `revision` (the default branch if None) stands for now; a full commit hash is taken as it is.
 
-    Raises DatasetError if there is no such dataset or revision, HubError if the Hub can not be asked, MissingExtraError without `datasets`.
+    Raises DatasetError if there is no such dataset or revision, HubError if the Hub cannot be asked, MissingExtraError without `datasets`.
     """
     if importlib.util.find_spec("datasets") is None:
         raise MissingExtraError("datasets", "datasets")

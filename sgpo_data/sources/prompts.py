@@ -53,7 +53,7 @@ class PromptsJob:
 def read_prompts(reference: str, source: Source, execution: Execution) -> Dataset:
     """Table prompts of a file, a folder or a Hub dataset, read now unless it was read before.
 
-    Raises DatasetError or SchemaError if the source is missing or not of a shape we know, HubError if the Hub can not be asked.
+    Raises DatasetError or SchemaError if the source is missing or not of a shape we know, HubError if the Hub cannot be asked.
     """
     job = PromptsJob(open_source(reference, source))
     return do_prompts(job, execution.store / job.name)

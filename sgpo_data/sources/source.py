@@ -85,7 +85,7 @@ class OpenedSource:
         Reads the source and the evaluation sets once, before the first row; meanwhile they wait in a temporary DuckDB file, so memory is bounded
         by its limit and the n-grams of the evaluation sets.
 
-        Raises DatasetError if the source can not be read or has no rows, SchemaError at the first row that is no prompt, HubError if the
+        Raises DatasetError if the source cannot be read or has no rows, SchemaError at the first row that is no prompt, HubError if the
         download fails, RecipeError if the options leave no prompt.
         """
         with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb", config=MEMORY) as con:
@@ -194,7 +194,7 @@ def open_source(reference: str, source: Source) -> OpenedSource:
 
     Hashes files, resolves a revision to its commit, downloads nothing.
 
-    Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub can not be asked.
+    Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub cannot be asked.
     """
     return OpenedSource(reference, source, _content(reference, source), open_evaluation_sets(source.decontaminate))
 

@@ -57,7 +57,7 @@ class Dataset:
     def rows(self) -> Iterator[Row]:
         """All rows, in order.
 
-        Raises DatasetError if a part can not be read.
+        Raises DatasetError if a part cannot be read.
         """
         for path in self.paths:
             yield from part_rows(path)
@@ -88,14 +88,14 @@ class Dataset:
 def part_rows(path: Path) -> Iterator[Row]:
     """All rows of one part, in order.
 
-    Raises DatasetError if it can not be read.
+    Raises DatasetError if it cannot be read.
     """
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield from cast(list[Row], batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: can not be read ({error}); sgpo check {path.parent} tells what is broken") from error
+        raise DatasetError(f"{path}: cannot be read ({error}); sgpo check {path.parent} tells what is broken") from error
 
 
 def open_dataset(folder: Path) -> Dataset:

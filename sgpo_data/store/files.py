@@ -29,7 +29,7 @@ def put_in_place(aside: Path, path: Path) -> None:
 
 def disk_error(path: Path, error: OSError) -> DatasetError:
     """What to tell of a disk that is full, read-only or failing."""
-    return DatasetError(f"{path}: can not be written ({error.strerror or error}); make room or give another place, then run the same command again")
+    return DatasetError(f"{path}: cannot be written ({error.strerror or error}); make room or give another place, then run the same command again")
 
 
 def _sync(path: Path) -> None:

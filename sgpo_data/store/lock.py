@@ -78,7 +78,7 @@ Planned = TypeVar("Planned", bound=Intent)
 def claimed(folder: Path) -> Iterator[None]:
     """The folder, with its work folder, for this process alone.
 
-    Raises DatasetError if it holds something that is not ours, if another process is making it, or if it can not be written.
+    Raises DatasetError if it holds something that is not ours, if another process is making it, or if it cannot be written.
     """
     _refuse_foreign(folder)
     with held(folder, folder / WORK / "lock", folder / WORK / "holder.json"):

@@ -92,13 +92,13 @@ def _begun(folder: Path, wanted: Plan) -> Unfinished:
 
 
 def _whole_parts(folder: Path, plan: Plan) -> dict[int, FileRecord]:
-    """The parts that can be read to their end; one that can not is set aside for making again."""
+    """The parts that can be read to their end; one that cannot is set aside for making again."""
     found = {}
     for path in sorted(folder.glob("part-*.parquet")):
         try:
             rows = pq.read_table(path, page_checksum_verification=True).num_rows
         except (OSError, pa.ArrowException) as error:
-            log.warning("%s: can not be read (%s); its rows are made again", path, error)
+            log.warning("%s: cannot be read (%s); its rows are made again", path, error)
             path.unlink()
             continue
         part = int(path.stem.removeprefix("part-"))
@@ -122,7 +122,7 @@ def _journalled(folder: Path, files: dict[int, FileRecord]) -> dict[int, dict[in
         rows = [_journal_line(line) for line in whole.split(b"\n") if whole]
         found[part] = dict(row for row in rows if row is not None)
         if cut or None in rows:
-            log.warning("%s: %d rows can not be read; they are made again", journal_path(folder, part), rows.count(None) + bool(cut))
+            log.warning("%s: %d rows cannot be read; they are made again", journal_path(folder, part), rows.count(None) + bool(cut))
     return found
 
 

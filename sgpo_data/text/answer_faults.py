@@ -48,7 +48,7 @@ _FEWEST_LETTERS = 10
 def flagged(rows: pl.DataFrame, *, min_edit: float) -> pl.DataFrame:
     """The columns of table `measured` for these rows, which have `asked` (the turn to be answered), `chosen`, `rejected` and `edited_words`.
 
-    A flag is null where it can not be told; of a row without `rejected`, flags are those of `chosen`.
+    A flag is null where it cannot be told; of a row without `rejected`, flags are those of `chosen`.
     """
     found = rows.with_columns(
         words=_words("chosen"),

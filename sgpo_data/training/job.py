@@ -76,7 +76,7 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
     """The training of this start on these inputs, every default written out.
 
     Without `reference` it is the one the options name. Models in `allow_policies` become their identities.
-    Raises SchemaError if an input is of the wrong table, RecipeError if an option can not be meant, DatasetError if a model is not there.
+    Raises SchemaError if an input is of the wrong table, RecipeError if an option makes no sense, DatasetError if a model is not there.
     """
     wanted = READS[train.objective]
     for given in inputs:
@@ -212,7 +212,7 @@ def _shape(folder: Path) -> tuple[str, int | None]:
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: can not be read ({error}); give a model folder") from error
+        raise DatasetError(f"{path}: cannot be read ({error}); give a model folder") from error
     dtype, context = config.get("dtype") or config.get("torch_dtype"), config.get("max_position_embeddings") or config.get("n_positions")
     return dtype if dtype in DTYPES else "float32", context if isinstance(context, int) else None
 

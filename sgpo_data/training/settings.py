@@ -67,7 +67,7 @@ _UNRECORDED = ("output_dir", "run_name", "project", "local_rank", "resume_from_c
 
 @dataclass(frozen=True)
 class TrlFault:
-    """A key of `trl` that can not be meant."""
+    """A key of `trl` that makes no sense."""
 
     key: str
     """As in the recipe, below the training: trl.<name>."""
@@ -92,7 +92,7 @@ def trl_faults(train: Train) -> list[TrlFault]:
 def trl_config(task: Task, rows: int, longest: int, *, gpu: bool) -> "DPOConfig | SFTConfig":
     """TRL's configuration of a training on this many rows, the longest of this many tokens.
 
-    Raises RecipeError if the rows of a step can not be shared out evenly.
+    Raises RecipeError if the rows of a step cannot be shared out evenly.
     """
     train = task.train
     device_rows = rows_at_once(task, longest)
@@ -134,7 +134,7 @@ def rows_at_once(task: Task, longest: int) -> int:
     """Rows that each device computes at once: what fits in batch_tokens and divides its share of a step."""
     share, rest = divmod(task.train.batch_rows, task.devices)
     if rest or not share:
-        raise RecipeError(f"batch_rows: {task.train.batch_rows} can not be shared by {task.devices} devices; give a multiple of {task.devices}")
+        raise RecipeError(f"batch_rows: {task.train.batch_rows} cannot be shared by {task.devices} devices; give a multiple of {task.devices}")
     # The SFT loss of a pair is a mean over the tokens computed at once, so that more rows at once would weigh them differently.
     if task.train.sft_weight or "sft" in cast(list[str], _given(task.train).get("loss_type", [])):
         return 1
@@ -189,7 +189,7 @@ def _fault(train: Train, key: str, config: str, types: Mapping[str, object]) -> 
     if key in ("loss_type", "loss_weights") and train.objective == "dpo" and train.sft_weight:
         return TrlFault(f"trl.{key}", "follows from sft_weight; give one of the two", value)
     if key == "model_init_kwargs" and isinstance(value, dict) and {"trust_remote_code", "revision"} & value.keys():
-        return TrlFault(f"trl.{key}", "can not set trust_remote_code or revision: no code of a model is run, and the model is the one given", value)
+        return TrlFault(f"trl.{key}", "cannot set trust_remote_code or revision: no code of a model is run, and the model is the one given", value)
     taken = _given(train)[key]
     adapter: TypeAdapter[object] = TypeAdapter(cast(type[object], types[key]), config=ConfigDict(arbitrary_types_allowed=True))
     try:

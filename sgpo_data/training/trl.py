@@ -82,7 +82,7 @@ class _Told(TrainerCallback):
 def trained(task: Task) -> Trained:
     """The training carried through: in the work folder stand the model's files and its curves.
 
-    Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training can not go on.
+    Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training cannot go on.
     """
     _silence()
     chat = load_chat(task.start)

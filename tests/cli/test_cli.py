@@ -118,7 +118,7 @@ def test_weights_that_can_not_be_read_are_found_in_a_model_of_another_program(tm
     (model / "model.safetensors").write_bytes(b"")
     shown = CliRunner().invoke(app, ["check", str(model)])
     assert shown.exit_code == 3
-    assert "model.safetensors: can not be read" in shown.stderr
+    assert "model.safetensors: cannot be read" in shown.stderr
 
 
 def test_a_rule_that_is_refused_is_named_by_its_flag() -> None:

@@ -231,7 +231,7 @@ def test_a_file_is_whole_and_its_ending_names_the_format(responses: Dataset, tmp
 def test_a_name_that_no_view_can_have_is_told(responses: Dataset) -> None:
     code, _, line = asked("SELECT 1 AS one", f"a-b={responses.folder}")
     assert code == 2
-    assert "a-b can not name a view" in line
+    assert "a-b cannot name a view" in line
 
 
 def test_interrupt_stops_a_query_that_would_not_end(responses: Dataset) -> None:

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
         ("generate", False, True, "engine transformers to generate: vllm is not installed"),
         ("generate", True, False, "engine transformers to generate: there is no GPU"),
         ("generate", True, True, "engine vllm to generate: it is installed and there is a GPU"),
-        ("score", True, True, "engine transformers to score: vllm can not score with an adapter, and this can"),
+        ("score", True, True, "engine transformers to score: vllm cannot score with an adapter, and this can"),
     ],
 )
 def test_auto_says_once_which_engine_it_takes_and_why(
@@ -57,16 +57,16 @@ def test_endpoint_is_asked_only_what_a_server_can_be_asked(folder: Path) -> None
     assert resolved(loading.engine, loading.dtype, loading.context_tokens, Path(), endpoint="m") == loading
     for engine, dtype, context_tokens, words in (
         ("vllm", "auto", None, "engine: vllm runs model folders"),
-        ("auto", "float32", None, "dtype: float32 can not be asked of a server"),
-        ("auto", "auto", 512, "context_tokens: 512 can not be asked of a server"),
+        ("auto", "float32", None, "dtype: float32 cannot be asked of a server"),
+        ("auto", "auto", 512, "context_tokens: 512 cannot be asked of a server"),
     ):
         with pytest.raises(RecipeError, match=words):
             resolved(engine, dtype, context_tokens, Path(), endpoint="m")
-    with pytest.raises(RecipeError, match="quantization: fp8 can not be asked of a server"):
+    with pytest.raises(RecipeError, match="quantization: fp8 cannot be asked of a server"):
         resolved("auto", "auto", None, Path(), endpoint="m", quantization="fp8")
-    with pytest.raises(RecipeError, match="engine: openai can not score"):
+    with pytest.raises(RecipeError, match="engine: openai cannot score"):
         resolved("auto", "auto", None, Path(), endpoint="m", work="score")
-    with pytest.raises(RecipeError, match="an adapter can not be given to a server"):
+    with pytest.raises(RecipeError, match="an adapter cannot be given to a server"):
         open_engine(loading, Path(), adapter=folder, endpoint="m", how=Execution())
 
 

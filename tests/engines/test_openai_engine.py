@@ -109,10 +109,10 @@ def test_end_of_an_answer_and_refusal_of_a_row_are_its_finish(fault: str, finish
         ("401 Incorrect API key provided: sk-secret", EngineError, "the key of environment variable OPENAI_API_KEY is refused (401)"),
         ("403 no", EngineError, "the key of environment variable OPENAI_API_KEY is refused (403)"),
         ("404 The model `m` does not exist", EngineError, "no model m there (404: "),
-        ("402 pay first, sk-secret", EngineError, "can not be used (402: "),
+        ("402 pay first, sk-secret", EngineError, "cannot be used (402: "),
         ("503 busy", HubError, "overloaded or broken (503: "),
         ("429 slower", HubError, "overloaded or broken (429: "),
-        ("drop", HubError, "can not be reached"),
+        ("drop", HubError, "cannot be reached"),
         ("hang", HubError, "does not answer in time"),
     ],
 )
@@ -202,7 +202,7 @@ def test_server_that_is_down_is_named() -> None:
     url = f"http://127.0.0.1:{closed_port()}/v1"
     with pytest.raises(HubError) as caught:
         connect(url)
-    assert str(caught.value) == f"{url}/: can not be reached; see whether the server runs, then give the same command again"
+    assert str(caught.value) == f"{url}/: cannot be reached; see whether the server runs, then give the same command again"
 
 
 def test_engine_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_command_whose_server_is_down_ends_with_4_and_one_line(tmp_path: Path) -
     port = closed_port()
     ended = subprocess.run(sgpo(tmp_path, "--base-url", f"http://127.0.0.1:{port}/v1"), capture_output=True, text=True, check=False)
     assert ended.returncode == 4, ended.stderr
-    assert ended.stderr.splitlines()[-1].startswith(f"http://127.0.0.1:{port}/v1/: can not be reached")
+    assert ended.stderr.splitlines()[-1].startswith(f"http://127.0.0.1:{port}/v1/: cannot be reached")
     assert "Traceback" not in ended.stderr
 
 

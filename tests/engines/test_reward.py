@@ -103,7 +103,7 @@ def test_what_is_no_reward_model_is_told(tmp_path: Path) -> None:
         rewarder(write_model(tmp_path / "causal"))
     with pytest.raises(DatasetError, match="has 3 labels, and a reward model has one"):
         rewarder(write_classifier(tmp_path / "three", labels=3))
-    with pytest.raises(DatasetError, match="the reward model can not be read"):
+    with pytest.raises(DatasetError, match="the reward model cannot be read"):
         rewarder(model_folder(tmp_path / "nothing"))
 
 

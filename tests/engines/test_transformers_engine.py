@@ -358,7 +358,7 @@ def test_broken_weights_foreign_adapter_and_too_long_a_context_are_named_in_one_
     shutil.copytree(folder, broken)
     (broken / "model.safetensors").write_bytes(b"no weights")
     cases: list[tuple[Callable[[], object], str]] = [
-        (lambda: engine(broken), f"{broken}: the model can not be read: "),
+        (lambda: engine(broken), f"{broken}: the model cannot be read: "),
         (lambda: engine(folder, adapter=folder), f"{folder}: no adapter_config.json, so this is no adapter folder"),
         (lambda: engine(folder, context_tokens=CONTEXT + 1), f"context_tokens: {CONTEXT + 1} is more than the {CONTEXT} positions of {folder}"),
     ]

@@ -254,7 +254,7 @@ def test_adapter_changes_what_is_written_and_is_not_scored_with(folder: Path, tm
     loaded = load(folder, adapter=tmp_path)
     ours = found(loaded.generate(sampled(requests(12), GREEDY)))
     assert {key: one.text for key, one in ours.items()} == {key: one.text for key, one in expected.items()}
-    with pytest.raises(RecipeError, match=r"^engine: vllm can not score with an adapter; use transformers$"):
+    with pytest.raises(RecipeError, match=r"^engine: vllm cannot score with an adapter; use transformers$"):
         loaded.score([])
     loaded.close()
 
@@ -296,7 +296,7 @@ def test_logits_that_are_not_finite_end_the_generation(folder: Path, tmp_path: P
         ("model.safetensors", DatasetError, "no weights (model.safetensors)"),
         ("tokenizer*", DatasetError, "no tokenizer.json"),
         ("chat_template.jinja", DatasetError, "no chat template"),
-        ("config.json", EngineError, "vllm can not load the model"),
+        ("config.json", EngineError, "vllm cannot load the model"),
     ],
 )
 def test_incomplete_model_folder_is_named_in_one_line(folder: Path, tmp_path: Path, missing: str, kind: type[SgpoError], words: str) -> None:

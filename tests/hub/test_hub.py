@@ -1,4 +1,4 @@
-"""What is asked of a Hub is asked again where that helps, and what it can not give is one line."""
+"""What is asked of a Hub is asked again where that helps, and what it cannot give is one line."""
 
 import time
 

@@ -241,7 +241,7 @@ def test_another_dataset_takes_its_place_and_the_old_one_stays_at_its_commit(hub
     ("out", "code", "told"),
     [
         ("hf://datasets/org/x@main", 2, "name a folder"),
-        (f"hf://datasets/org/x@{COMMIT}/pairs", 2, "can not be written to; name a branch"),
+        (f"hf://datasets/org/x@{COMMIT}/pairs", 2, "cannot be written to; name a branch"),
         ("hf://datasets/org/x@v1/pairs", 1, "is a tag"),
     ],
 )

@@ -404,7 +404,7 @@ def test_reusing_a_given_dataset_as_a_source_makes_no_prompts(place: Path, how: 
     assert fingerprints(steps_of(text.replace(str(responses.folder), "x/improver-1/responses"), place, how)) == fingerprints(steps)
     assert isinstance(steps[0].job, Job)
     assert steps[0].job.given == replace(steps[0].job.given, folder=responses.folder)
-    with pytest.raises(RecipeError, match=r"phases.1.source.path: .* is a dataset that is read as it stands, so source.limit can not be followed"):
+    with pytest.raises(RecipeError, match=r"phases.1.source.path: .* is a dataset that is read as it stands, so source.limit cannot be followed"):
         steps_of(text.replace("[phases.improve]", "limit = 3\n[phases.improve]"), place, how)
 
 

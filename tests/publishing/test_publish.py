@@ -342,7 +342,7 @@ def test_a_hub_that_is_down_or_not_to_be_asked_is_exit_code_4(hub: Hub, pairs: s
     hub.faults.add(Fault("reset"))
     code, _, err = run(pairs, "org/x", "--tag", "v1")
     assert code == 4
-    assert "org/x: the Hub can not be reached" in err
+    assert "org/x: the Hub cannot be reached" in err
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.log)
     code, _, err = run(pairs, "org/x", "--tag", "v1")

@@ -37,6 +37,6 @@ def test_versions_go_up_by_xet_in_one_commit_each(hub: Hub, folders: XetFolders,
 
 def test_xet_that_is_down_is_one_line(hub: Hub, folders: XetFolders, tmp_path: Path) -> None:
     hub.faults.add(Fault("status", "GET", "xet-write-token", status=404))
-    with pytest.raises(HubError, match="org/x: the Hub can not be reached"):
+    with pytest.raises(HubError, match="org/x: the Hub cannot be reached"):
         publish(version("v1", pairs_of(tmp_path, "a")))
     assert titles(hub) == ["initial commit"]

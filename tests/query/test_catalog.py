@@ -354,7 +354,7 @@ def test_file_whose_name_is_a_pattern_is_that_file_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["x.parquet", "x.jsonl"])
 def test_broken_file_is_told_with_its_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PAR1 {not at all")
-    with pytest.raises(DatasetError, match=rf"{name}: can not be read"):
+    with pytest.raises(DatasetError, match=rf"{name}: cannot be read"):
         sgpo_data.sql("FROM x", tmp_path / name, root=tmp_path)
 
 

@@ -98,7 +98,7 @@ FAULTS = {
     ),
     "a template that is not there": (
         changed('role = "improve"', 'role = "improve"\nimprove_template = "mine.jinja"'),
-        "phases.2.improve.improve_template: template mine.jinja: can not be read ([Errno 2] No such file or directory: 'mine.jinja'); "
+        "phases.2.improve.improve_template: template mine.jinja: cannot be read ([Errno 2] No such file or directory: 'mine.jinja'); "
         'give improve, refine or a file (got "mine.jinja")',
     ),
     "objective and kind at odds": (

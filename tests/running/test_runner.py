@@ -192,7 +192,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(prompts: str, m
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(DatasetError, match=r"part-00000.jsonl: can not be written .*make room.*run the same command again"):
+        with pytest.raises(DatasetError, match=r"part-00000.jsonl: cannot be written .*make room.*run the same command again"):
             run(Seed(), prompts, model=model, out=how.root / "out", execution=whole_part)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

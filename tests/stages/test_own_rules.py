@@ -86,7 +86,7 @@ REFUSED = {
     "": "not BOOLEAN",
     "improved_words": "is INTEGER, not BOOLEAN",
     "no_such > 1": "no column no_such in scored",
-    "improved_words < 'x'::STRUCT(a INTEGER)": "can not be planned",
+    "improved_words < 'x'::STRUCT(a INTEGER)": "cannot be planned",
     "improved_words <": "is no SQL expression",
     "true /*": "is no SQL expression",
     "true; DROP VIEW input": "is no SQL expression",

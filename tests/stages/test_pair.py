@@ -169,7 +169,7 @@ def test_no_rows_give_no_rows(kind: str, source: str) -> None:
 
 @pytest.mark.parametrize(("kind", "source"), [("examples", "responses"), ("pairs", "scored"), ("pairs", "pairs")])
 def test_what_can_not_be_made_of_a_table_is_refused(kind: str, source: str) -> None:
-    with pytest.raises(RecipeError, match=rf"kind = {kind} can not be made of {source}; what can be made is pairs of filtered"):
+    with pytest.raises(RecipeError, match=rf"kind = {kind} cannot be made of {source}; what can be made is pairs of filtered"):
         Pair.model_validate({"kind": kind}).table(duckdb.connect(), source)
 
 

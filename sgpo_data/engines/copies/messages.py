@@ -54,7 +54,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The copy can not go on."""
+    """The copy cannot go on."""
 
     error: SgpoError
 

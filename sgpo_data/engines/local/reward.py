@@ -52,7 +52,7 @@ class ClassifierRewarder:
                 folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False, output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise DatasetError(f"{folder}: the reward model can not be read: {first_line(error)}") from error
+            raise DatasetError(f"{folder}: the reward model cannot be read: {first_line(error)}") from error
         if loaded["missing_keys"]:
             raise DatasetError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")
         if model.config.num_labels != 1:

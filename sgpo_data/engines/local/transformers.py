@@ -124,7 +124,7 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise DatasetError(f"{folder}: the model can not be read: {first_line(error)}") from error
+        raise DatasetError(f"{folder}: the model cannot be read: {first_line(error)}") from error
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         # Its usual kernels leave the cap on attention out without a word.
         model.set_attn_implementation("eager")

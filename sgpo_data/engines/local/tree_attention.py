@@ -14,7 +14,7 @@ NAME = "sgpo_trees"
 
 
 class NotPackableError(Exception):
-    """A model asks for an attention that trees can not be given."""
+    """A model asks for an attention that trees cannot be given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Endpoint:
     async def answer(self, request: GenerateRequest) -> Generation:
         """The answer, or why there is none.
 
-        Raises HubError if the server can not be reached or is overloaded after all attempts, EngineError if it can not do what is asked.
+        Raises HubError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
         """
         asked_logprobs = self._logprobs
         try:
@@ -118,7 +118,7 @@ class Endpoint:
 
     def _failure(self, error: openai.APIError) -> SgpoError:
         if not isinstance(error, openai.APIStatusError):
-            said = "does not answer in time" if isinstance(error, openai.APITimeoutError) else "can not be reached"
+            said = "does not answer in time" if isinstance(error, openai.APITimeoutError) else "cannot be reached"
             return HubError(f"{self._place}: {said}; see whether the server runs, then give the same command again")
         status, said = error.status_code, self._said(error)
         if status in (401, 403):
@@ -129,7 +129,7 @@ class Endpoint:
             return EngineError(f"{self._place}: no model {self._model} there ({said}); give its name as the server has it, and a base URL that ends in /v1")
         if status in (408, 409, 429) or status >= 500:
             return HubError(f"{self._place}: overloaded or broken ({said}); give the same command again later, it goes on from here")
-        return EngineError(f"{self._place}: can not be used ({said}); check the base URL and the account")
+        return EngineError(f"{self._place}: cannot be used ({said}); check the base URL and the account")
 
     def _said(self, error: openai.APIStatusError) -> str:
         """Status and message, in one line of bounded length that does not hold the key."""

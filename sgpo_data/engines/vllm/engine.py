@@ -73,7 +73,7 @@ class VllmEngine:
         `device` is auto, cpu or cuda, as vLLM was built for. `batch_tokens` bounds the tokens of one step, `window` the requests that are drawn and not
         yet given back, `memory_share` the part of the device's memory that is taken. Code in the folder is never run. The random state of the process is set.
 
-        Raises DatasetError if the folder lacks something, EngineError if vLLM can not load it here.
+        Raises DatasetError if the folder lacks something, EngineError if vLLM cannot load it here.
         """
         for package in ("vllm", "transformers"):
             if find_spec(package) is None:
@@ -118,7 +118,7 @@ class VllmEngine:
         engine, chat = self._open()
         if self._lora is not None:
             # vllm-project/vllm issues 16668 and 51594: prompt log-probabilities with an adapter are wrong, or end the engine.
-            raise RecipeError("engine: vllm can not score with an adapter; use transformers")
+            raise RecipeError("engine: vllm cannot score with an adapter; use transformers")
         return scored(Steps(engine, context_tokens=self.context_tokens, window=self._window, lora=None), chat, requests)
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ def _started(folder: Path, settings: Mapping[str, object], *, device: str, cache
         arguments = EngineArgs(**settings, **FIXED, **(_on_cpu(cache_bytes) if on_cpu else {}))
         engine: LLMEngine = LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
     except (OSError, ValueError, KeyError, AssertionError, RuntimeError, SafetensorError) as error:
-        raise EngineError(f"{folder}: vllm can not load the model: {_reason(error)}; mend that, or use engine transformers") from error
+        raise EngineError(f"{folder}: vllm cannot load the model: {_reason(error)}; mend that, or use engine transformers") from error
     finally:
         # The CPU worker replaces it with a function that does nothing, for the whole process.
         torch.set_num_threads = set_num_threads
@@ -184,7 +184,7 @@ def _started(folder: Path, settings: Mapping[str, object], *, device: str, cache
 
 
 def _on_cpu(cache_bytes: int | None) -> dict[str, object]:
-    # A prompt that is read in pieces ends the engine if its row has a seed: gpu_model_runner.py rewinds the generator, and those of the CPU can not be.
+    # A prompt that is read in pieces ends the engine if its row has a seed: gpu_model_runner.py rewinds the generator, and those of the CPU cannot be.
     return {"enforce_eager": True, "enable_chunked_prefill": False, "kv_cache_memory_bytes": cache_bytes}
 
 

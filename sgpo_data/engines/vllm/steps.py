@@ -100,7 +100,7 @@ def _no_ranks(logprobs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 def generations(steps: Steps, chat: Chat, requests: Iterable[GenerateRequest | None], *, stop_ids: frozenset[int]) -> Iterator[Generation]:
     """As `Generator.generate`; at most the window of the steps is drawn and not yet yielded."""
     source = iter(requests)
-    # vLLM refuses what can not be sampled anyway.
+    # vLLM refuses what cannot be sampled anyway.
     stop_ids = frozenset(token for token in stop_ids if token < steps.vocabulary)
     running: dict[str, GenerateRequest] = {}
     try:

@@ -70,12 +70,12 @@ def _fault(predicate: str) -> str | None:
                 return found
             kind = con.sql(f"SELECT {in_parentheses(predicate)} AS kept FROM input").types[0]
         except duckdb.Error as error:
-            return f"can not be planned: {' '.join(str(error).split(chr(10) * 2)[0].split())}"
+            return f"cannot be planned: {' '.join(str(error).split(chr(10) * 2)[0].split())}"
         return None if str(kind) == "BOOLEAN" else f"is {kind}, not BOOLEAN; {_ADVICE}"
 
 
 def _faults(node: JsonValue, parameters: frozenset[str]) -> Iterator[str]:
-    """What an expression, as DuckDB's parser gives it, has in it that a rule can not have; `parameters` are those of the lambdas around it."""
+    """What an expression, as DuckDB's parser gives it, has in it that a rule cannot have; `parameters` are those of the lambdas around it."""
     if isinstance(node, list):
         for inner in node:
             yield from _faults(inner, parameters)
@@ -83,7 +83,7 @@ def _faults(node: JsonValue, parameters: frozenset[str]) -> Iterator[str]:
         return
     kind = node.get("class")
     if kind is not None and kind not in _EXPRESSIONS:
-        yield f"has {_REFUSED.get(str(kind), f'{kind}, which a rule can not have')}"
+        yield f"has {_REFUSED.get(str(kind), f'{kind}, which a rule cannot have')}"
         return
     if kind == "COLUMN_REF":
         yield from _column_faults(node["column_names"], parameters)

@@ -58,7 +58,7 @@ def load_template(name: str, folder: Path = Path()) -> Template:
         text = (shipped if "/" not in name and shipped.is_file() else folder / name).read_text(encoding="utf-8")
         _environment.parse(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"template {name}: can not be read ({error}); give improve, refine or a file") from error
+        raise RecipeError(f"template {name}: cannot be read ({error}); give improve, refine or a file") from error
     except jinja2.TemplateSyntaxError as error:
         raise RecipeError(f"template {name}: line {error.lineno}: {error.message}") from error
     return Template(name=name, text=text)

@@ -51,12 +51,12 @@ class Pair(TableStage):
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
         """The pairs or examples, in the order of `input`, replayed references after all rewrites; there may be none.
 
-        Raises RecipeError if this kind can not be made of this table, SchemaError if prompts hold no preferences to pair.
+        Raises RecipeError if this kind cannot be made of this table, SchemaError if prompts hold no preferences to pair.
         """
         query = _QUERIES.get((self.kind, source))
         if query is None:
             others = ", ".join(f"{kind} of {table}" for kind, table in _QUERIES)
-            raise RecipeError(f"pair: kind = {self.kind} can not be made of {source}; what can be made is {others}")
+            raise RecipeError(f"pair: kind = {self.kind} cannot be made of {source}; what can be made is {others}")
         if (self.kind, source) == ("pairs", "prompts"):
             _require_rejected(con)
         for name, value in (("seed", self.seed), ("per_prompt", self.per_prompt), ("limit", self.limit)):
