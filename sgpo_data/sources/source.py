@@ -128,11 +128,11 @@ class OpenedSource:
         con.execute(MARKS)
         # Polars and the n-grams are of use only where they are asked for.
         if self.evaluation:
-            from sgpo_data.sources.marks import mark_contaminated
+            from sgpo_data.sources.contamination import mark_contaminated
 
             mark_contaminated(con, {each.name: each.prompts() for each in self.evaluation})
         if self.source.near_duplicates is not None:
-            from sgpo_data.sources.marks import mark_near_duplicates
+            from sgpo_data.sources.near_duplicates import mark_near_duplicates
 
             mark_near_duplicates(con, self.source.near_duplicates)
 

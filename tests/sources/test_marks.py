@@ -22,7 +22,7 @@ from sgpo_data.loop.script import script
 from sgpo_data.recipe.file import parsed, read_recipe
 from sgpo_data.rows import Row
 from sgpo_data.running.runner import run
-from sgpo_data.sources.marks import HASHES, RECALL, band_size
+from sgpo_data.sources.near_duplicates import HASHES, RECALL, band_size
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob, read_prompts
 from sgpo_data.sources.source import open_source
@@ -174,7 +174,7 @@ def test_marks_do_not_depend_on_order_slice_or_batch(mutated: tuple[str, list[st
     sliced = [marks(path, shuffle_seed=1, offset=offset, limit=60) for offset in (0, 60, 120)]
     assert {key: mark for part in sliced for key, mark in part.items()} == whole
     for module in ("near_duplicates", "contamination"):
-        monkeypatch.setattr(f"sgpo_data.{module}.BATCH_ROWS", 7)
+        monkeypatch.setattr(f"sgpo_data.sources.{module}.BATCH_ROWS", 7)
     assert marks(path) == whole
 
 
