@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import sgpo_data.running.engines
 from sgpo_data.engines import GenerateRequest, ScoreRequest
-from sgpo_data.engines.opening import open_engine
+from sgpo_data.running.engines import open_model
 
 if TYPE_CHECKING:
     from sgpo_data.engines.opening import Engine
@@ -29,14 +29,14 @@ def main() -> None:
             yield request
 
     def opened(*given: object, **named: object) -> "Engine":
-        engine = open_engine(*given, **named)  # type: ignore[arg-type]
+        engine = open_model(*given, **named)  # type: ignore[arg-type]
         generate, score = engine.generate, getattr(engine, "score", None)
         engine.generate = lambda requests: generate(counted(requests))  # type: ignore[method-assign, assignment]
         if score is not None:
             engine.score = lambda requests: score(counted(requests))  # type: ignore[union-attr, method-assign, assignment]
         return engine
 
-    sgpo_data.running.engines.open_engine = opened  # type: ignore[assignment]
+    sgpo_data.running.engines.open_model = opened  # type: ignore[assignment]
     sys.argv = ["sgpo", *arguments]
     from sgpo_data.cli.main import main as sgpo
 

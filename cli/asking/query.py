@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import duckdb
 
+from sgpo_data.connection import quoted
 from sgpo_data.errors import UsageError
 from sgpo_data.query.catalog import catalog
 from sgpo_data.query.examples import example
 from sgpo_data.query.sandbox import open_connection, sandbox
-from sgpo_data.sql import quoted
 from sgpo_data.store.files import disk_error, put_in_place
 from sgpo_data.store.manifest import MANIFEST
 

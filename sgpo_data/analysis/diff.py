@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import duckdb
 
 from sgpo_data.analysis.shift import Shift, shifts
+from sgpo_data.connection import quoted, spill_folder
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.schema import schema
-from sgpo_data.sql import quoted, spill_folder
 from sgpo_data.store.dataset import Dataset
 
 OUTCOMES = ("dropped_by", "finish", "improved_finish")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import duckdb
 
+from sgpo_data.connection import quoted, spill_folder
 from sgpo_data.errors import DatasetError
 from sgpo_data.schema import Column, schema
-from sgpo_data.sql import quoted, spill_folder
 from sgpo_data.store.dataset import Dataset
 
 EXACT_ROWS = 1_000_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import duckdb
 
 from sgpo_data.analysis.look import NUMBERS, SHARES, TEXT, Quantiles, is_conversation, perplexities
+from sgpo_data.connection import quoted
 from sgpo_data.schema import schema
-from sgpo_data.sql import quoted
 
 SAMPLE_ROWS = 1_000_000
 """Larger tables are measured on about that many rows, drawn by a hash of the key, the same ones in both."""

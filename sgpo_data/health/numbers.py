@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import polars as pl
 
+from sgpo_data.connection import spill_folder
 from sgpo_data.errors import DatasetError
 from sgpo_data.loop.rounds import Round, TrainedModel
 from sgpo_data.schema import schema
-from sgpo_data.sql import spill_folder
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import ModelManifest
 from sgpo_data.text.measures import WORDS, Words, words

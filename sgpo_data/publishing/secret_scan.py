@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sgpo_data.connection import quoted, spill_folder
 from sgpo_data.errors import GateError
 from sgpo_data.hub.commit import HubFile
 from sgpo_data.schema import Column, schema
-from sgpo_data.sql import quoted, spill_folder
 from sgpo_data.store.dataset import Dataset
 
 if TYPE_CHECKING:

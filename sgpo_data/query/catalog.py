@@ -10,13 +10,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.names import hub_place
 from sgpo_data.query.sandbox import Tables, TextFile, sandbox
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
 from sgpo_data.references.run import STEP, run_folder
 from sgpo_data.schema import schema, tables
-from sgpo_data.sql import quoted
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.manifest import MANIFEST
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from sgpo_data.connection import quoted, spill_folder
 from sgpo_data.errors import DatasetError, RecipeError, SgpoError
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading
-from sgpo_data.sql import quoted, spill_folder
 
 MEMORY_LIMIT = "60%"
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {

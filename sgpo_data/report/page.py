@@ -12,6 +12,7 @@ import duckdb
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from sgpo_data.connection import spill_folder
 from sgpo_data.errors import DatasetError
 from sgpo_data.health.health import Finding, Health, shown
 from sgpo_data.health.measures import MEASURES
@@ -23,7 +24,6 @@ from sgpo_data.report.lineage import SETTINGS, models, origins
 from sgpo_data.report.pictures import Pictures, pictures
 from sgpo_data.report.samples import SampleRow, samples
 from sgpo_data.report.text import PLACE, line, percent, visible
-from sgpo_data.sql import spill_folder
 
 BYTES = 5_000_000
 """Of the whole page, at most."""

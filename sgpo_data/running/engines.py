@@ -27,7 +27,7 @@ class Engines:
         key = (loading, model.record.identity)
         if self._engine is None or self._key != key:
             self.close()
-            self._engine = _open(loading, model, self._execution)
+            self._engine = open_model(loading, model, self._execution)
             self._key = key
         return self._engine
 
@@ -54,7 +54,8 @@ class Engines:
             rewarder[2].close()
 
 
-def _open(loading: Loading, model: Model, how: Execution) -> "Engine | Replicas":
+def open_model(loading: Loading, model: Model, how: Execution) -> "Engine | Replicas":
+    """The engine that runs a model, or its copies; raises EngineError if it cannot be loaded."""
     if how.data_parallel == 1 or model.endpoint is not None:
         return open_engine(loading, model.folder, adapter=model.adapter, endpoint=model.endpoint, how=how)
     from sgpo_data.engines.copies.replicas import Replicas
