@@ -1,12 +1,13 @@
 """Flags of a command, derived from the fields of pydantic classes."""
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 
 from sgpo_data.errors import UsageError
@@ -91,7 +92,7 @@ def _nested(model: type[BaseModel], given: Mapping[str, object], prefix: str) ->
             values[name] = _nested(annotation, given, f"{prefix}{name}.")
         elif _variable(f"{prefix}{name}") in given:
             value = given[_variable(f"{prefix}{name}")]
-            values[name] = _entries(f"{prefix}{name}", value) if get_origin(annotation) is dict and isinstance(value, list) else value
+            values[name] = _entries(f"{prefix}{name}", value, annotation) if get_origin(annotation) is dict and isinstance(value, list) else value
     return values
 
 
@@ -100,15 +101,24 @@ def entry_flag(key: str) -> str:
     return key.removesuffix("s")
 
 
-def _entries(key: str, given: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _entries(key: str, given: list[str], annotation: object) -> dict[str, JsonValue]:
+    """The entries of a table; a value is text, or JSON where the table takes any and it is some."""
+    found: dict[str, JsonValue] = {}
     for each in given:
         name, sign, value = each.partition("=")
         if not sign:
             raise UsageError(f"--{entry_flag(key)} {each}: is no NAME=VALUE")
         if name.strip() in found:
             raise UsageError(f"--{entry_flag(key)} {name.strip()}: is there twice; give each a name of its own")
-        found[name.strip()] = value.strip()
+        found[name.strip()] = _json(value) if get_args(annotation)[1:] == (JsonValue,) else value.strip()
+    return found
+
+
+def _json(text: str) -> JsonValue:
+    try:
+        found: JsonValue = json.loads(text)
+    except ValueError:
+        return text.strip()
     return found
 
 

@@ -1,14 +1,12 @@
 """sgpo train: the model that comes next."""
 
 import inspect
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
-from pydantic import JsonValue
 
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
@@ -36,14 +34,14 @@ def _command() -> Callable[..., None]:
         from sgpo_data.training.job import do_train, planned_training
 
         execution = built(Execution, given)
-        train = built(Train, {**given, "trl": _keys(given["trl"])})
+        train = built(Train, given)
         datasets = [existing(typed(reference), execution.root) for reference in references]
         if model is None:
             raise UsageError(f"--model: name the model that training starts from{_authors(datasets)}")
         job = planned_training(train, tuple(input_of(dataset, str(dataset.folder)) for dataset in datasets), find_model(model))
         _print_trained(do_train(job, out or execution.store / job.name, execution), as_json=json)
 
-    signature = [*_common(), *_options(), *parameters(Execution, panel="How it is run")]
+    signature = [*_common(), *parameters(Train, panel="What is trained (recipe keys)"), *parameters(Execution, panel="How it is run")]
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return command
 
@@ -59,30 +57,6 @@ def _common() -> list[inspect.Parameter]:
         "json": (Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the folder.")], False),
     }
     return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default) for name, (annotation, default) in found.items()]
-
-
-def _options() -> Iterator[inspect.Parameter]:
-    panel = "What is trained (recipe keys)"
-    for parameter in parameters(Train, panel=panel):
-        if parameter.name == "trl":
-            option = typer.Option("--trl", help=Train.model_fields["trl"].description, metavar="KEY=VALUE", rich_help_panel=panel)
-            parameter = parameter.replace(annotation=Annotated[list[str], option], default=[])
-        yield parameter
-
-
-def _keys(given: object) -> dict[str, JsonValue]:
-    """The keys of repeated `key=value`; a value is JSON, or text where it is none."""
-    assert isinstance(given, list)
-    found: dict[str, JsonValue] = {}
-    for each in given:
-        key, sign, value = str(each).partition("=")
-        if not sign:
-            raise UsageError(f"--trl {each}: is no key=value")
-        try:
-            found[key.strip()] = json.loads(value)
-        except ValueError:
-            found[key.strip()] = value
-    return found
 
 
 def _authors(datasets: "list[Dataset]") -> str:

@@ -72,3 +72,8 @@ def got(value: object) -> str:
     """The value found, as it is written in TOML, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return f"(got {text if len(text) <= GOT_CHARACTERS else text[: GOT_CHARACTERS - 3] + '...'})"
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says, in one line; its name if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sgpo_data.rows import Finish, Message
 
@@ -15,6 +15,21 @@ Key = tuple[str, int]
 
 ScoreKey = tuple[str, int, str]
 """(prompt_id, sample, context): a row is scored in more than one context."""
+
+
+class ChatTemplate(BaseModel):
+    """Which chat template a model's turns are rendered with, and what it is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="Arguments of the chat template, such as enable_thinking=false; today=2026-01-31 is the day it is told.",
+    )
+    template_name: str | None = Field(
+        None, exclude_if=lambda value: value is None, description="Which of a model's chat templates; the default one if not given."
+    )
 
 
 class Sampling(BaseModel):
@@ -52,6 +67,8 @@ class Generation:
     finish: Finish
     nll: float | None
     tokens: int | None
+    retokenized: bool = False
+    """Whether its text becomes other tokens when it is read again, so that its likelihood is that of another way to write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,8 @@ class ScoreRequest:
     key: ScoreKey
     messages: list[Message]
     answers: tuple[str, ...]
+    cut: frozenset[int] = frozenset()
+    """Places of the answers that were cut at their longest, so that no end of turn follows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +123,7 @@ class Scorer(Protocol):
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
         """Likelihood of each answer given its prompt, under the chat template of the model.
 
-        Sums -ln p over answer tokens, in nats. The end-of-turn token counts; prompt and template tokens do not.
+        Sums -ln p over answer tokens, in nats. The end-of-turn token counts, but for an answer that was cut; prompt and template tokens do not.
         One result per request, in any order, matched by `key`. A pair longer than the context has `nll = None`.
 
         Raises EngineError if the engine cannot go on; a single bad request is a result, not an error.

@@ -1,57 +1,104 @@
-"""Token ids of a conversation and its answers, under the chat template of a model."""
+"""A conversation with its answer as token ids: one rendering by the chat template, from which prompt and answer are cut by their offsets."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import jinja2
-
-from sgpo_data.errors import DatasetError, MissingExtraError
-from sgpo_data.rows import Message
+from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, ScoreRequest
+from sgpo_data.engines.loading import DEFAULT_TEMPLATE
+from sgpo_data.engines.template import SENTINEL, Template
+from sgpo_data.errors import DatasetError, MissingExtraError, first_line
+from sgpo_data.rows import Finish, Message
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
-_SENTINEL = "sgpo-data-answer-7f3a"
+log = logging.getLogger(__name__)
+
+ANCHOR = "x"
+"""Decoded before an answer, so that the answer is not the beginning of a text, whose first space some tokenizers drop."""
+
+
+_WARNED: set[tuple[str, str]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Ids of a conversation that ends with an answer."""
+
+    prompt: list[int]
+    answer: list[int]
+    """From the first token that holds a character of the answer to the end of turn, which is there unless the answer was cut."""
+    closing: list[int]
+    """What the template writes after the end of turn; neither scored nor trained."""
+    altered: bool
+    """Whether the template writes the answer otherwise than it stands, white space at its ends aside; the ids are those of the answer as it stands."""
 
 
 class Chat:
-    """A tokenizer with its chat template; text is templated once, and its ids are never made from a joined string."""
+    """A tokenizer with its chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, place: str) -> None:
-        if not tokenizer.chat_template:
-            raise DatasetError(f"{place}: the tokenizer has no chat template; add chat_template.jinja to the folder")
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, place: str, template: ChatTemplate = DEFAULT_TEMPLATE) -> None:
+        if not tokenizer.is_fast:
+            raise DatasetError(f"{place}: the tokenizer tells no offsets, so prompt and answer cannot be told apart; give a folder with tokenizer.json")
         self.tokenizer = tokenizer
-        self.end_of_turn = _end_of_turn(tokenizer, place=place)
-        """Id of the token that ends an answer, as the template writes it."""
+        self.template = Template(tokenizer, place=place, arguments=template.template, name=template.template_name)
+        self._special = _pattern(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+        self._prefixes = _prefixes(tokenizer)
+        self.end_of_turn, self.writes_end = self._end_of_turn(place)
+        """Id of the token that ends an answer, as the template writes it; the end of sequence if it writes none."""
+        self._anchor = list(self._ids(ANCHOR)[0])
+        self._anchor_text = self._decoded(self._anchor)
+        self._before, self._after = self._glue()
+        self._warn(place)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int] | None:
-        """The conversation up to where the answer begins; None if the template refuses it.
+        """The conversation up to where the answer begins; None if the template refuses it or loses a turn of it.
 
         The template decides about the beginning of sequence, as it does in training; written twice, it counts once.
         """
-        turns = [{"role": message["role"], "content": message["content"]} for message in messages]
-        try:
-            encoded = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True)
-        except (jinja2.TemplateError, ValueError):
-            # transformers refuses an empty conversation with a ValueError.
+        frame = self.template.frame(messages)
+        if frame is None:
             return None
-        ids: list[int] = cast("BatchEncoding", encoded)["input_ids"]
-        while len(ids) > 1 and ids[0] == ids[1] == self.tokenizer.bos_token_id:
-            ids = ids[1:]
-        return ids or None
+        ids, offsets = self._conversation(frame[0] + SENTINEL, messages, (len(frame[0]), len(frame[0])))
+        return ids[: _first(offsets, len(frame[0]))] or None
 
-    def answer_ids(self, answer: str) -> list[int]:
-        """The answer as it is, then the end of turn.
+    def rendering(self, messages: Sequence[Message], answer: str, *, ended: bool = True) -> Rendering | None:
+        """The conversation with its answer; None if the template refuses it or loses a turn of it.
 
-        An answer is untrusted: `<|im_end|>` written in it is tokenised as the characters it is made of, not as the special token, if the tokenizer can.
-        A generation never has such a token in its text either, so both are read alike.
+        An answer that is not `ended` was cut before its end of turn, so it has none. `<|im_end|>` written in a turn is the characters it is made of.
         """
-        ids: list[int] = self.tokenizer(answer, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [*ids, self.end_of_turn]
+        frame = self.template.frame(messages)
+        if frame is None:
+            return None
+        head, tail = frame
+        written = self.template.written(messages, answer, frame)
+        altered = written is None
+        body = answer if written is None else written
+        if not (self.writes_end and ended):
+            tail = ""
+        start, stop = len(head), len(head) + len(body)
+        ids, offsets = self._conversation(head + body + tail, messages, (start, stop))
+        first = _first(offsets, start)
+        if not tail:
+            return Rendering(ids[:first], [*ids[first:], *([self.end_of_turn] if ended else [])], [], altered)
+        after = next((place for place in range(first, len(ids)) if offsets[place][0] >= stop and ids[place] == self.end_of_turn), len(ids) - 1)
+        return Rendering(ids[:first], ids[first : after + 1], ids[after + 1 :], altered)
+
+    def generation(self, request: GenerateRequest, ids: list[int], *, stopped: bool, nll: float) -> Generation:
+        """What was sampled, as text; `stopped` tells that the last id is one that stops an answer."""
+        text = self.text(ids[:-1] if stopped else ids, ended=stopped)
+        finish: Finish = "length" if not stopped else "stop" if text.strip() else "empty"
+        read = self.rendering(request.messages, text, ended=stopped)
+        # Any of the tokens that stop an answer ends it.
+        same = read is not None and (read.answer[:-1] == ids[:-1] if stopped else read.answer == ids)
+        return Generation(request.key, text=text, finish=finish, nll=nll, tokens=len(ids), retokenized=not same)
 
     def stop_ids(self, generation_eos: int | Sequence[int] | None) -> frozenset[int]:
         """Ids that end an answer: the end of turn, the tokenizer's end of sequence, and those of the model's generation config."""
@@ -59,15 +106,115 @@ class Chat:
         own = self.tokenizer.eos_token_id
         return frozenset([self.end_of_turn, *listed, *([] if own is None else [own])])
 
-    def text(self, ids: Sequence[int]) -> str:
-        """The text of answer ids, without special tokens; bytes that are no UTF-8, as of a character cut in half, become U+FFFD."""
+    def text(self, ids: Sequence[int], *, ended: bool = True) -> str:
+        """The text of answer ids, without special tokens; bytes that are no UTF-8, as of a character cut in half, become U+FFFD.
+
+        Spaces that the template writes around every answer are not the answer's.
+        """
+        text = self._decoded([*self._anchor, *ids]).removeprefix(self._anchor_text).removeprefix(self._before)
+        return text.removesuffix(self._after) if ended else text
+
+    def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def _ids(self, text: str, *, plain: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
+        return encoded["input_ids"], encoded["offset_mapping"]
 
-def load_chat(folder: Path) -> Chat:
+    def _conversation(self, text: str, messages: Sequence[Message], answer: tuple[int, int]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and offsets of a rendered text; special tokens are those that the template wrote."""
+        foreign = self._foreign(text, messages, answer)
+        if not foreign:
+            ids, offsets = self._ids(text)
+        else:
+            ids, offsets, done = [], [], 0
+            for start, stop in [*foreign, (len(text), len(text))]:
+                for begin, end, plain in ((done, start, False), (start, stop, True)):
+                    more, places = self._piece(text, begin, end, plain=plain)
+                    ids, offsets = [*ids, *more], [*offsets, *places]
+                done = stop
+        while len(ids) > 1 and ids[0] == ids[1] == self.tokenizer.bos_token_id:
+            ids, offsets = ids[1:], offsets[1:]
+        return ids, offsets
+
+    def _foreign(self, text: str, messages: Sequence[Message], answer: tuple[int, int]) -> list[tuple[int, int]]:
+        """Where a turn that nobody vetted has the text of a special token in it: begin and end of the whole turn, in order."""
+        spans, cursor = [], 0
+        for content in (message["content"].strip() for message in messages):
+            start = text.find(content, cursor, answer[0])
+            if start >= 0:
+                cursor = start + len(content)
+                if self._special.search(content):
+                    spans.append((start, cursor))
+        return [*spans, *([answer] if self._special.search(text[slice(*answer)]) else [])]
+
+    def _piece(self, text: str, begin: int, end: int, *, plain: bool) -> tuple[list[int], list[tuple[int, int]]]:
+        """A part of a text tokenized apart, without the space that some tokenizers put before every text."""
+        if begin == end:
+            return [], []
+        guard = "\n" if begin and self._prefixes else ""
+        ids, offsets = self._ids(guard + text[begin:end], plain=plain)
+        first = _first(offsets, len(guard))
+        shift = begin - len(guard)
+        return ids[first:], [(start + shift, stop + shift) for start, stop in offsets[first:]]
+
+    def _warn(self, place: str) -> None:
+        """Says what the template does, once in a process: a model is loaded for one stage after the other."""
+        end = str(self.tokenizer.convert_ids_to_tokens(self.end_of_turn))
+        for warning in self.template.warnings(has_end=self.writes_end, end=end):
+            if (place, warning) not in _WARNED:
+                _WARNED.add((place, warning))
+                log.warning("%s: %s", place, warning)
+
+    def _end_of_turn(self, place: str) -> tuple[int, bool]:
+        """The first special token that the template writes after an answer, and whether it writes one."""
+        tail = self._ids(self.template.tail)[0]
+        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
+        found = next((token for token in tail if token in special), None)
+        if found is not None:
+            return int(found), True
+        if self.tokenizer.eos_token_id is None:
+            raise DatasetError(f"{place}: neither the chat template nor the tokenizer has an end of turn; set eos_token in tokenizer_config.json")
+        return int(self.tokenizer.eos_token_id), False
+
+    def _glue(self) -> tuple[str, str]:
+        """The spaces that the template writes between prompt and answer, as far as they are in the answer's first token, and before the end of turn."""
+        head, tail = self.template.head, self.template.tail
+        ids, offsets = self._ids(head + SENTINEL + tail)
+        first = _first(offsets, len(head))
+        before = head[offsets[first][0] :] if first < len(ids) else ""
+        stop = len(head) + len(SENTINEL)
+        end = next((offsets[at][0] for at in range(len(ids)) if offsets[at][0] >= stop and ids[at] == self.end_of_turn), stop)
+        after = tail[: end - stop] if self.writes_end else ""
+        return before if before.isspace() else "", after if after.isspace() else ""
+
+
+def renderings(chat: Chat, request: ScoreRequest) -> list[Rendering | None]:
+    """Each answer of a request with its prompt."""
+    return [chat.rendering(request.messages, answer, ended=place not in request.cut) for place, answer in enumerate(request.answers)]
+
+
+def _first(offsets: Sequence[tuple[int, int]], start: int) -> int:
+    """Place of the first token that holds a character from `start` on."""
+    return next((place for place, (_, stop) in enumerate(offsets) if stop > start), len(offsets))
+
+
+def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
+    listed = sorted((re.escape(text) for text in texts), key=len, reverse=True)
+    return re.compile("|".join(listed) or r"(?!)")
+
+
+def _prefixes(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether it puts a space before a text that it reads alone."""
+    alone = tokenizer("a", add_special_tokens=False)["input_ids"]
+    behind = tokenizer("\na", add_special_tokens=False)["input_ids"]
+    return cast(list[int], behind)[-len(alone) :] != alone
+
+
+def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:
     """The chat of a model folder.
 
-    Raises DatasetError if it holds no tokenizer or no chat template.
+    Raises DatasetError if it holds no tokenizer or no such chat template.
     """
     # Rows are tokenised one by one: a pool of threads gains nothing for one, and where the cores are busy it triples the wait.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -81,24 +228,4 @@ def load_chat(folder: Path) -> Chat:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise DatasetError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
-    return Chat(tokenizer, place=str(folder))
-
-
-def first_line(error: BaseException) -> str:
-    """What a library says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase, *, place: str) -> int:
-    """The first special token that the template writes after an answer; the end of sequence if it writes none."""
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _SENTINEL}]
-    try:
-        rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except jinja2.TemplateError as error:
-        raise DatasetError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
-    tail: list[int] = tokenizer(rendered.rpartition(_SENTINEL)[2], add_special_tokens=False)["input_ids"]
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    found = next((token for token in tail if token in special), tokenizer.eos_token_id)
-    if found is None:
-        raise DatasetError(f"{place}: neither the chat template nor the tokenizer has an end of turn; set eos_token in tokenizer_config.json")
-    return int(found)
+    return Chat(tokenizer, place=str(folder), template=template)

@@ -2,12 +2,13 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from sgpo_data.engines import ChatTemplate
 from sgpo_data.errors import DatasetError, RecipeError
 from sgpo_data.names import ENDPOINT
 
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 DTYPES = ("float32", "bfloat16", "float16")
 
 Work = Literal["generate", "score"]
+
+DEFAULT_TEMPLATE = ChatTemplate()
+"""The model's own, told nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Loading:
     context_tokens: int | None
     """None for a model at a server, which alone knows."""
     quantization: str | None = None
+    chat: ChatTemplate = DEFAULT_TEMPLATE
 
 
 def resolved(
@@ -39,6 +44,7 @@ def resolved(
     work: Work = "generate",
     quantization: str | None = None,
     endpoint: str | None = None,
+    chat: ChatTemplate = DEFAULT_TEMPLATE,
 ) -> Loading:
     """The same with nothing left to be guessed: the engine that suits the work, dtype of the checkpoint, context of the model.
 
@@ -46,7 +52,7 @@ def resolved(
     RecipeError if the engine cannot do what is asked.
     """
     if endpoint is not None:
-        return _at_endpoint(engine, dtype, context_tokens, work=work, quantization=quantization)
+        return replace(_at_endpoint(engine, dtype, context_tokens, work=work, quantization=quantization), chat=_told(chat))
     if engine == "openai":
         raise RecipeError(f"engine: openai is for a model at a server; name it as {ENDPOINT}NAME")
     path = folder / "config.json"
@@ -68,6 +74,7 @@ def resolved(
         dtype=(kept if kept in DTYPES else "float32") if dtype == "auto" else dtype,
         context_tokens=context_tokens or limit,
         quantization=quantization,
+        chat=ChatTemplate(template=chat.template, template_name=chat.template_name),
     )
 
 
@@ -98,6 +105,13 @@ def _at_endpoint(engine: str, dtype: str, context_tokens: int | None, *, work: W
         if value is not None:
             raise RecipeError(f"{name}: {value} cannot be asked of a server, which was started with its own; leave it out")
     return Loading(engine="openai", dtype="auto", context_tokens=None)
+
+
+def _told(chat: ChatTemplate) -> ChatTemplate:
+    """What a server is told with each request; it has one template."""
+    if chat.template_name is not None:
+        raise RecipeError(f"template_name: {chat.template_name} cannot be asked of a server, which was started with its own; leave it out")
+    return ChatTemplate(template=chat.template)
 
 
 def _gpu() -> bool:

@@ -34,7 +34,14 @@ def open_engine(
 
         if adapter is not None:
             raise RecipeError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
-        return OpenAIEngine.connect(endpoint, base_url=how.base_url, key_variable=how.key_variable, window=how.window, request_seconds=how.request_seconds)
+        return OpenAIEngine.connect(
+            endpoint,
+            base_url=how.base_url,
+            key_variable=how.key_variable,
+            window=how.window,
+            request_seconds=how.request_seconds,
+            template=loading.chat.template,
+        )
     if loading.engine == "vllm":
         from sgpo_data.engines.vllm.engine import VllmEngine
 
@@ -50,6 +57,7 @@ def open_engine(
             quantization=loading.quantization,
             tensor_parallel=how.tensor_parallel,
             memory_share=how.memory_share,
+            chat=loading.chat,
         )
     from sgpo_data.engines.local.transformers import TransformersEngine
 
@@ -61,6 +69,7 @@ def open_engine(
         device=how.device,
         batch_tokens=how.batch_tokens,
         window=how.window,
+        chat=loading.chat,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from sgpo_data.errors import RecipeError, got
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults
@@ -14,6 +14,8 @@ from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
 from sgpo_data.stages.improve.templates import load_template
 
 TEMPLATES = ("improve_template", "refine_template")
+TEMPLATED = ("seed", "improve", "score-ppl", "train")
+"""Steps that render conversations, which the recipe's `template` is for."""
 
 
 class _Top(BaseModel):
@@ -24,6 +26,7 @@ class _Top(BaseModel):
     model: str
     adapter: str | None = None
     seed: int = Field(0, ge=0)
+    template: dict[str, JsonValue] = Field(default_factory=dict)
     phases: list[dict[str, object]] = Field(min_length=1)
 
 
@@ -54,7 +57,7 @@ def parsed(text: str, path: Path) -> Recipe:
         top, faults = _Top.model_validate(data), []
     except ValidationError as error:
         faults = found_in(error, _Recipe)
-        top = _Top.model_construct(model="", adapter=None, seed=0, phases=_tables(data.get("phases")))
+        top = _Top.model_construct(model="", adapter=None, seed=0, template={}, phases=_tables(data.get("phases")))
     phases = _phases(top, path.parent, faults)
     if faults:
         raise _refused(path, faults)
@@ -76,7 +79,7 @@ def _phases(top: _Top, folder: Path, faults: list[Fault]) -> dict[int, Phase]:
     phases: dict[int, Phase] = {}
     names = [str(table.get("name", f"phase{position}")) for position, table in enumerate(top.phases, 1)]
     for position, table in enumerate(top.phases, 1):
-        whole = _filled(table, names[position - 1], top.seed)
+        whole = _filled(table, names[position - 1], top)
         found = _load_templates(whole, folder)
         phase = _phase(whole, found)
         if phase is not None:
@@ -102,15 +105,19 @@ def _phase(table: dict[str, object], faults: list[Fault]) -> Phase | None:
             return None
 
 
-def _filled(table: Mapping[str, object], name: str, seed: int) -> dict[str, object]:
-    """A copy with its name, and the recipe's seed in each stage that has none of its own."""
+def _filled(table: Mapping[str, object], name: str, top: _Top) -> dict[str, object]:
+    """A copy with its name, and the recipe's seed and template arguments in each stage that has none of its own."""
     whole: dict[str, object] = {"name": name, **deepcopy(dict(table))}
     for stage, *outer, last in SEEDED:
         inner = whole.get(stage)
         for key in outer:
             inner = inner.setdefault(key, {}) if isinstance(inner, dict) else None
         if isinstance(inner, dict):
-            inner.setdefault(last, seed)
+            inner.setdefault(last, top.seed)
+    for stage in TEMPLATED if top.template else ():
+        inner = whole.get(stage)
+        if isinstance(inner, dict) and isinstance(own := inner.get("template", {}), dict):
+            inner["template"] = {**top.template, **own}
     return whole
 
 

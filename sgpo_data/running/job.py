@@ -71,7 +71,9 @@ def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Mo
     if not isinstance(stage, RowStage):
         return Job(stage, given, None)
     found = model or _model_of(stage, given)
-    loading = resolved(stage.engine, stage.dtype, stage.context_tokens, found.config, work=stage.work, quantization=stage.quantization, endpoint=found.endpoint)
+    loading = resolved(
+        stage.engine, stage.dtype, stage.context_tokens, found.config, work=stage.work, quantization=stage.quantization, endpoint=found.endpoint, chat=stage
+    )
     frozen = stage.model_copy(update={"engine": loading.engine, "dtype": loading.dtype, "context_tokens": loading.context_tokens})
     return Job(frozen, given, found) if reward_model is None else _rewarding(Job(frozen, given, found), reward_model)
 

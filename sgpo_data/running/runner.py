@@ -213,7 +213,9 @@ def _rows_of(stage: Stage, source: Dataset) -> int:
 
 
 def _loading(stage: RowStage, model: Model) -> Loading:
-    return resolved(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, endpoint=model.endpoint)
+    return resolved(
+        stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, endpoint=model.endpoint, chat=stage
+    )
 
 
 def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> "Engine | Replicas":

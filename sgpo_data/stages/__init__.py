@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Rewarder, Scorer
+from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Generator, Key, Rewarder, Scorer
 from sgpo_data.engines.loading import Work
 from sgpo_data.rows import Row
 
@@ -42,7 +42,7 @@ class Stage(BaseModel):
         return self.model_dump(mode="json")
 
 
-class RowStage(Stage):
+class RowStage(Stage, ChatTemplate):
     """A stage that fills rows one by one, with a model."""
 
     model_role: ClassVar[ModelRole]

@@ -28,7 +28,7 @@ class ScorePpl(ScoringStage):
     """
 
     stage_name: ClassVar[str] = "score-ppl"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("improved",)
     outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"
     model_role: ClassVar[ModelRole] = "scorer"
@@ -92,9 +92,15 @@ def _answers(row: Row, context: str) -> dict[str, str]:
 
 def _requests(row: Row) -> Iterator[ScoreRequest]:
     for context, messages in (("policy", row["messages"]), ("improver", row["improver_prompt"])):
-        answers = tuple(_answers(row, context).values())
+        answers = _answers(row, context)
         if messages is not None and answers:
-            yield ScoreRequest((*row_key(row), context), messages, answers)
+            cut = frozenset(place for place, column in enumerate(answers) if _finish(row, column) == "length")
+            yield ScoreRequest((*row_key(row), context), messages, tuple(answers.values()), cut)
+
+
+def _finish(row: Row, column: str) -> str | None:
+    """How the text of this likelihood ended; a reference is whole."""
+    return None if column == "reference_nll" else row["finish"] if column == "response_nll" else row["improved_finish"]
 
 
 def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str) -> Row:

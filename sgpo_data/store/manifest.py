@@ -137,6 +137,8 @@ class ModelManifest(_Record):
     """Pairs or examples trained on in each epoch."""
     left_out: int
     """Rows longer than max_tokens."""
+    unusable: dict[str, int] = {}
+    """Rows that could not be trained on otherwise, by reason."""
     config: JsonValue
     """TRL's configuration with every default written out."""
     metrics: dict[str, float]

@@ -29,7 +29,7 @@ from sgpo_data.training.task import CHECKPOINTS, LOG, MODEL, Task, Trained
 
 log = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = 2
 READS = {"dpo": "pairs", "sft": "examples"}
 LEARNING_RATES = {"dpo": 5e-7, "sft": 2e-5}
 GIVEN = "given"
@@ -248,6 +248,7 @@ def _manifest(job: TrainJob, folder: Path, result: Trained, seconds: float) -> M
         weights=content_digest(folder),
         rows=result.rows,
         left_out=result.left_out,
+        unusable=result.unusable,
         config=result.config,
         metrics=result.metrics,
         seconds=round(seconds, 3),

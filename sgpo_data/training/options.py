@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from sgpo_data.engines import ChatTemplate
+
 
 class Lora(BaseModel):
     """Low-rank adaptation in place of full training."""
@@ -16,7 +18,7 @@ class Lora(BaseModel):
     target_modules: str = Field("all-linear", description="Layers that get an adapter: all-linear, or names with commas between.")
 
 
-class Train(BaseModel):
+class Train(ChatTemplate):
     """Train the model that comes next: on pairs (dpo) or on examples (sft), by TRL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

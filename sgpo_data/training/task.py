@@ -45,6 +45,8 @@ class Trained(BaseModel):
 
     rows: int
     left_out: int
+    unusable: dict[str, int] = {}
+    """Rows that could not be trained on, by reason."""
     tokens: int
     """Read in training, padding excluded; of a pair, both answers with the prompt."""
     steps: int

@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import datasets  # type: ignore[import-untyped]
-import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -22,15 +21,15 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback,
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from sgpo_data.engines.chat import Chat, first_line, load_chat
+from sgpo_data.engines.chat import load_chat
 from sgpo_data.engines.threads import fit_threads
-from sgpo_data.errors import DatasetError, EngineError, RecipeError, SgpoError
+from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
-from sgpo_data.rows import Message
 from sgpo_data.store.files import write_text
 from sgpo_data.store.unfinished import DONE, Done
 from sgpo_data.training.options import Lora
+from sgpo_data.training.rows import token_rows
 from sgpo_data.training.settings import recorded, total_steps, trl_config
 from sgpo_data.training.task import ADAPTER, CHECKPOINTS, LOG, MODEL, Task, Trained
 
@@ -39,14 +38,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ANSWERS = {"dpo": ("chosen", "rejected"), "sft": ("completion",)}
 CURVE_TYPES: dict[str, pa.DataType] = {"step": pa.int32(), "epoch": pa.float64(), "name": pa.string(), "value": pa.float64()}
 # Counted from the last start on, so it would tell of kills.
 _UNLOGGED = ("step", "epoch", "num_tokens", "total_flos")
 
 
 class _Dpo(DPOTrainer):
-    """DPO whose step is the mean over its pairs, also where the last pairs of an epoch do not fill what is computed at once."""
+    """DPO on rows that are tokenized, whose step is the mean over its pairs, also where the last pairs of an epoch do not fill what is computed at once."""
+
+    def _prepare_dataset(self, dataset: datasets.Dataset, *_: object) -> datasets.Dataset:
+        return dataset
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[object], num_batches: int, device: torch.device
@@ -85,10 +86,10 @@ def trained(task: Task) -> Trained:
     Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training cannot go on.
     """
     _silence()
-    chat = load_chat(task.start)
+    chat = load_chat(task.start, task.train)
     tokenizer = chat.tokenizer
-    data, lengths, left_out = _rows(task, tokenizer)
-    _warn_of_another_beginning(chat, data[0]["prompt"], place=task.start)
+    rows_read = token_rows(task, chat)
+    data, lengths = rows_read.data, rows_read.lengths
     gpu = task.execution.device != "cpu" and torch.cuda.is_available()
     config = trl_config(task, len(lengths), max(max(each) for each in lengths), gpu=gpu)
     try:
@@ -107,7 +108,8 @@ def trained(task: Task) -> Trained:
     _write_model(task, trainer)
     return Trained(
         rows=len(lengths),
-        left_out=left_out,
+        left_out=rows_read.left_out,
+        unusable=rows_read.unusable,
         tokens=round((trainer.state.epoch or 0.0) * len(lengths) * tokens_per_row),
         steps=trainer.state.global_step,
         config=recorded(config),
@@ -122,36 +124,6 @@ def _silence() -> None:
     datasets.disable_progress_bars()
     logging.getLogger("accelerate").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\b")
-
-
-def _rows(task: Task, tokenizer: "PreTrainedTokenizerBase") -> tuple[datasets.Dataset, list[list[int]], int]:
-    """The rows that are short enough, the tokens of each of their texts, and how many rows are left out."""
-    answers = ANSWERS[task.train.objective]
-    files = [str(path) for path in task.files]
-    data = datasets.Dataset.from_parquet(files, columns=["prompt", *answers], cache_dir=str(task.work / "cache"))
-    lengths = [[_tokens(tokenizer, row["prompt"] + row[answer]) for answer in answers] for row in data]
-    fitting = [number for number, each in enumerate(lengths) if max(each) <= task.longest]
-    if not fitting:
-        shortest = min(max(each) for each in lengths)
-        raise DatasetError(f"train: all {len(lengths)} rows are longer than {task.longest} tokens, the shortest has {shortest}; raise max_tokens")
-    return data.select(fitting), [lengths[number] for number in fitting], len(lengths) - len(fitting)
-
-
-def _tokens(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> int:
-    """Tokens of the whole conversation, as TRL reads it."""
-    try:
-        encoded = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)
-    except jinja2.TemplateError as error:
-        raise DatasetError(f"train: the chat template refuses a row: {first_line(error)}; leave such rows out, or mend chat_template.jinja") from error
-    return len(cast(dict[str, list[int]], encoded)["input_ids"])
-
-
-def _warn_of_another_beginning(chat: Chat, prompt: list[Message], *, place: Path) -> None:
-    """TRL reads a prompt as the template writes it, without the token that some tokenizers put before every text."""
-    turns = [{"role": each["role"], "content": each["content"]} for each in prompt]
-    read = chat.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=True)
-    if cast(dict[str, list[int]], read)["input_ids"] != chat.prompt_ids(prompt):
-        log.warning("%s: prompts begin otherwise in training than in generation; write bos_token into chat_template.jinja, once", place)
 
 
 def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> DPOTrainer | SFTTrainer:

@@ -112,6 +112,4 @@ class Decoding:
         if not math.isfinite(finished.nll):
             raise EngineError(f"{self._model.name_or_path}: the logits are not finite in {self._model.dtype}; use dtype float32 or bfloat16")
         stopped = finished.ids[-1] in self._stop_ids
-        text = self._chat.text(finished.ids[:-1] if stopped else finished.ids)
-        finish: Finish = "length" if not stopped else "stop" if text.strip() else "empty"
-        return Generation(finished.prompt.request.key, text=text, finish=finish, nll=finished.nll, tokens=len(finished.ids))
+        return self._chat.generation(finished.prompt.request, finished.ids, stopped=stopped, nll=finished.nll)

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from sgpo_data.engines import Likelihood, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat
+from sgpo_data.engines.chat import Chat, renderings
 from sgpo_data.engines.local.packable import Way
 from sgpo_data.engines.local.trees import Tree
 from sgpo_data.errors import EngineError
@@ -53,15 +53,14 @@ class Scoring:
         found: list[list[Likelihood]] = []
         trees = []
         for index, request in enumerate(requests):
-            prompt = self._chat.prompt_ids(request.messages)
-            answers = [self._chat.answer_ids(answer) for answer in request.answers]
-            found.append([Likelihood(None, len(ids)) for ids in answers])
-            if prompt is None:
-                continue
-            fitting = [(place, ids, len(prompt) + len(ids)) for place, ids in enumerate(answers) if len(prompt) + len(ids) <= self._context_tokens]
-            for far in (False, True):
-                if same := tuple((place, ids) for place, ids, tokens in fitting if (tokens - 1 > self._far) == far):
-                    trees.append(Tree(index, far, prompt, same))
+            rendered = renderings(self._chat, request)
+            found.append([Likelihood(None, 0 if each is None else len(each.answer)) for each in rendered])
+            # Answers share a prompt, but where a token holds the end of it and the beginning of an answer.
+            same: dict[tuple[bool, tuple[int, ...]], list[tuple[int, list[int]]]] = {}
+            for place, each in enumerate(rendered):
+                if each is not None and (tokens := len(each.prompt) + len(each.answer)) <= self._context_tokens:
+                    same.setdefault((tokens - 1 > self._far, tuple(each.prompt)), []).append((place, each.answer))
+            trees += [Tree(index, far, list(prompt), tuple(answers)) for (far, prompt), answers in same.items()]
         return found, trees
 
     def _computed(self, trees: Sequence[Tree]) -> Iterator[tuple[Tree, list[float]]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import Rewarded, RewardRequest
-from sgpo_data.engines.chat import Chat, first_line, load_chat
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError
+from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, first_line
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 WINDOW = 32
 """Requests that are drawn and not yet given back: enough to put answers of like length together."""
-
-_SENTINEL = "sgpo-data-answer-7f3a"
 
 
 class ClassifierRewarder:
@@ -32,7 +30,6 @@ class ClassifierRewarder:
         # Without one, the model would take the last column for the last token.
         self._padding: int | None = model.config.get_text_config().pad_token_id
         self._batch_tokens = batch_tokens
-        self._closing = _closing_ids(chat)
 
     @classmethod
     def load(cls, folder: Path, *, dtype: str, context_tokens: int, device: str, batch_tokens: int) -> ClassifierRewarder:
@@ -90,9 +87,10 @@ class ClassifierRewarder:
     def _ids(self, messages: Sequence[Message], answer: str) -> list[int] | None:
         """The conversation with the answer as its last turn; None if the template refuses it."""
         _, chat = self._open()
-        prompt = chat.prompt_ids(messages)
-        # The answer is untrusted: no special token comes out of its text. What the template writes after it is the template's.
-        return None if prompt is None else [*prompt, *chat.answer_ids(answer)[:-1], *self._closing]
+        read = chat.rendering(messages, answer)
+        if read is None:
+            return None
+        return [*read.prompt, *(read.answer if chat.writes_end else read.answer[:-1]), *read.closing]
 
     def _batches(self, texts: Iterable[tuple[int, int, list[int]]]) -> list[list[tuple[int, int, list[int]]]]:
         batches: list[list[tuple[int, int, list[int]]]] = []
@@ -116,14 +114,6 @@ class ClassifierRewarder:
         if not all(map(math.isfinite, rewards)):
             raise EngineError("a reward is no finite number: the weights do not compute in this dtype; use reward.dtype float32 or bfloat16")
         return rewards
-
-
-def _closing_ids(chat: Chat) -> list[int]:
-    """What the template writes after an answer that ends the conversation."""
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _SENTINEL}]
-    rendered = str(chat.tokenizer.apply_chat_template(turns, tokenize=False))
-    ids: list[int] = chat.tokenizer(rendered.rpartition(_SENTINEL)[2], add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def _device(asked: str) -> str:

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, first_line, load_chat
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
+from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
+from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.engines.loading import DEFAULT_TEMPLATE
+from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +34,16 @@ class TransformersEngine:
 
     @classmethod
     def load(
-        cls, folder: Path, *, dtype: str, context_tokens: int | None, adapter: Path | None, device: str, batch_tokens: int, window: int
+        cls,
+        folder: Path,
+        *,
+        dtype: str,
+        context_tokens: int | None,
+        adapter: Path | None,
+        device: str,
+        batch_tokens: int,
+        window: int,
+        chat: ChatTemplate = DEFAULT_TEMPLATE,
     ) -> TransformersEngine:
         """The model of a folder that `save_pretrained` wrote, with the weights of a LoRA adapter merged in if one is given.
 
@@ -48,11 +58,11 @@ class TransformersEngine:
         if dtype not in DTYPES:
             raise RecipeError(f"dtype: {dtype} is not one of {', '.join(DTYPES)}")
         model = _load_model(folder, dtype=dtype, device=_device(device))
-        chat = load_chat(folder)
+        rendered_by = load_chat(folder, chat)
         if adapter is not None:
             model = _merged(model, adapter)
         context_tokens = _context(model, folder, asked=context_tokens)
-        return cls(model, chat, context_tokens=context_tokens, batch_tokens=batch_tokens, window=window)
+        return cls(model, rendered_by, context_tokens=context_tokens, batch_tokens=batch_tokens, window=window)
 
     def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`."""

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, first_line, load_chat
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
+from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
+from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.engines.loading import DEFAULT_TEMPLATE
+from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -67,6 +68,7 @@ class VllmEngine:
         quantization: str | None = None,
         tensor_parallel: int = 1,
         memory_share: float | None = None,
+        chat: ChatTemplate = DEFAULT_TEMPLATE,
     ) -> VllmEngine:
         """The model of a folder that `save_pretrained` wrote, with a LoRA adapter beside its weights if one is given.
 
@@ -80,7 +82,7 @@ class VllmEngine:
                 raise MissingExtraError("vllm", package)
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
             raise DatasetError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
-        chat = load_chat(folder)
+        rendered_by = load_chat(folder, chat)
         rank = None if adapter is None else _rank(adapter)
         settings: dict[str, object] = {
             "model": str(folder),
@@ -95,7 +97,7 @@ class VllmEngine:
             **({} if memory_share is None else {"gpu_memory_utilization": memory_share}),
         }
         engine = _started(folder, settings, device=device, cache_bytes=CPU_CACHE_BYTES if memory_share is None else None)
-        loaded = cls(engine, chat, stop_ids=_stop_ids(chat, folder), context_tokens=context_tokens, window=window)
+        loaded = cls(engine, rendered_by, stop_ids=_stop_ids(rendered_by, folder), context_tokens=context_tokens, window=window)
         if adapter is not None:
             loaded._adapt(adapter)
         return loaded

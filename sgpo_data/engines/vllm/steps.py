@@ -19,9 +19,8 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.sample import sampler
 
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, first_line
-from sgpo_data.errors import EngineError
-from sgpo_data.rows import Finish
+from sgpo_data.engines.chat import Chat, renderings
+from sgpo_data.errors import EngineError, first_line
 
 if TYPE_CHECKING:
     from vllm import RequestOutput
@@ -144,9 +143,7 @@ def _generation(request: GenerateRequest, output: RequestOutput, chat: Chat, sto
     nll = -math.fsum(answer.logprobs.logprobs)
     _check_finite(nll)
     stopped = ids[-1] in stop_ids
-    text = chat.text(ids[:-1] if stopped else ids)
-    finish: Finish = "length" if not stopped else "stop" if text.strip() else "empty"
-    return Generation(request.key, text=text, finish=finish, nll=nll, tokens=len(ids))
+    return chat.generation(request, ids, stopped=stopped, nll=nll)
 
 
 def _check_finite(nll: float) -> None:
@@ -199,12 +196,12 @@ def scored(steps: Steps, chat: Chat, requests: Iterable[ScoreRequest]) -> Iterat
 
 def _begun(steps: Steps, chat: Chat, request: ScoreRequest, running: dict[str, _Answer]) -> _Scoring:
     """The request with all its answers added to `running` that can be scored."""
-    prompt = chat.prompt_ids(request.messages)
-    answers = [chat.answer_ids(answer) for answer in request.answers]
-    scoring = _Scoring(request, [Likelihood(None, len(ids)) for ids in answers], missing=0)
-    for index, answer in enumerate(answers):
-        if prompt is None or len(prompt) + len(answer) > steps.context_tokens:
+    rendered = renderings(chat, request)
+    scoring = _Scoring(request, [Likelihood(None, 0 if each is None else len(each.answer)) for each in rendered], missing=0)
+    for index, each in enumerate(rendered):
+        if each is None or len(each.prompt) + len(each.answer) > steps.context_tokens:
             continue
+        prompt, answer = each.prompt, each.answer
         # The last token is only ever predicted: vLLM has to generate one, and tells how likely that one would have been.
         name = steps.add([*prompt, *answer[:-1]], _score_params(answer[-1]))
         if name is not None:
