@@ -24,7 +24,7 @@ def check(
             with closed_pipe_allowed():
                 print(f"{reference}: {whole}")
     if found:
-        raise GateError("\n".join(found))
+        raise GateError(*found)
 
 
 def _checked(reference: str, root: Path) -> tuple[list[str], str]:

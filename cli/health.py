@@ -67,7 +67,7 @@ def _health(run: str, *, root: Path, thresholds: Thresholds, as_json: bool) -> N
             for line in _lines(found, shutil.get_terminal_size((120, 40)).columns):
                 print(line.rstrip())
     if found.alarms:
-        raise GateError("\n".join(map(printable, found.alarms)))
+        raise GateError(*found.alarms)
 
 
 def _whole(run: "Run", found: "Health") -> dict[str, object]:

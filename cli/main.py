@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from sgpo_data.errors import SgpoError
+from sgpo_data.printable import printable
 
 from .check import check
 from .diff import diff
@@ -32,6 +33,13 @@ NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 RESUMING = ("run", "seed", "improve", "score-ppl", "filter", "pair", "train", "publish")
 """Commands that, given again, go on where they were stopped."""
+
+
+class _Printable(logging.Formatter):
+    """Names of files and columns stand in the lines that are logged, as in errors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class _Commands(TyperGroup):
@@ -80,7 +88,9 @@ def options(
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
     """Make, inspect, publish and train on preference data that your own model generated."""
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[shown], force=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
 

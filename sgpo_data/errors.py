@@ -4,11 +4,20 @@ import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from sgpo_data.printable import printable
+
 
 class SgpoError(Exception):
-    """An error with one line for the user: where, what is wrong with the value found, what to do."""
+    """An error with one line for the user: where, what is wrong with the value found, what to do.
+
+    Several faults are several lines, each an argument of its own.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        # Names and values come from anywhere, and what they are written to is a terminal.
+        return "\n".join(printable(str(line)) for line in self.args)
 
 
 class RecipeError(SgpoError):
@@ -70,7 +79,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def got(value: object) -> str:
     """The value found, as it is written in TOML, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        # Nested too deeply, an integer of thousands of digits, or keys that are no text.
+        return f"(got a value of type {type(value).__name__})"
     return f"(got {text if len(text) <= GOT_CHARACTERS else text[: GOT_CHARACTERS - 3] + '...'})"
 
 

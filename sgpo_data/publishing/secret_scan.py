@@ -68,11 +68,13 @@ def refuse_secrets(datasets: Sequence[Dataset], files: Sequence[HubFile]) -> Non
     found = [secret for dataset in datasets for secret in in_dataset(dataset)]
     found += [Secret(file.path, kind) for file in files if isinstance(file.content, bytes) for kind in kinds(file.content.decode(errors="replace"))]
     if found:
-        listed = "\n".join(f"  {each.place}: {each.kind}" for each in found[:SHOWN])
-        more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        listed = [f"  {each.place}: {each.kind}" for each in found[:SHOWN]]
+        more = [f"  and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         raise GateError(
-            f"publish: {len(found)} texts hold what looks like a secret, so nothing was sent\n{listed}{more}\n"
-            "take them out of the source and make the dataset again, or, if they are none, say so with --allow-secrets"
+            f"publish: {len(found)} texts hold what looks like a secret, so nothing was sent",
+            *listed,
+            *more,
+            "take them out of the source and make the dataset again, or, if they are none, say so with --allow-secrets",
         )
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Literal, cast
 
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
-from openai.types.chat.chat_completion import Choice
+from openai.types.chat import ChatCompletionMessageParam
 
 from sgpo_data.engines import GenerateRequest, Generation
+from sgpo_data.engines.server.completion import Completion, NoCompletionError, ServerFailureError, completion
 from sgpo_data.errors import EngineError, HubError, SgpoError
 from sgpo_data.rows import Finish
 
@@ -23,6 +22,8 @@ TOO_LONG = ("context_length", "context length", "max_model_len", "maximum model 
 """Words of the servers for a prompt that does not fit: OpenAI, vLLM, llama.cpp, TGI."""
 BROKEN_OFF = frozenset(["abort", "error"])
 """How vLLM says that it gave up."""
+SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p", "top_k", "model")
+"""Parameters that all rows are asked with."""
 
 
 class Endpoint:
@@ -35,6 +36,7 @@ class Endpoint:
         self._key = key
         self._key_variable = key_variable
         self._logprobs = True
+        self._limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     async def check(self, attempts: int) -> None:
         """Asks whether the server is there and takes the key.
@@ -42,7 +44,8 @@ class Endpoint:
         Raises HubError or EngineError.
         """
         try:
-            await self._client.with_options(max_retries=attempts).models.list()
+            # As it comes: the list itself is of no use, and the library does not read every one.
+            await self._client.with_options(max_retries=attempts).models.with_raw_response.list()
         except openai.NotFoundError:
             # Not every server lists its models.
             return
@@ -58,33 +61,44 @@ class Endpoint:
 
         Raises HubError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
         """
-        asked_logprobs = self._logprobs
+        logprobs, limit = self._logprobs, self._limit
         try:
-            completion = await self._create(request)
+            answer = completion(await self._asked(request))
         except openai.APIStatusError as error:
             if error.status_code not in ROW_STATUSES:
                 raise self._failure(error) from None
-            if asked_logprobs and "logprobs" in _words(error):
+            if logprobs and "logprobs" in _words(error):
                 return await self._without_logprobs(request)
+            if limit == "max_tokens" and "max_completion_tokens" in _words(error):
+                self._limit = "max_completion_tokens"
+                return await self.answer(request)
             return self._refused(request, error)
         except openai.APIError as error:
             raise self._failure(error) from None
-        return self._generation(request, completion)
+        except NoCompletionError as error:
+            hint = "is this the base URL of an OpenAI-compatible server?"
+            raise EngineError(f"{self._place}: what came back is no chat completion but {error}; {hint}") from error
+        except ServerFailureError as error:
+            raise HubError(f"{self._place}: answered with an error ({self._without_key(str(error))}); the same command goes on from here") from error
+        return self._generation(request, answer)
 
-    async def _create(self, request: GenerateRequest) -> ChatCompletion:
+    async def _asked(self, request: GenerateRequest) -> bytes:
+        """The body of the answer as it comes: the library does not check what it makes of it."""
         sampling = request.sampling
         messages = [{"role": message["role"], "content": message["content"]} for message in request.messages]
-        return await self._client.chat.completions.create(
+        response = await self._client.chat.completions.with_raw_response.create(
             model=self._model,
             messages=cast("list[ChatCompletionMessageParam]", messages),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
+            max_tokens=sampling.max_tokens if self._limit == "max_tokens" else openai.omit,
+            max_completion_tokens=sampling.max_tokens if self._limit == "max_completion_tokens" else openai.omit,
             seed=request.seed,
             logprobs=True if self._logprobs else openai.omit,
             # Not in OpenAI's protocol, but most open servers take it.
             extra_body={"top_k": sampling.top_k} if sampling.top_k else None,
         )
+        return response.content
 
     async def _without_logprobs(self, request: GenerateRequest) -> Generation:
         if self._logprobs:
@@ -92,26 +106,20 @@ class Endpoint:
             self._logprobs = False
         return await self.answer(request)
 
-    def _generation(self, request: GenerateRequest, completion: ChatCompletion) -> Generation:
-        # The library does not check what it is given.
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise EngineError(f"{self._place}: what came back is no chat completion; is this the base URL of an OpenAI-compatible server?")
-        choice = completion.choices[0]
-        if choice.finish_reason in BROKEN_OFF:
-            raise HubError(f"{self._place}: the server broke off an answer ({choice.finish_reason}); the same command goes on from here")
-        if choice.finish_reason == "content_filter" or choice.message.refusal:
+    def _generation(self, request: GenerateRequest, answer: Completion) -> Generation:
+        if answer.finish_reason in BROKEN_OFF:
+            raise HubError(f"{self._place}: the server broke off an answer ({answer.finish_reason}); the same command goes on from here")
+        if answer.text is None or answer.finish_reason == "content_filter":
             return _none(request, "refused")
-        text = choice.message.content or ""
-        tokens = completion.usage.completion_tokens if completion.usage else None
-        finish: Finish = "length" if choice.finish_reason == "length" else "stop" if text.strip() else "empty"
-        return Generation(request.key, text=text, finish=finish, nll=_nll(choice, tokens), tokens=tokens)
+        finish: Finish = "length" if answer.finish_reason == "length" else "stop" if answer.text.strip() else "empty"
+        return Generation(request.key, text=answer.text, finish=finish, nll=answer.nll, tokens=answer.tokens)
 
     def _refused(self, request: GenerateRequest, error: openai.APIStatusError) -> Generation:
         """The row's own failure, unless it is about a setting that all rows share."""
         words = _words(error)
         if error.status_code == 413 or any(word in words for word in TOO_LONG):
             return _none(request, "too_long")
-        if error.param in {"max_tokens", "seed", "temperature", "top_p", "top_k", "model"} or error.code in {"unsupported_parameter", "unsupported_value"}:
+        if error.param in SHARED or error.code in ("unsupported_parameter", "unsupported_value"):
             raise EngineError(f"{self._place}: the server does not take what is asked ({self._said(error)}); change that, or ask another model")
         log.debug("%s: refused %s (%s)", self._place, request.key, self._said(error))
         return _none(request, "refused")
@@ -133,16 +141,10 @@ class Endpoint:
 
     def _said(self, error: openai.APIStatusError) -> str:
         """Status and message, in one line of bounded length that does not hold the key."""
-        line = " ".join(error.message.split())
-        return f"{error.status_code}: {line.replace(self._key, '...') if self._key else line}"[:300]
+        return f"{error.status_code}: {self._without_key(' '.join(str(error.message).split()))}"[:300]
 
-
-def _nll(choice: Choice, tokens: int | None) -> float | None:
-    entries = choice.logprobs.content if choice.logprobs else None
-    if not entries or len(entries) != tokens:
-        return None
-    nll = -math.fsum(entry.logprob for entry in entries)
-    return nll if math.isfinite(nll) else None
+    def _without_key(self, words: str) -> str:
+        return words.replace(self._key, "...") if self._key else words
 
 
 def _none(request: GenerateRequest, finish: Literal["refused", "too_long"]) -> Generation:
