@@ -97,7 +97,8 @@ class Chat:
         finish: Finish = "length" if not stopped else "stop" if text.strip() else "empty"
         read = self.rendering(request.messages, text, ended=stopped)
         # Any of the tokens that stop an answer ends it.
-        same = read is not None and (read.answer[:-1] == ids[:-1] if stopped else read.answer == ids)
+        kept = len(ids) - stopped
+        same = read is not None and read.answer[: len(read.answer) - stopped] == ids[:kept]
         return Generation(request.key, text=text, finish=finish, nll=nll, tokens=len(ids), retokenized=not same)
 
     def stop_ids(self, generation_eos: int | Sequence[int] | None) -> frozenset[int]:
@@ -113,6 +114,10 @@ class Chat:
         """
         text = self._decoded([*self._anchor, *ids]).removeprefix(self._anchor_text).removeprefix(self._before)
         return text.removesuffix(self._after) if ended else text
+
+    def tokens(self, answer: str) -> int:
+        """How many tokens an answer has without a prompt, its end of turn included."""
+        return len(self._ids(answer, plain=True)[0]) + 1
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -190,7 +195,7 @@ class Chat:
 
 
 def renderings(chat: Chat, request: ScoreRequest) -> list[Rendering | None]:
-    """Each answer of a request with its prompt."""
+    """Each answer of a request with its prompt; None where the template refuses the prompt."""
     return [chat.rendering(request.messages, answer, ended=place not in request.cut) for place, answer in enumerate(request.answers)]
 
 
@@ -206,9 +211,9 @@ def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
 
 def _prefixes(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether it puts a space before a text that it reads alone."""
-    alone = tokenizer("a", add_special_tokens=False)["input_ids"]
-    behind = tokenizer("\na", add_special_tokens=False)["input_ids"]
-    return cast(list[int], behind)[-len(alone) :] != alone
+    alone = cast(list[int], tokenizer("a", add_special_tokens=False)["input_ids"])
+    behind = cast(list[int], tokenizer("\na", add_special_tokens=False)["input_ids"])
+    return behind[-len(alone) :] != alone
 
 
 def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -41,7 +41,7 @@ class Template:
         if frame is None:
             raise DatasetError(f"{place}: the chat template loses the text of the answer; mend chat_template.jinja")
         self.head, self.tail = frame
-        if QUESTION not in self.head:
+        if QUESTION not in self.head.casefold():
             raise DatasetError(f"{place}: the chat template loses the text of the question, so that all prompts would be the same; mend chat_template.jinja")
 
     def frame(self, messages: Sequence[Message]) -> Frame | None:
@@ -75,7 +75,7 @@ class Template:
         """What the template does that its user would not expect, a sentence each."""
         yield from self._beginning()
         if not has_end:
-            yield f"the chat template writes no end of turn after an answer, so a model trained on it would never stop; {end} ends answers here, trained ones too"
+            yield f"the chat template writes no end of turn after an answer, so a model trained on it would never stop; {end} ends them here, trained ones too"
         yield from self._system()
         if self.written([_turn("user", QUESTION)], f"<think>\nt\n{THOUGHT_END}\n\n{SENTINEL}", (self.head, self.tail)) is None:
             yield f"the chat template leaves the reasoning before {THOUGHT_END} out of answers; here it stays, in generation, scoring and training alike"
@@ -117,16 +117,9 @@ class Template:
     def _rendered(self, messages: Sequence[Message], *, add_generation_prompt: bool = False, today: date | None = None) -> str:
         day = datetime.combine(today or self._today, datetime.min.time())
         turns = [{"role": message["role"], "content": message["content"]} for message in messages]
-        return str(
-            self._tokenizer.apply_chat_template(
-                turns,
-                chat_template=self._source,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                strftime_now=day.strftime,
-                **self._arguments,
-            )
-        )
+        arguments: dict[str, Any] = {"strftime_now": day.strftime, **self._arguments}
+        text = self._tokenizer.apply_chat_template(turns, chat_template=self._source, tokenize=False, add_generation_prompt=add_generation_prompt, **arguments)
+        return str(text)
 
 
 def _source(templates: str | dict[str, str] | None, *, place: str, name: str | None) -> str:
@@ -151,10 +144,12 @@ def _day(arguments: Mapping[str, object]) -> date:
 
 
 def _turn(role: str, content: str) -> Message:
-    return Message(role=role, content=content)  # type: ignore[typeddict-item]
+    return Message(role=role, content=content)
 
 
 def _stands(message: Message, text: str) -> bool:
     """Whether the turn is in the rendered text, without the reasoning of an earlier answer, which templates leave out."""
     content = message["content"].strip()
-    return content in text or (message["role"] == "assistant" and content.rpartition(THOUGHT_END)[2].strip() in text)
+    if content in text or content.casefold() in text.casefold():
+        return True
+    return message["role"] == "assistant" and content.rpartition(THOUGHT_END)[2].strip() in text

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from renderings import answer_ids
 from tiny_model import BOS, CHATML, CONTEXT, END, EOS, START, question, tiny_tokenizer, write_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -191,8 +192,8 @@ TURN = "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
 def test_end_of_turn_is_read_off_the_template(template: str, end: int) -> None:
     chat = Chat(tiny_tokenizer(template=template), place="x")
     assert chat.end_of_turn == end
-    assert chat.answer_ids("a")[-1] == end
-    assert len(chat.answer_ids("")) == 1
+    assert answer_ids(chat, "a")[-1] == end
+    assert answer_ids(chat, "")[-1] == end
     assert chat.stop_ids(7) == {end, EOS, 7}
     assert chat.stop_ids([7, 8]) == {end, EOS, 7, 8}
     assert chat.stop_ids(None) == {end, EOS}
@@ -206,7 +207,7 @@ def test_prompt_begins_with_one_bos_if_the_template_writes_it(written: str, puts
     chat = Chat(tiny_tokenizer(template=CHATML.replace("{{- bos_token }}", written), puts_bos=puts_bos), place="x")
     ids = chat.prompt_ids(question("hello")) or []
     assert ids[: count + 1] == [BOS] * count + [START]
-    assert chat.answer_ids("hello")[0] != BOS
+    assert answer_ids(chat, "hello")[0] != BOS
 
 
 def test_prompt_keeps_the_content_as_it_is() -> None:
@@ -218,7 +219,7 @@ def test_prompt_keeps_the_content_as_it_is() -> None:
 def test_special_token_written_in_an_answer_is_plain_text() -> None:
     tokenizer = tiny_tokenizer()
     chat = Chat(tokenizer, place="x")
-    ids = chat.answer_ids("a<|im_end|>b</s>")
+    ids = answer_ids(chat, "a<|im_end|>b</s>")
     assert ids.count(END) == 1
     assert EOS not in ids
     assert tokenizer.decode(ids[:-1]) == "a<|im_end|>b</s>"
@@ -227,7 +228,7 @@ def test_special_token_written_in_an_answer_is_plain_text() -> None:
 
 def test_text_is_valid_unicode_even_if_a_character_is_cut() -> None:
     chat = Chat(tiny_tokenizer(), place="x")
-    ids = chat.answer_ids("🙂 é")[:-1]
+    ids = answer_ids(chat, "🙂 é")[:-1]
     assert chat.text([START, *ids, END]) == "🙂 é"
     for count in range(len(ids)):
         assert chat.text(ids[:count]).encode().decode().startswith("�" if 0 < count < 4 else "")

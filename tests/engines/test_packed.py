@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from renderings import answer_ids
 from tiny_model import BOS, CONTEXT, EOS, PAD, question, tiny_tokenizer, write_model
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -84,7 +85,7 @@ def plain(model: PreTrainedModel, request: ScoreRequest) -> list[tuple[float | N
     chat = Chat(tiny_tokenizer(), place="x")
     prompt = chat.prompt_ids(request.messages) or []
     found: list[tuple[float | None, int]] = []
-    for answer in map(chat.answer_ids, request.answers):
+    for answer in (answer_ids(chat, each) for each in request.answers):
         if len(prompt) + len(answer) > CONTEXT:
             found.append((None, len(answer)))
             continue
@@ -143,7 +144,8 @@ def test_every_prompt_is_computed_once_and_nothing_is_padded(tmp_path: Path) -> 
     model.model.embed_tokens.register_forward_pre_hook(lambda _, args: computed.append(args[0].numel()))
     list(stream)
     fitting = [
-        (chat.prompt_ids(request.messages) or [], [ids for ids in map(chat.answer_ids, request.answers) if len(ids) <= CONTEXT // 2]) for request in REQUESTS
+        (chat.prompt_ids(request.messages) or [], [ids for ids in (answer_ids(chat, each) for each in request.answers) if len(ids) <= CONTEXT // 2])
+        for request in REQUESTS
     ]
     assert sum(computed) == sum(len(prompt) + sum(len(ids) - 1 for ids in answers) for prompt, answers in fitting)
 
@@ -169,7 +171,7 @@ def test_bfloat16_weights_are_summed_up_in_float32(tmp_path: Path) -> None:
     exact = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).double()
     chat = Chat(tiny_tokenizer(), place="x")
     long = ScoreRequest(("p", 0, "policy"), question("q"), ("the question of the user is in the list of the answer " * 6,))
-    assert 60 < len(chat.answer_ids(long.answers[0])) < 110
+    assert 60 < len(answer_ids(chat, long.answers[0])) < 110
     (scored,) = load(folder, dtype="bfloat16").score([long])
     ((nll, tokens),) = plain(exact, long)
     # A sum in bfloat16 would be off by one part in 256 and more.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from renderings import answer_ids
 from tiny_model import BOS, CONTEXT, END, EOS, PAD, question, sampled, tiny_config, tiny_tokenizer, write_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, Lfm2Config, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -312,7 +313,7 @@ def test_adapter_is_merged_into_the_weights(folder: Path, tmp_path: Path) -> Non
     adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"))
     adapted.save_pretrained(str(tmp_path))
     chat = load_chat(folder)
-    ids, answer = chat.prompt_ids(question("q")) or [], chat.answer_ids("the list")
+    ids, answer = chat.prompt_ids(question("q")) or [], answer_ids(chat, "the list")
     with torch.no_grad():
         logits = adapted(torch.tensor([ids + answer])).logits[0].double().log_softmax(-1)
     expected = -sum(logits[len(ids) + index - 1, token].item() for index, token in enumerate(answer))

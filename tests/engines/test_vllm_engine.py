@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from renderings import answer_ids
 from tiny_model import CHATML, CONTEXT, END, SPECIAL, question, sampled, tiny_config, tiny_tokenizer, write_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
@@ -205,7 +206,7 @@ def test_scores_are_those_of_transformers(engine: VllmEngine, other: Transformer
     prompt = question("is the answer in the list")
     room = CONTEXT - len(chat.prompt_ids(prompt) or [])
     # An answer of exactly the room and one of a token more.
-    fits = next("in" * words for words in range(200) if len(chat.answer_ids("in" * words)) == room)
+    fits = next("in" * words for words in range(200) if len(answer_ids(chat, "in" * words)) == room)
     asked = [ScoreRequest((f"p{row}", 0, "policy"), question("the " * row), ("the list", "", "is " * row)) for row in range(20)]
     asked += [
         ScoreRequest(("edge", 0, "policy"), prompt, (fits, fits + "in", "<|im_end|>")),

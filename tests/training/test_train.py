@@ -123,11 +123,11 @@ def difference(one: Path, other: Path) -> float:
 
 
 def nll(folder: Path, prompt: list[Message], text: str) -> float:
-    """Of the answer, its end of turn and the line end that the template writes after it, in nats, by hand."""
+    """Of the answer and its end of turn, in nats, by hand; the line end that the template writes after it is not trained on."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), tiny_tokenizer()
     turns = [{"role": each["role"], "content": each["content"]} for each in prompt]
     before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-    after = tokenizer(text, add_special_tokens=False)["input_ids"] + [END] + tokenizer("\n", add_special_tokens=False)["input_ids"]
+    after = tokenizer(text, add_special_tokens=False)["input_ids"] + [END]
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([before + after])).logits[0]
     chances = torch.log_softmax(logits[len(before) - 1 : -1].double(), dim=-1)
@@ -151,7 +151,7 @@ def test_dpo_raises_the_margin_between_chosen_and_rejected(preferring: Model) ->
 def test_the_sft_loss_is_over_the_completion_alone(place: Path, start: Model, how: Execution) -> None:
     one = made_dataset(place / "one", "examples", [example(3)])
     model = do_train(job(Train(objective="sft", batch_rows=1), start, one), place / "once", how)
-    tokens = len(tiny_tokenizer()("yes 3", add_special_tokens=False)["input_ids"]) + 2
+    tokens = len(tiny_tokenizer()("yes 3", add_special_tokens=False)["input_ids"]) + 1
     assert curve(model, "loss")[0] == pytest.approx(nll(start.folder, question("say 3"), "yes 3") / tokens, rel=1e-5)
 
 

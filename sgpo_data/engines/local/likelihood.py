@@ -54,7 +54,12 @@ class Scoring:
         trees = []
         for index, request in enumerate(requests):
             rendered = renderings(self._chat, request)
-            found.append([Likelihood(None, 0 if each is None else len(each.answer)) for each in rendered])
+            found.append(
+                [
+                    Likelihood(None, self._chat.tokens(answer) if each is None else len(each.answer))
+                    for each, answer in zip(rendered, request.answers, strict=True)
+                ]
+            )
             # Answers share a prompt, but where a token holds the end of it and the beginning of an answer.
             same: dict[tuple[bool, tuple[int, ...]], list[tuple[int, list[int]]]] = {}
             for place, each in enumerate(rendered):

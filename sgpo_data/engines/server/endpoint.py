@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Literal, cast
 
 import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
+from pydantic import JsonValue
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.server.completion import Completion, NoCompletionError, ServerFailureError, completion
@@ -29,12 +31,14 @@ SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p",
 class Endpoint:
     """A model at a server; asked from one event loop."""
 
-    def __init__(self, client: AsyncOpenAI, model: str, *, place: str, key: str | None, key_variable: str) -> None:
+    def __init__(self, client: AsyncOpenAI, model: str, *, place: str, key: str | None, key_variable: str, template: Mapping[str, JsonValue]) -> None:
         self._client = client
         self._model = model
         self._place = place
         self._key = key
         self._key_variable = key_variable
+        # Names of servers such as vLLM and SGLang.
+        self._told: dict[str, JsonValue] = {"chat_template_kwargs": dict(template)} if template else {}
         self._logprobs = True
         self._limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
@@ -96,7 +100,7 @@ class Endpoint:
             seed=request.seed,
             logprobs=True if self._logprobs else openai.omit,
             # Not in OpenAI's protocol, but most open servers take it.
-            extra_body={"top_k": sampling.top_k} if sampling.top_k else None,
+            extra_body={**({"top_k": sampling.top_k} if sampling.top_k else {}), **self._told},
         )
         return response.content
 

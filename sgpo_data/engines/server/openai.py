@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +13,8 @@ from sgpo_data.engines.server.event_loop import EventLoop
 from sgpo_data.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from sgpo_data.engines.server.endpoint import Endpoint
 
 MOST_CONNECTIONS = 1000
@@ -36,12 +38,20 @@ class OpenAIEngine:
 
     @classmethod
     def connect(
-        cls, model: str, *, base_url: str | None, key_variable: str, window: int, request_seconds: float = 600, attempts: int = ATTEMPTS
+        cls,
+        model: str,
+        *,
+        base_url: str | None,
+        key_variable: str,
+        window: int,
+        request_seconds: float = 600,
+        attempts: int = ATTEMPTS,
+        template: Mapping[str, JsonValue] | None = None,
     ) -> OpenAIEngine:
         """The model of this name at `base_url`, or else at that of OPENAI_BASE_URL, or else at OpenAI.
 
         `key_variable` names the environment variable that holds the key; the key itself is in no message and no file. `window` bounds the requests that are
-        under way at once, `request_seconds` the wait for one answer.
+        under way at once, `request_seconds` the wait for one answer. `template` are arguments of the server's chat template.
 
         Raises HubError if no server answers, EngineError if it refuses the key.
         """
@@ -54,7 +64,7 @@ class OpenAIEngine:
         key = os.environ.get(key_variable) or None
         # Servers without keys ignore this one; the library insists on one.
         client = AsyncOpenAI(api_key=key or "none", base_url=base_url, timeout=request_seconds, max_retries=attempts)
-        endpoint = Endpoint(client, model, place=shown(str(client.base_url)), key=key, key_variable=key_variable)
+        endpoint = Endpoint(client, model, place=shown(str(client.base_url)), key=key, key_variable=key_variable, template=template or {})
         engine = cls(endpoint, EventLoop("sgpo-openai"), window=window)
         try:
             engine._open()[1].run(endpoint.check(FIRST_ATTEMPTS))

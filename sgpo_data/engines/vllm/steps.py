@@ -197,7 +197,11 @@ def scored(steps: Steps, chat: Chat, requests: Iterable[ScoreRequest]) -> Iterat
 def _begun(steps: Steps, chat: Chat, request: ScoreRequest, running: dict[str, _Answer]) -> _Scoring:
     """The request with all its answers added to `running` that can be scored."""
     rendered = renderings(chat, request)
-    scoring = _Scoring(request, [Likelihood(None, 0 if each is None else len(each.answer)) for each in rendered], missing=0)
+    scoring = _Scoring(
+        request,
+        [Likelihood(None, chat.tokens(answer) if each is None else len(each.answer)) for each, answer in zip(rendered, request.answers, strict=True)],
+        missing=0,
+    )
     for index, each in enumerate(rendered):
         if each is None or len(each.prompt) + len(each.answer) > steps.context_tokens:
             continue
