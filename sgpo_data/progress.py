@@ -49,16 +49,17 @@ class _Lines:
         self.what = what
         self.rows = rows
         self.started = self.last = monotonic()
-        self.first: int | None = None
+        self.first: tuple[int, float] | None = None
+        """Rows that were there at the first report, and when it came: loading the model, and what an earlier session made, tell nothing of what is left."""
 
     def report(self, done: int, tokens: int) -> None:
         """Logs a line if the last one is long enough ago."""
         now = monotonic()
         if self.first is None:
-            self.first = done
+            self.first = done, now
         if now - self.last < LINE_SECONDS:
             return
         self.last = now
-        seconds = now - self.started
-        left = (self.rows - done) * seconds / max(done - self.first, 1)
-        log.info("%s: %d of %d rows, %.0f tokens/s, about %.0f s left", self.what, done, self.rows, tokens / seconds, left)
+        before, since = self.first
+        left = f", about {(self.rows - done) * (now - since) / (done - before):.0f} s left" if done > before else ""
+        log.info("%s: %d of %d rows, %.0f tokens/s%s", self.what, done, self.rows, tokens / (now - self.started), left)

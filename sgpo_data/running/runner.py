@@ -17,7 +17,7 @@ from sgpo_data.references.model import Model, find_model
 from sgpo_data.running.deciding import deciding
 from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import Job, given_input, planned
-from sgpo_data.running.stream import CountedGenerator, CountedScorer, Fill, Lane, Overlap, stream
+from sgpo_data.running.stream import Fill, Lane, Measure, Overlap, generated, measured, stream
 from sgpo_data.schema import schema
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
@@ -227,16 +227,16 @@ def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -
 def _opened(job: Job, stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
     engine = _engine(stage, model, into, engines)
     if isinstance(stage, GeneratingStage):
-        return partial(stage.rows, generator=CountedGenerator(engine, into), author=model.record.identity)
+        return generated(stage, engine, model.record.identity)
     if isinstance(stage, ScoringStage):
-        scoring = partial(stage.rows, scorer=CountedScorer(scorer_of(engine), into), author=model.record.identity)
-        return scoring if job.reward_model is None else _rewarding(scoring, stage, job.reward_model, engines)
+        rows = partial(stage.rows, author=model.record.identity)
+        return measured(rows if job.reward_model is None else _rewarding(rows, stage, job.reward_model, engines), scorer_of(engine))
     raise AssertionError(stage)
 
 
-def _rewarding(scoring: Fill, stage: ScoringStage, model: Model, engines: Engines) -> Fill:
+def _rewarding(scoring: Measure, stage: ScoringStage, model: Model, engines: Engines) -> Measure:
     """The same rows, with their rewards."""
     assert isinstance(stage, ScorePpl)
     loading = resolved("transformers", stage.reward.dtype, stage.reward.context_tokens, model.config, work="score")
     rewarder = engines.rewarder(loading, model)
-    return lambda rows: stage.rewarded(scoring(rows), rewarder, model.record.identity)
+    return lambda rows, scorer: stage.rewarded(scoring(rows, scorer), rewarder, model.record.identity)

@@ -1,6 +1,6 @@
 """The stream: items of a row-wise stage into a model and out into parts, with no pause between parts."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,10 +11,12 @@ from sgpo_data.progress import Report
 from sgpo_data.rows import Row
 from sgpo_data.stages import GeneratingStage, RowStage, row_key
 from sgpo_data.store.dataset import part_rows
-from sgpo_data.store.unfinished import Unfinished
+from sgpo_data.store.unfinished import Cost, Unfinished
 
-Fill = Callable[[Iterable[Row]], Iterator[Row]]
-"""Items in, the same items filled out, in any order."""
+Fill = Callable[[Iterable[Row]], Iterator[tuple[Row, Cost]]]
+"""Items in, the same items filled out, in any order, each with what it has cost."""
+Measure = Callable[[Iterable[Row], Scorer], Iterator[Row]]
+"""Items in, the same items with what the scorer measures, in any order."""
 
 
 def stream(stage: RowStage, rows: Iterable[Row], into: Unfinished, *, author: str, opened: Callable[[], Fill], report: Report) -> None:
@@ -42,45 +44,58 @@ def stream(stage: RowStage, rows: Iterable[Row], into: Unfinished, *, author: st
     waiting = items()
     first = next(waiting, None)
     if first is not None:
-        for row in opened()(chain([first], waiting)):
-            into.add(numbers.pop(row_key(row)), row)
-            report(into.rows_done, into.tokens)
+        for row, cost in opened()(chain([first], waiting)):
+            into.add(numbers.pop(row_key(row)), row, cost)
+            report(into.rows_done, into.session_tokens)
     into.close_last(total)
 
 
-class CountedGenerator:
-    """A generator whose tokens count towards the dataset being made."""
+def generated(stage: GeneratingStage, generator: Generator, author: str) -> Fill:
+    """Fills items with the answers of a model."""
 
-    def __init__(self, generator: Generator, into: Unfinished) -> None:
-        self._generator = generator
-        self._into = into
+    def fill(rows: Iterable[Row]) -> Iterator[tuple[Row, Cost]]:
+        asked: dict[Key, Row] = {}
 
-    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
-        """As the generator's own."""
-        for result in self._generator.generate(requests):
-            self._into.tokens += result.tokens or 0
-            yield result
+        def requests() -> Iterator[GenerateRequest]:
+            for row in rows:
+                asked[row_key(row)] = row
+                yield stage.request(row)
 
-    def close(self) -> None:
-        """As the generator's own."""
-        self._generator.close()
+        for answer in generator.generate(requests()):
+            yield stage.answered(asked.pop(answer.key), answer, author), cost_of(answer)
+
+    return fill
 
 
-class CountedScorer:
-    """A scorer whose answer tokens count towards the dataset being made."""
+def measured(rows: Measure, scorer: Scorer) -> Fill:
+    """Fills items with what a scorer measures; a row costs the answer tokens of all its requests."""
 
-    def __init__(self, scorer: Scorer, into: Unfinished) -> None:
+    def fill(items: Iterable[Row]) -> Iterator[tuple[Row, Cost]]:
+        tokens: Counter[Key] = Counter()
+        for row in rows(items, _Counting(scorer, tokens)):
+            yield row, Cost(tokens.pop(row_key(row), 0))
+
+    return fill
+
+
+def cost_of(answer: Generation) -> Cost:
+    """What an answer has cost."""
+    return Cost(answer.tokens or 0, answer.retokenized)
+
+
+class _Counting:
+    """A scorer that counts the answer tokens of each row."""
+
+    def __init__(self, scorer: Scorer, tokens: Counter[Key]) -> None:
         self._scorer = scorer
-        self._into = into
+        self._tokens = tokens
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
-        """As the scorer's own."""
         for result in self._scorer.score(requests):
-            self._into.tokens += sum(likelihood.tokens for likelihood in result.likelihoods)
+            self._tokens[result.key[:2]] += sum(likelihood.tokens for likelihood in result.likelihoods)
             yield result
 
     def close(self) -> None:
-        """As the scorer's own."""
         self._scorer.close()
 
 
@@ -112,9 +127,8 @@ class Lane:
         """The row of this answer with its number, safe from here on."""
         number, item = self.asked.pop(answer.key)
         row = self.stage.answered(item, answer, self.author)
-        self.into.tokens += answer.tokens or 0
-        self.into.add(number, row)
-        self.report(self.into.rows_done, self.into.tokens)
+        self.into.add(number, row, cost_of(answer))
+        self.report(self.into.rows_done, self.into.session_tokens)
         return number, row
 
 
@@ -184,7 +198,7 @@ class Overlap:
 
 def _made(into: Unfinished) -> Iterator[tuple[int, Row]]:
     """The rows that earlier sessions have made, each with its number."""
-    for part in sorted(into.files):
-        yield from enumerate(part_rows(into.folder / into.files[part].name), part * into.plan.part_rows)
-    for rows in into.open_parts.values():
-        yield from rows.items()
+    for whole in sorted(into.files):
+        yield from enumerate(part_rows(into.folder / into.files[whole].name), whole * into.plan.part_rows)
+    for part in into.open_parts.values():
+        yield from part.rows.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Generator, Key, Rewarder, Scorer
+from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Key, Rewarder, Scorer
 from sgpo_data.engines.loading import Work
 from sgpo_data.rows import Row
 
@@ -80,18 +80,6 @@ class GeneratingStage(RowStage):
     @abstractmethod
     def answered(self, row: Row, answer: Generation, author: str) -> Row:
         """The item filled with the answer; `author` is the identity of the model."""
-
-    def rows(self, rows: Iterable[Row], generator: Generator, author: str) -> Iterator[Row]:
-        """Every item filled, in any order."""
-        waiting: dict[Key, Row] = {}
-
-        def requests() -> Iterator[GenerateRequest]:
-            for row in rows:
-                waiting[row_key(row)] = row
-                yield self.request(row)
-
-        for answer in generator.generate(requests()):
-            yield self.answered(waiting.pop(answer.key), answer, author)
 
 
 class ScoringStage(RowStage):

@@ -112,9 +112,11 @@ class Manifest(_Record):
     warnings: tuple[str, ...]
     files: tuple[FileRecord, ...]
     seconds: float
-    """Wall time over all sessions; that of a killed one counts up to its last whole part. Datasets made at the same time share it."""
+    """Wall time over all sessions; that of a killed one counts up to its last row. Datasets made at the same time share it."""
     tokens: int
-    """Tokens generated, or answer tokens scored."""
+    """Tokens generated, or answer tokens scored, over all sessions."""
+    retokenized: int = 0
+    """Rows whose text becomes other tokens than were sampled when it is read again: what is scored and trained is another way to write it."""
     deterministic: bool
     """Whether the same machine repeats the bytes: not so where a model ran on an accelerator or in reduced precision."""
     created: datetime

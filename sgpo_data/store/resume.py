@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
@@ -19,7 +20,7 @@ from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity, Manifest
-from sgpo_data.store.unfinished import Found, Plan, Unfinished, done_before, journal_path, part_name
+from sgpo_data.store.unfinished import Cost, Found, OpenPart, Plan, Unfinished, done_before, journal_path, part_name
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,10 @@ def _begun(folder: Path, wanted: Plan) -> Unfinished:
     begun = any(folder.glob("part-*.parquet")) or any((folder / WORK).glob("part-*.jsonl"))
     plan = frozen_plan(folder, wanted, begun=begun)
     files = _whole_parts(folder, plan)
-    left = Unfinished(folder, plan, schema(plan.table), files, _journalled(folder, files), done_before(folder))
+    parts, seconds = _journalled(folder, files)
+    before = done_before(folder)
+    before = before.model_copy(update={"seconds": max(before.seconds, seconds)})
+    left = Unfinished(folder, plan, schema(plan.table), files, parts, before)
     if left.rows_done:
         log.info("%s: taken up again, %d rows done", folder, left.rows_done)
     return left
@@ -108,9 +112,13 @@ def _whole_parts(folder: Path, plan: Plan) -> dict[int, FileRecord]:
     return found
 
 
-def _journalled(folder: Path, files: dict[int, FileRecord]) -> dict[int, dict[int, Row]]:
-    """The rows of the open parts. A line that a kill cut is taken off its journal; its row is made again."""
-    found: dict[int, dict[int, Row]] = {}
+def _journalled(folder: Path, files: dict[int, FileRecord]) -> tuple[dict[int, OpenPart], float]:
+    """The open parts, and the seconds of all sessions when the last of their rows was there.
+
+    A line that a kill cut is taken off its journal; its row is made again.
+    """
+    found: dict[int, OpenPart] = {}
+    seconds = 0.0
     for path in sorted((folder / WORK).glob("part-*.jsonl")):
         part = int(path.stem.removeprefix("part-"))
         if part in files:
@@ -119,17 +127,29 @@ def _journalled(folder: Path, files: dict[int, FileRecord]) -> dict[int, dict[in
         whole, _, cut = path.read_bytes().rpartition(b"\n")
         if cut:
             os.truncate(path, len(whole) + 1 if whole else 0)
-        rows = [_journal_line(line) for line in whole.split(b"\n") if whole]
-        found[part] = dict(row for row in rows if row is not None)
-        if cut or None in rows:
-            log.warning("%s: %d rows cannot be read; they are made again", journal_path(folder, part), rows.count(None) + bool(cut))
-    return found
+        entries = [_journal_line(line) for line in whole.split(b"\n") if whole]
+        made = found[part] = OpenPart()
+        for entry in (entry for entry in entries if entry is not None and entry.number not in made.rows):
+            made.rows[entry.number] = entry.row
+            made.costs.add(entry.cost)
+            seconds = max(seconds, entry.seconds)
+        if cut or None in entries:
+            log.warning("%s: %d rows cannot be read; they are made again", journal_path(folder, part), entries.count(None) + bool(cut))
+    return found, seconds
 
 
-def _journal_line(line: bytes) -> tuple[int, Row] | None:
+@dataclass(frozen=True)
+class _Entry:
+    number: int
+    row: Row
+    cost: Cost
+    seconds: float
+
+
+def _journal_line(line: bytes) -> _Entry | None:
     try:
-        number, row = orjson.loads(line)
-        return int(number), row
+        number, row, tokens, retokenized, seconds = orjson.loads(line)
+        return _Entry(int(number), row, Cost(int(tokens), bool(retokenized)), float(seconds))
     except (ValueError, TypeError):
         return None
 
@@ -137,4 +157,6 @@ def _journal_line(line: bytes) -> tuple[int, Row] | None:
 def _summary(manifest: Manifest) -> str:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in manifest.outcomes.items())
     speed = f", {manifest.tokens} tokens, {manifest.tokens / max(manifest.seconds, 1e-3):.0f} tokens/s" if manifest.tokens else ""
+    if manifest.retokenized:
+        speed += f"; {manifest.retokenized} rows become other tokens when their text is read again"
     return f"{manifest.rows} rows of {manifest.table} ({outcomes}) in {manifest.seconds:.1f} s{speed}"

@@ -40,11 +40,45 @@ class Plan(Intent):
 
 
 class Done(BaseModel):
-    """What the sessions so far have cost, and where their model ran."""
+    """What the sessions so far have cost, and where their model ran; of tokens, those of whole parts: what open parts have cost stands in their journals."""
 
     seconds: float = 0.0
     tokens: int = 0
+    retokenized: int = 0
     accelerator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a row has cost its model, and how it came out."""
+
+    tokens: int = 0
+    retokenized: bool = False
+    """Whether a text of it becomes other tokens than were sampled when it is read again."""
+
+
+@dataclass(slots=True)
+class Costs:
+    """What the rows of a part, or of several, have cost together."""
+
+    tokens: int = 0
+    retokenized: int = 0
+
+    def add(self, cost: Cost) -> None:
+        """Counts a further row."""
+        self.tokens += cost.tokens
+        self.retokenized += cost.retokenized
+
+
+@dataclass
+class OpenPart:
+    """The rows of a part that is not whole, and what they have cost."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    costs: Costs = field(default_factory=Costs)
+
+
+FREE = Cost()
 
 
 @dataclass(frozen=True)
@@ -72,9 +106,11 @@ class Unfinished:
     plan: Plan
     schema: Schema
     files: dict[int, FileRecord]
-    open_parts: dict[int, dict[int, Row]]
+    open_parts: dict[int, OpenPart]
     before: Done
-    tokens: int = 0
+    """What earlier sessions have cost, their tokens in whole parts alone."""
+    closed: Costs = field(default_factory=Costs)
+    """Of this session, what rows of parts that are whole by now have cost."""
     accelerator: str | None = None
     started: float = field(default_factory=monotonic)
     shared_seconds: float = 0.0
@@ -84,34 +120,54 @@ class Unfinished:
     """For checks and counts: to open one takes as long as to check thousands of rows."""
     rows_done: int = field(init=False)
     """Rows in whole parts and in journals."""
+    _tokens_before: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rows_done = sum(record.rows for record in self.files.values()) + sum(map(len, self.open_parts.values()))
+        self.rows_done = sum(record.rows for record in self.files.values()) + sum(len(part.rows) for part in self.open_parts.values())
+
+        self._tokens_before = self.tokens
+
+    @property
+    def tokens(self) -> int:
+        """What all rows that are there have cost."""
+        return self.done.tokens + sum(part.costs.tokens for part in self.open_parts.values())
+
+    @property
+    def session_tokens(self) -> int:
+        """What the rows made in this session have cost."""
+        return self.tokens - self._tokens_before
+
+    @property
+    def retokenized(self) -> int:
+        """Rows with a text that becomes other tokens than were sampled."""
+        return self.done.retokenized + sum(part.costs.retokenized for part in self.open_parts.values())
 
     @property
     def done(self) -> Done:
-        """What all sessions have cost by now."""
+        """What all sessions have cost by now, the tokens of open parts left out."""
         return Done(
             seconds=self.before.seconds + monotonic() - self.started - self.shared_seconds,
-            tokens=self.before.tokens + self.tokens,
+            tokens=self.before.tokens + self.closed.tokens,
+            retokenized=self.before.retokenized + self.closed.retokenized,
             accelerator=self.accelerator or self.before.accelerator,
         )
 
     def has(self, number: int) -> bool:
         """Whether this row was made already."""
         part = number // self.plan.part_rows
-        return part in self.files or number in self.open_parts.get(part, {})
+        return part in self.files or (part in self.open_parts and number in self.open_parts[part].rows)
 
-    def add(self, number: int, row: Row) -> None:
-        """Takes a finished row; from here on a kill does not lose it. Closes its part when that is full."""
+    def add(self, number: int, row: Row, cost: Cost = FREE) -> None:
+        """Takes a finished row; from here on a kill loses neither it nor what it has cost. Closes its part when that is full."""
         part = number // self.plan.part_rows
-        rows = self.open_parts.setdefault(part, {})
-        rows[number] = row
+        made = self.open_parts.setdefault(part, OpenPart())
+        made.rows[number] = row
+        made.costs.add(cost)
         self.rows_done += 1
-        if len(rows) == self.plan.part_rows:
+        if len(made.rows) == self.plan.part_rows:
             self._close(part)
         else:
-            self._write_journal(part, number, row)
+            self._write_journal(part, number, row, cost)
 
     def close_last(self, rows: int) -> None:
         """Closes the parts still open, now that the dataset is known to have this many rows.
@@ -155,6 +211,7 @@ class Unfinished:
             files=files,
             seconds=round(done.seconds, 3),
             tokens=done.tokens,
+            retokenized=done.retokenized,
             deterministic=found.exact and done.accelerator is None,
             created=datetime.now(UTC),
             host=host(done.accelerator),
@@ -184,10 +241,12 @@ class Unfinished:
                 write_text(self.folder / WORK / DONE, self.done.model_dump_json())
 
     def _close(self, part: int) -> None:
-        rows = self.open_parts[part]
-        table = arrow_table([rows[number] for number in sorted(rows)], self.schema, place=str(self.folder))
+        made = self.open_parts[part]
+        table = arrow_table([made.rows[number] for number in sorted(made.rows)], self.schema, place=str(self.folder))
         self._write_part(part, table)
         del self.open_parts[part]
+        self.closed.tokens += made.costs.tokens
+        self.closed.retokenized += made.costs.retokenized
         if part in self.journals:
             self.journals.pop(part).close()
         journal_path(self.folder, part).unlink(missing_ok=True)
@@ -200,12 +259,12 @@ class Unfinished:
         path = self.folder / part_name(part)
         self.files[part] = write_parquet(path, table, self.schema, fingerprint=self.plan.identity.fingerprint)
 
-    def _write_journal(self, part: int, number: int, row: Row) -> None:
+    def _write_journal(self, part: int, number: int, row: Row, cost: Cost) -> None:
         try:
             if part not in self.journals:
                 # Unbuffered: what is written is with the system at once, and survives a kill.
                 self.journals[part] = journal_path(self.folder, part).open("ab", buffering=0)
-            line = orjson.dumps((number, row), option=orjson.OPT_APPEND_NEWLINE)
+            line = orjson.dumps((number, row, cost.tokens, cost.retokenized, round(self.done.seconds, 3)), option=orjson.OPT_APPEND_NEWLINE)
             while line:
                 line = line[self.journals[part].write(line) :]
         except OSError as error:
@@ -226,7 +285,7 @@ def part_name(part: int) -> str:
 
 
 def journal_path(folder: Path, part: int) -> Path:
-    """Where the rows of an open part stand, one JSON line each: its number, and the row."""
+    """Where the rows of an open part stand, one JSON line each: number, row, tokens, whether it was retokenized, seconds of all sessions by then."""
     return folder / WORK / f"part-{part:05}.jsonl"
 
 
