@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -233,4 +234,19 @@ def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise DatasetError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
+    _refuse_too_large(tokenizer, folder)
     return Chat(tokenizer, place=str(folder), template=template)
+
+
+def _refuse_too_large(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Nothing if the model has an embedding for every token, as far as its config tells."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        rows = config.get("vocab_size") or config["text_config"]["vocab_size"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    token, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    if isinstance(rows, int) and number >= rows:
+        raise DatasetError(
+            f"{folder}: the tokenizer has token {number} ({token}), and the model {rows} embeddings; resize them, or give the tokenizer that goes with it"
+        )

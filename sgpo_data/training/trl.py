@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import datasets  # type: ignore[import-untyped]
 import pyarrow as pa
@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import torch
 import transformers
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from sgpo_data.engines.chat import load_chat
+from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.engines.local.weights import load_weights
 from sgpo_data.engines.threads import fit_threads
 from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.progress import Report, progress
@@ -87,7 +88,8 @@ def trained(task: Task) -> Trained:
     """
     _silence()
     chat = load_chat(task.start, task.train)
-    tokenizer = chat.tokenizer
+    load_weights(task.start, dtype=task.dtype, device="meta")
+    tokenizer = _complete(chat)
     rows_read = token_rows(task, chat)
     data, lengths = rows_read.data, rows_read.lengths
     gpu = task.execution.device != "cpu" and torch.cuda.is_available()
@@ -135,7 +137,36 @@ def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, toke
     else:
         trainer = _Dpo(ref_model=None if task.reference is None else _loaded(task.reference), **given)
     trainer.remove_callback(PrinterCallback)
+    model = cast(PreTrainedModel, trainer.model)
+    if isinstance(model, PeftModel):
+        _refuse_tied(model, task)
+        model = cast(PreTrainedModel, model.get_base_model())
+    _savable(model)
     return trainer
+
+
+def _refuse_tied(model: PeftModel, task: Task) -> None:
+    """Nothing unless an adapter is to change embeddings that are tied: merged, it would change the other end too, which was trained without it."""
+    base = cast(PreTrainedModel, model.get_base_model())
+    if not base.config.get_text_config().tie_word_embeddings:
+        return
+    tied = {name for name, module in model.named_modules() if module in (base.get_input_embeddings(), base.get_output_embeddings())}  # type: ignore[no-untyped-call]
+    if adapted := sorted(name for name, _ in model.named_parameters() if "lora_" in name and any(name.startswith(f"{end}.") for end in tied)):
+        raise RecipeError(
+            f"lora.target_modules: {task.train.lora.target_modules} has an adapter at {adapted[0]}, and the embeddings of {task.start} are tied, so that it "
+            "cannot be merged; leave embed_tokens and lm_head out"
+        )
+
+
+def _complete(chat: Chat) -> "PreTrainedTokenizerBase":
+    """The tokenizer with what TRL asks for and rows that are tokenized do not: an end of sequence and padding."""
+    tokenizer = chat.tokenizer
+    end = tokenizer.convert_ids_to_tokens(chat.end_of_turn)
+    if tokenizer.eos_token is None:
+        tokenizer.eos_token = end
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _adapter(lora: Lora) -> LoraConfig | None:
@@ -147,8 +178,17 @@ def _adapter(lora: Lora) -> LoraConfig | None:
 
 
 def _loaded(folder: Path) -> PreTrainedModel:
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False)
+    model = load_weights(folder, dtype="float32")
     fit_threads(model)
+    return _savable(model)
+
+
+def _savable(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with generation settings that transformers agrees to write; the start's own file is copied beside the weights at the end."""
+    try:
+        model.generation_config.validate(strict=True)
+    except (ValueError, AttributeError):
+        model.generation_config = GenerationConfig.from_model_config(model.config)
     return model
 
 

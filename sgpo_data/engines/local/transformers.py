@@ -6,12 +6,12 @@ import gc
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError, first_line
+from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,9 @@ class TransformersEngine:
         model = _load_model(folder, dtype=dtype, device=_device(device))
         rendered_by = load_chat(folder, chat)
         if adapter is not None:
-            model = _merged(model, adapter)
+            from sgpo_data.engines.local.weights import merged
+
+            model = merged(model, adapter)
         context_tokens = _context(model, folder, asked=context_tokens)
         return cls(model, rendered_by, context_tokens=context_tokens, batch_tokens=batch_tokens, window=window)
 
@@ -117,43 +119,17 @@ def _device(asked: str) -> str:
 
 
 def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
-    import torch
-    from safetensors import SafetensorError
     from torch import nn
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as transformers_logging
 
+    from sgpo_data.engines.local.weights import load_weights
     from sgpo_data.engines.threads import fit_threads
 
-    # Its bars would stand between the lines of ours.
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if not (folder / "config.json").is_file():
-        raise DatasetError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise DatasetError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise DatasetError(f"{folder}: the model cannot be read: {first_line(error)}") from error
+    model = load_weights(folder, dtype=dtype)
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         # Its usual kernels leave the cap on attention out without a word.
         model.set_attn_implementation("eager")
     fit_threads(model)
-    # from_pretrained gives the model in evaluation mode.
-    return cast("PreTrainedModel", nn.Module.to(model, device))
-
-
-def _merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise MissingExtraError("models", "peft") from error
-    if not (adapter / "adapter_config.json").is_file():
-        raise DatasetError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
-    try:
-        return cast("PreTrainedModel", PeftModel.from_pretrained(model, adapter).merge_and_unload().eval())
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DatasetError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
+    return nn.Module.to(model, device)
 
 
 def _context(model: PreTrainedModel, folder: Path, *, asked: int | None) -> int:
