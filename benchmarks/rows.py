@@ -34,7 +34,7 @@ def scored_rows(folder: Path, rows: int, *, seed: int = 0) -> Dataset:
     Lengths, edit distances and likelihoods are drawn so that each rule of filter drops some rows and most are kept.
     """
     model = ModelRecord(identity="folder:0", location="benchmarks/rows.py")
-    identity = Identity(stage="benchmark-scored", revision=1, fields={"rows": rows, "seed": seed}, inputs=(), models={"scorer": model})
+    identity = Identity(stage="benchmark-scored", revision=1, schema_version=2, fields={"rows": rows, "seed": seed}, inputs=(), models={"scorer": model})
 
     def work(into: Unfinished) -> Found:
         into.write_all(pa.RecordBatchReader.from_batches(schema("scored").arrow, _batches(rows, seed)))

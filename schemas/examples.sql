@@ -1,3 +1,4 @@
+-- version 2
 CREATE TABLE examples (
     prompt     STRUCT("role" VARCHAR, content VARCHAR)[] NOT NULL,
     completion STRUCT("role" VARCHAR, content VARCHAR)[] NOT NULL,

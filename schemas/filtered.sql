@@ -1,3 +1,4 @@
+-- version 2
 CREATE TABLE filtered (
     prompt_id    VARCHAR,
     sample       INTEGER,

@@ -1,3 +1,4 @@
+-- version 2
 CREATE TABLE improved (
     prompt_id        VARCHAR,
     sample           INTEGER,

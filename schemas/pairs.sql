@@ -1,3 +1,4 @@
+-- version 2
 CREATE TABLE pairs (
     prompt          STRUCT("role" VARCHAR, content VARCHAR)[] NOT NULL,
     chosen          STRUCT("role" VARCHAR, content VARCHAR)[] NOT NULL,

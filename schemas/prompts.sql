@@ -1,3 +1,4 @@
+-- version 2
 -- A prompt is told apart by its messages alone: the answers that come with it do not make another prompt.
 CREATE TABLE prompts (
     prompt_id       VARCHAR                                   PRIMARY KEY,

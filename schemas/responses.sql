@@ -1,3 +1,4 @@
+-- version 2
 -- Each table below prompts extends the one that its foreign key names, row by row: it has all columns of that table, and these.
 CREATE TABLE responses (
     prompt_id      VARCHAR REFERENCES prompts (prompt_id),

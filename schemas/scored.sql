@@ -1,3 +1,4 @@
+-- version 2
 -- Sums and counts only: mean nll, perplexity and shares are derived where they are used.
 CREATE TABLE scored (
     prompt_id                VARCHAR,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.errors import SchemaError
@@ -14,10 +17,9 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
-"""Raised when a released table changes; stands in every manifest and Parquet file."""
-
-
+FOLDER = Path(str(resources.files("sgpo_data.schemas")))
+VERSION = re.compile(r"-- version (\d+)\n")
+"""First line of every file: raised when a row of the released table changes, an inherited column or check included."""
 _COLUMNS = """
 SELECT column_name, data_type, comment, NOT is_nullable
 FROM duckdb_columns()
@@ -47,6 +49,8 @@ class Schema:
     """A row type: the columns of the table it extends, then its own; the checks of both."""
 
     table: str
+    version: int
+    """Its own, so that a change of another table leaves its datasets what they are; stands in their manifests and Parquet files."""
     comment: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
@@ -95,13 +99,12 @@ class Schema:
             raise SchemaError(f"{place}: rows break schemas/{self.table}.sql: {faults}")
 
 
-@cache
 def schema(table: str) -> Schema:
     """The schema of this table.
 
     Raises SchemaError if there is no such table.
     """
-    declared = _declared()
+    declared = read_schemas(FOLDER)
     if table not in declared:
         raise SchemaError(f"no table {table}; the tables are {', '.join(declared)}")
     return declared[table]
@@ -109,26 +112,38 @@ def schema(table: str) -> Schema:
 
 def tables() -> tuple[str, ...]:
     """Names of all tables, each after the one it extends."""
-    return tuple(_declared())
+    return tuple(read_schemas(FOLDER))
 
 
 @cache
-def _declared() -> dict[str, Schema]:
+def read_schemas(folder: Path) -> Mapping[str, Schema]:
+    """Every table of a folder of SQL files, each after the one it extends.
+
+    Raises SchemaError if a file does not say its version.
+    """
     import duckdb
 
+    texts = {f.name.removesuffix(".sql"): f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".sql")}
     with duckdb.connect() as con:
-        _create_all(con)
+        _create_all(con, texts)
         found: dict[str, Schema] = {}
         for (table,) in con.sql("SELECT table_name FROM duckdb_tables() ORDER BY table_oid").fetchall():
-            found[table] = _from_catalogue(con, table, found)
+            found[table] = _from_catalogue(con, table, _version(table, texts[table]), found)
         return found
 
 
-def _create_all(con: duckdb.DuckDBPyConnection) -> None:
+def _version(table: str, text: str) -> int:
+    first = VERSION.match(text)
+    if first is None:
+        raise SchemaError(f"schemas/{table}.sql: its first line is {text.partition(chr(10))[0]!r}; write -- version N there")
+    return int(first[1])
+
+
+def _create_all(con: duckdb.DuckDBPyConnection, texts: Mapping[str, str]) -> None:
     """Runs every file, each after the table that it references."""
     import duckdb
 
-    waiting = {f.name: f.read_text(encoding="utf-8") for f in resources.files("sgpo_data.schemas").iterdir() if f.name.endswith(".sql")}
+    waiting = dict(texts)
     while waiting:
         failures = {}
         for name in sorted(waiting):
@@ -141,7 +156,7 @@ def _create_all(con: duckdb.DuckDBPyConnection) -> None:
         waiting = {name: waiting[name] for name in failures}
 
 
-def _from_catalogue(con: duckdb.DuckDBPyConnection, table: str, earlier: dict[str, Schema]) -> Schema:
+def _from_catalogue(con: duckdb.DuckDBPyConnection, table: str, version: int, earlier: Mapping[str, Schema]) -> Schema:
     (comment,) = con.execute("SELECT comment FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone() or ("",)
     own = con.execute(_COLUMNS, [table]).fetchall()
     constraints = con.execute(_CONSTRAINTS, [table]).fetchall()
@@ -150,6 +165,7 @@ def _from_catalogue(con: duckdb.DuckDBPyConnection, table: str, earlier: dict[st
     names = {column.name for column in inherited}
     return Schema(
         table=table,
+        version=version,
         comment=comment,
         columns=(*inherited, *(Column(*column) for column in own if column[0] not in names)),
         key=next(tuple(columns) for kind, _, columns, _ in constraints if kind == "PRIMARY KEY"),

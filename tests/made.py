@@ -20,7 +20,9 @@ def made_dataset(folder: Path, table: str, rows: Sequence[Mapping[str, object]],
     arrow = schema(table).arrow
     data = pa.Table.from_pylist([{name: each.get(name) for name in arrow.names} for each in rows], schema=arrow)
     models = {"policy": ModelRecord(identity="folder:abc", location="models/p")}
-    identity = Identity(stage=f"test-{table}", revision=1, fields=json.loads(json.dumps(data.to_pylist())), inputs=(), models=models)
+    identity = Identity(
+        stage=f"test-{table}", revision=1, schema_version=schema(table).version, fields=json.loads(json.dumps(data.to_pylist())), inputs=(), models=models
+    )
 
     def work(into: Unfinished) -> Found:
         into.write_all(data.to_reader())

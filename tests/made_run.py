@@ -40,6 +40,7 @@ def made_model(folder: Path, curves: Mapping[str, Sequence[float]], *, inputs: S
     identity = Identity(
         stage="train",
         revision=1,
+        schema_version=2,
         fields={"objective": objective, "learning_rate": 1e-6},
         inputs=records,
         models={"start": ModelRecord(identity="folder:abc", location="models/p")},

@@ -1,7 +1,9 @@
 """Claims about the row types, for every file of schemas/."""
 
+import hashlib
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -10,14 +12,37 @@ from literal_rows import row
 
 from sgpo_data.errors import SchemaError
 from sgpo_data.rows import Row
-from sgpo_data.schema import schema, tables
+from sgpo_data.schema import read_schemas, schema, tables
 
+ROWS = {
+    "examples": (2, "9af570a3ccfc"),
+    "filtered": (2, "47e840f72a3d"),
+    "improved": (2, "c780c26c63ef"),
+    "pairs": (2, "f91823ab38a2"),
+    "prompts": (2, "227c47003530"),
+    "responses": (2, "cc82f5fee682"),
+    "scored": (2, "790c25ef9896"),
+}
+"""Version of each table, and the digest of what a row of it is: a change of the second asks for a higher first."""
 WIDENING = ("prompts", "responses", "improved", "scored", "filtered")
 
 
 def test_every_file_is_a_table_and_every_table_a_file() -> None:
     files = {path.name.removesuffix(".sql") for path in resources.files("sgpo_data.schemas").iterdir() if path.name.endswith(".sql")}
     assert files == set(tables())
+
+
+@pytest.mark.parametrize("table", tables())
+def test_a_table_whose_rows_change_has_another_version(table: str) -> None:
+    found = schema(table)
+    row_type = repr(([(column.name, column.sql_type, column.required) for column in found.columns], found.key, found.checks))
+    assert (found.version, hashlib.sha256(row_type.encode()).hexdigest()[:12]) == ROWS[table]
+
+
+def test_a_file_without_a_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prompts.sql").write_text("CREATE TABLE prompts (prompt_id VARCHAR PRIMARY KEY);")
+    with pytest.raises(SchemaError, match=r"schemas/prompts.sql: its first line is 'CREATE TABLE .*; write -- version N there"):
+        read_schemas(tmp_path)
 
 
 @pytest.mark.parametrize("table", tables())

@@ -7,6 +7,7 @@ from sgpo_data.engines.loading import resolved
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.references.dataset import find_dataset
 from sgpo_data.references.model import Model, recorded_model
+from sgpo_data.schema import schema
 from sgpo_data.stages import RowStage, Stage
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.store.input import Given, input_of
@@ -32,7 +33,14 @@ class Job:
         models: dict[str, ModelRecord] = {self.stage.model_role: self.model.record} if isinstance(self.stage, RowStage) and self.model else {}
         if self.reward_model is not None:
             models[REWARD_MODEL] = self.reward_model.record
-        return Identity(stage=self.stage.stage_name, revision=self.stage.revision, fields=self.stage.identity(), inputs=(self.given.record,), models=models)
+        return Identity(
+            stage=self.stage.stage_name,
+            revision=self.stage.revision,
+            schema_version=schema(self.stage.writes).version,
+            fields=self.stage.identity(),
+            inputs=(self.given.record,),
+            models=models,
+        )
 
     @property
     def name(self) -> str:

@@ -38,7 +38,8 @@ class PromptsJob:
         sets = [InputRecord(reference=each.entry.path, table=None, fingerprint=each.opened.identity) for each in self.opened.evaluation]
         # Their order counts: a prompt that overlaps with several is marked by the first.
         read = [{"name": each.name, **each.opened.source.model_dump(mode="json", include={"shape", "columns"})} for each in self.opened.evaluation]
-        return Identity(stage="source", revision=REVISION, fields={**fields, "decontaminate": read}, inputs=(origin, *sets), models={})
+        version = schema("prompts").version
+        return Identity(stage="source", revision=REVISION, schema_version=version, fields={**fields, "decontaminate": read}, inputs=(origin, *sets), models={})
 
     @property
     def name(self) -> str:

@@ -11,8 +11,6 @@ from importlib import metadata
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from sgpo_data.schema import SCHEMA_VERSION
-
 MANIFEST = "manifest.json"
 
 
@@ -56,14 +54,15 @@ class Identity(_Record):
 
     stage: str
     revision: int
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int
+    """Of the table it writes; of a model, that of the table it is trained on. Those of its inputs are in their fingerprints."""
     fields: JsonValue
     inputs: tuple[InputRecord, ...]
     models: dict[str, ModelRecord]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over stage, revision, fields, and the fingerprints of inputs and models; where they lie does not count."""
+        """SHA-256, in hex, over stage, revision, version of the table, fields, and the fingerprints of inputs and models; where they lie does not count."""
         parts = {
             "stage": self.stage,
             "revision": self.revision,
@@ -80,7 +79,7 @@ class Identity(_Record):
         return [f"{name}: {mine.get(name, 'absent')} -> {yours.get(name, 'absent')}" for name in {**mine, **yours} if mine.get(name) != yours.get(name)]
 
     def _flat(self) -> dict[str, str]:
-        whole: dict[str, JsonValue] = {"stage": self.stage, "revision": self.revision}
+        whole: dict[str, JsonValue] = {"stage": self.stage, "revision": self.revision, "schema_version": self.schema_version}
         whole |= {f"input {i}": record.fingerprint[:16] for i, record in enumerate(self.inputs, 1)}
         whole |= {role: record.identity for role, record in self.models.items()}
         return {name: str(value) for name, value in {**whole, **_flat("", self.fields)}.items()}

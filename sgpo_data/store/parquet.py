@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from sgpo_data.errors import SchemaError
 from sgpo_data.rows import Row
-from sgpo_data.schema import SCHEMA_VERSION, Schema
+from sgpo_data.schema import Schema
 from sgpo_data.store.files import disk_error, file_digest, put_in_place
 from sgpo_data.store.manifest import FileRecord
 
@@ -36,7 +36,7 @@ def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: s
     The same table gives the same bytes. Its key-value metadata names table, schema version and fingerprint.
     Raises DatasetError if the disk does not take it.
     """
-    stamp = {"table": schema.table, "schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
+    stamp = {"table": schema.table, "schema_version": schema.version, "fingerprint": fingerprint}
     aside = path.with_name(f".{path.name}.writing")
     try:
         with pq.ParquetWriter(

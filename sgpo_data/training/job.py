@@ -16,6 +16,7 @@ from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.names import trained_identity
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest, recorded_model
+from sgpo_data.schema import schema
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import Given
@@ -54,7 +55,9 @@ class TrainJob:
         """All that decides the weights."""
         fields: JsonValue = self.train.model_dump(mode="json", exclude={"reference"})
         models = {"start": self.start.record} | ({"reference": self.reference.record} if self.reference else {})
-        return Identity(stage="train", revision=REVISION, fields=fields, inputs=tuple(given.record for given in self.inputs), models=models)
+        version = schema(READS[self.train.objective]).version
+        inputs = tuple(given.record for given in self.inputs)
+        return Identity(stage="train", revision=REVISION, schema_version=version, fields=fields, inputs=inputs, models=models)
 
     @property
     def name(self) -> str:

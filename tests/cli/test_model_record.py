@@ -31,7 +31,7 @@ def foreign(tmp_path: Path) -> Path:
 def trained(foreign: Path) -> Path:
     models = {"start": ModelRecord(identity="folder:abc", location="models/start")}
     inputs = (InputRecord(reference="pairs", table="pairs", fingerprint="12345678" * 8),)
-    identity = Identity(stage="train", revision=1, fields={"objective": "dpo", "beta": 0.1}, inputs=inputs, models=models)
+    identity = Identity(stage="train", revision=1, schema_version=2, fields={"objective": "dpo", "beta": 0.1}, inputs=inputs, models=models)
     manifest = ModelManifest(
         fingerprint=identity.fingerprint,
         identity=identity,

@@ -20,7 +20,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def source(made: Manifest, *fingerprints: str) -> Manifest:
     """A manifest of prompts that were read from these."""
     inputs = tuple(InputRecord(reference="somewhere", table=None, fingerprint=each) for each in fingerprints)
-    identity = Identity(stage="source", revision=1, fields={}, inputs=inputs, models={})
+    identity = Identity(stage="source", revision=1, schema_version=2, fields={}, inputs=inputs, models={})
     return made.model_copy(update={"identity": identity, "table": "prompts"})
 
 

@@ -14,7 +14,7 @@ from sgpo_data.store.manifest import MANIFEST, Identity, InputRecord, Manifest, 
 def made_from(dataset: Dataset, *inputs: InputRecord) -> Dataset:
     """The same dataset, as if it had been made from these."""
     models = {"policy": ModelRecord(identity="folder:ab+hub:org/adapter@0", location="/home/me/base+org/adapter@0")}
-    identity = Identity(stage="test", revision=1, fields=dataset.manifest.fingerprint, inputs=inputs, models=models)
+    identity = Identity(stage="test", revision=1, schema_version=2, fields=dataset.manifest.fingerprint, inputs=inputs, models=models)
     update = {"identity": identity, "fingerprint": identity.fingerprint, "origin": models["policy"]}
     (dataset.folder / MANIFEST).write_text(dataset.manifest.model_copy(update=update).model_dump_json())
     return open_dataset(dataset.folder)

@@ -31,7 +31,7 @@ def trained(tmp_path: Path) -> Path:
     (folder / "adapter" / "adapter_config.json").write_text('{"r": 4}')
     (folder / "README.md").write_text("---\nlibrary_name: transformers\n---\n\n# a model\n")
     start = ModelRecord(identity="folder:abc", location=str(tmp_path / "secret place" / "start"))
-    identity = Identity(stage="train", revision=1, fields={"objective": "dpo"}, inputs=(), models={"start": start})
+    identity = Identity(stage="train", revision=1, schema_version=2, fields={"objective": "dpo"}, inputs=(), models={"start": start})
     manifest = ModelManifest(
         fingerprint=identity.fingerprint, identity=identity, origin=start, weights=content_digest(folder), rows=3, left_out=0, config={}, metrics={},
         seconds=1, tokens=2, deterministic=True, created="2026-01-01T00:00:00Z", host=host(None), versions={}, git_commit=None,
