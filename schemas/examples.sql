@@ -18,7 +18,7 @@ COMMENT ON TABLE  examples            IS 'One row per training example: what trl
 COMMENT ON COLUMN examples.prompt     IS 'The conversation up to the turn to be learned: improver_prompt (improve) or messages (reference).';
 COMMENT ON COLUMN examples.completion IS 'The turn to be learned, one assistant turn: improved (improve) or the reference.';
 COMMENT ON COLUMN examples.prompt_id  IS 'Joins with every earlier table.';
-COMMENT ON COLUMN examples.sample     IS 'Number of the response among those of its prompt; 0 for a reference.';
+COMMENT ON COLUMN examples.sample     IS 'Number of the response, or of the reference, among those of its prompt, from 0.';
 COMMENT ON COLUMN examples.kind       IS 'improve: rewrite this draft; reference: answer this prompt as the reference does (plain SFT, or replay beside improve).';
 COMMENT ON COLUMN examples.source     IS 'Where the prompt was first met.';
 COMMENT ON COLUMN examples.policy     IS 'Identity of the model that wrote the completion; null for a reference.';

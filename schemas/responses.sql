@@ -1,7 +1,7 @@
 -- version 2
 -- Each table below prompts extends the one that its foreign key names, row by row: it has all columns of that table, and these.
 CREATE TABLE responses (
-    prompt_id      VARCHAR REFERENCES prompts (prompt_id),
+    prompt_id      VARCHAR NOT NULL,
     sample         INTEGER NOT NULL,
     response       VARCHAR,
     finish         VARCHAR NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE responses (
     sampled_tokens INTEGER,
     policy         VARCHAR NOT NULL,
     PRIMARY KEY (prompt_id, sample),
-    CHECK (sample >= 0),
+    FOREIGN KEY (prompt_id, sample) REFERENCES prompts (prompt_id, sample),
     CHECK (finish IN ('stop', 'length', 'empty', 'too_long', 'refused', 'duplicate', 'contaminated')),
     CHECK ((response IS NULL) = (finish IN ('too_long', 'refused', 'duplicate', 'contaminated'))),
     CHECK (sampled_nll >= 0 AND isfinite(sampled_nll)),

@@ -27,7 +27,7 @@ class Row(TypedDict):
     count: int
     duplicate_of: str | None
     contaminated_by: str | None
-    sample: NotRequired[int]
+    sample: int
     response: NotRequired[str | None]
     finish: NotRequired[Finish]
     sampled_nll: NotRequired[float | None]

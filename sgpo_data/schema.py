@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -161,7 +161,8 @@ def _from_catalogue(con: duckdb.DuckDBPyConnection, table: str, version: int, ea
     own = con.execute(_COLUMNS, [table]).fetchall()
     constraints = con.execute(_CONSTRAINTS, [table]).fetchall()
     base = next((earlier[target] for kind, _, _, target in constraints if kind == "FOREIGN KEY"), None)
-    inherited = () if base is None else base.columns
+    comments = {name: comment for name, _, comment, _ in own if comment is not None}
+    inherited = () if base is None else tuple(replace(column, comment=comments.get(column.name, column.comment)) for column in base.columns)
     names = {column.name for column in inherited}
     return Schema(
         table=table,

@@ -5,22 +5,28 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sgpo_data.errors import DatasetError
-from sgpo_data.sources.shapes import Record, described
+from sgpo_data.errors import DatasetError, first_line
+from sgpo_data.sources.shapes import PARTS, Record
+from sgpo_data.sources.splits import of_split
+from sgpo_data.sources.turns import described
 
 COMPRESSIONS = (".gz", ".zst", ".bz2")
 PARQUET_BATCH_ROWS = 256
+SAVED_TO_DISK = ("dataset_info.json", "state.json", "dataset_dict.json")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,10 @@ def names_a_file(reference: str) -> bool:
     return _kind(Path(reference)) in _READERS
 
 
-def raw_files(path: Path) -> RawFiles:
+def raw_files(path: Path, split: str = "train") -> RawFiles:
     """The file, or all files of a known kind in the folder and its subfolders; hidden ones are left out.
 
+    Where names tell splits, as in a clone of a Hub dataset, only those of `split` are taken, and the others are named in the log.
     Raises DatasetError if there is none.
     """
     kinds = ", ".join(_READERS)
@@ -74,9 +81,15 @@ def raw_files(path: Path) -> RawFiles:
         inside = [found for found in path.rglob("*") if found.is_file() and _kind(found) in _READERS]
         named = {found.relative_to(path): found for found in inside}
         named = {name: found for name, found in named.items() if not any(part.startswith(".") for part in name.parts)}
+        if any(found.suffix == ".arrow" for found in named.values()):
+            # What save_to_disk writes beside its tables describes them.
+            named = {name: found for name, found in named.items() if name.name not in SAVED_TO_DISK}
         if not named:
             raise DatasetError(f"{path}: no file of a known kind in this folder; known are {kinds}")
-        return RawFiles(tuple(_raw_file(named[name], name.as_posix()) for name in sorted(named, key=Path.as_posix)))
+        taken, others = of_split(map(PurePosixPath, sorted(name.as_posix() for name in named)), split, place=str(path))
+        if others:
+            log.info("%s: split %s; not read: %s", path, split, ", ".join(map(str, others[:5])) + (f" and {len(others) - 5} more" if len(others) > 5 else ""))
+        return RawFiles(tuple(_raw_file(path / name, str(name)) for name in taken))
     if not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
     if _kind(path) not in _READERS:
@@ -170,6 +183,9 @@ def _json(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
         return
     value = _parsed(whole, file.name)
     if isinstance(value, dict):
+        if _is_chat(value):
+            yield _record(file, value, "row 1")
+            return
         lists = [key for key, held in value.items() if isinstance(held, list)]
         if len(lists) != 1:
             raise DatasetError(f"{file.name}: an object with {len(lists)} lists ({', '.join(value)}); one list of rows was expected")
@@ -178,6 +194,12 @@ def _json(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
         raise DatasetError(f"{file.name}: {described(value)}, not a list of objects")
     for number, values in enumerate(value, 1):
         yield _record(file, values, f"row {number}")
+
+
+def _is_chat(value: Mapping[str, object]) -> bool:
+    """Whether an object is one conversation, and no table of them."""
+    turns = next((value[name] for name in PARTS["messages"]["messages"] if name in value), None)
+    return isinstance(turns, list) and bool(turns) and all(isinstance(turn, dict) and {"role", "from"} & turn.keys() for turn in turns)
 
 
 def _holds_lines(file: RawFile) -> bool:
@@ -200,7 +222,7 @@ def _csv(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
     try:
         for row in reader:
             if header is None:
-                header = tuple(row)
+                header = tuple(name.strip() for name in row)
                 twice = sorted({name for name in header if header.count(name) > 1})
                 if twice:
                     raise DatasetError(f"{file.name}: column {', '.join(map(repr, twice))} stands twice in the first line")
@@ -226,6 +248,22 @@ def _parquet(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
         raise DatasetError(f"{file.name}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
 
 
+def _arrow(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """As `datasets.Dataset.save_to_disk` writes it: a stream of batches."""
+    try:
+        with _readable(file.name), pa.memory_map(str(file.path)) as opened:
+            reader = pa.ipc.open_stream(opened)
+            names, first = tuple(reader.schema.names), 1
+            wanted = [name for name in names if name in columns]
+            for whole in reader:
+                for start in range(0, whole.num_rows, PARQUET_BATCH_ROWS):
+                    batch = whole.slice(start, PARQUET_BATCH_ROWS).select(wanted)
+                    yield from arrow_records(batch, names, name=file.name, first=first)
+                    first += batch.num_rows
+    except pa.ArrowException as error:
+        raise DatasetError(f"{file.name}: not a whole Arrow file: {first_line(error)}") from error
+
+
 def arrow_records(batch: pa.RecordBatch, columns: tuple[str, ...], *, name: str, first: int) -> Iterator[Record]:
     """The rows of a batch whose first one is row `first` of the source `name`.
 
@@ -249,4 +287,5 @@ _READERS: dict[str, Callable[[RawFile, Collection[str]], Iterator[Record]]] = {
     ".json": _json,
     ".csv": _csv,
     ".parquet": _parquet,
+    ".arrow": _arrow,
 }

@@ -38,12 +38,15 @@ class Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: str | None = Field(None, description="Hub only: configuration of the dataset.")
-    split: str = Field("train", description="Hub only: split of the dataset.")
+    split: str = Field("train", description="Split of a dataset on the Hub, or of a folder whose file names tell splits.")
     revision: str | None = Field(None, description="Hub only: commit, or a branch or tag that is resolved to one.")
     shape: Literal["auto", "messages", "prompt", "instruction", "question", "preference"] = Field(
         "auto", description="What a row is; auto tells it by the names of the columns."
     )
     columns: Annotated[tuple[str, ...], AfterValidator(_mapping)] = Field((), description="Columns of other names, as part=column: prompt=q.")
+    strict: bool = Field(
+        False, exclude_if=lambda value: not value, description="Refuse the source at the first row that cannot be read, in place of leaving such rows out."
+    )
     limit: int | None = Field(None, ge=1, description="Take at most this many prompts.")
     offset: int = Field(0, ge=0, description="Leave out this many prompts first.")
     shuffle_seed: int | None = Field(None, ge=0, description="Order prompts by a hash of this and their id; without it they stay in the order of the source.")

@@ -1,5 +1,6 @@
 """The prompts of a raw source, as a dataset in the store."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from sgpo_data.execution import Execution
 from sgpo_data.schema import schema
+from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import OpenedSource, open_source
 from sgpo_data.store.dataset import Dataset
@@ -17,6 +19,8 @@ from sgpo_data.store.input import Given
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
 from sgpo_data.store.unfinished import Found, Unfinished
+
+log = logging.getLogger(__name__)
 
 REVISION = 1
 """Raised when the same source begins to give other prompts."""
@@ -66,13 +70,17 @@ def do_prompts(job: PromptsJob, folder: Path) -> Dataset:
 
 
 def _read(opened: OpenedSource, into: Unfinished) -> Found:
-    read = 0
+    read = rows = 0
+    left_out = LeftOut(opened.reference)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        nonlocal read
-        for batch in opened.batches():
+        nonlocal read, rows
+        for batch in opened.batches(left_out):
             read += pc.sum(batch.column("count")).as_py() or 0
+            rows += batch.num_rows
             yield batch
 
     into.write_all(pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
-    return Found(rows_in=read, outcome=OUTCOME)
+    if read > rows:
+        log.info("%s: %d of %d rows have the prompt and the answers of another, and are merged with it", opened.reference, read - rows, read)
+    return Found(rows_in=read, outcome=OUTCOME, warnings=tuple(left_out.warnings))

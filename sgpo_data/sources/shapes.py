@@ -2,42 +2,53 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Message
 
 ShapeName = Literal["preference", "messages", "instruction", "question", "prompt"]
 
 PARTS: dict[ShapeName, dict[str, tuple[str, ...]]] = {
     "preference": {
-        "chosen": ("chosen",),
-        "rejected": ("rejected",),
+        "chosen": ("chosen", "preferred_output"),
+        "rejected": ("rejected", "non_preferred_output"),
         "prompt": ("prompt", "question", "instruction"),
+        "input": ("input", "context"),
+        "history": ("history",),
         "system": ("system", "system_prompt"),
+        "tools": ("tools",),
     },
     "messages": {
         "messages": ("messages", "conversations", "conversation"),
         "reference": ("reference",),
         "rejected": ("rejected",),
         "system": ("system", "system_prompt"),
+        "tools": ("tools", "functions"),
     },
     "instruction": {
         "instruction": ("instruction",),
-        "input": ("input",),
+        "input": ("input", "context"),
         "output": ("output", "response", "reference"),
+        "history": ("history",),
         "system": ("system", "system_prompt"),
     },
     "question": {
         "question": ("question",),
-        "answer": ("answer", "response", "reference"),
+        "answer": ("answer", "answers", "answerKey", "response", "reference"),
+        "context": ("context", "passage"),
+        "choices": ("choices", "options"),
         "system": ("system", "system_prompt"),
     },
     "prompt": {
         "prompt": ("prompt",),
         "reference": ("reference", "response", "completion", "answer"),
         "rejected": ("rejected",),
+        "label": ("label",),
+        "context": ("context",),
+        "history": ("history",),
         "system": ("system", "system_prompt"),
+        "tools": ("tools",),
     },
 }
 """The parts of each shape, and the column names that each part is known by."""
@@ -52,9 +63,6 @@ REQUIRED: dict[ShapeName, tuple[str, ...]] = {
 
 PART_NAMES = tuple(dict.fromkeys(part for parts in PARTS.values() for part in parts))
 KNOWN_COLUMNS = frozenset(name for parts in PARTS.values() for names in parts.values() for name in names)
-
-SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
-"""Roles of the from/value form; others stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class Prompt:
     messages: list[Message]
     reference: str | None
     rejected: str | None
+    unread: tuple[str, ...] = ()
+    """What of the row holds something and is not read, besides columns that no part is read from: keys of messages, a label that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,168 +137,3 @@ def _bound(shape: ShapeName, record: Record, given: Mapping[str, str]) -> Iterab
             raise DatasetError(f"{record.place}: {part} could be column {' or '.join(found)}; say which with source.columns {part}=...")
         for column in found:
             yield part, column
-
-
-def prompt(record: Record, binding: Binding) -> Prompt:
-    """What this row says.
-
-    An answer that is null or blank is no reference. A blank `system` adds no turn.
-
-    Raises SchemaError, naming the place and what was found, if a value is not what its part must be.
-    """
-    parts = _Parts(record, binding)
-    found = _READERS[binding.shape](parts)
-    messages = _with_system(parts, found.messages)
-    if not messages:
-        raise SchemaError(f"{record.place}: no turn before the answer")
-    last = messages[-1]
-    if last["role"] not in ("user", "tool"):
-        raise SchemaError(f"{record.place}: the turn to be answered is of role {last['role']!r}, not user or tool")
-    if not last["content"].strip():
-        raise SchemaError(f"{record.place}: the prompt is empty (found {last['content']!r})")
-    reference = found.reference if found.reference is not None and found.reference.strip() else None
-    return Prompt(messages, reference, found.rejected)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The values of a row by part, each checked as it is read."""
-
-    record: Record
-    binding: Binding
-
-    def value(self, part: str) -> object:
-        """None if no column gives it, or the column is null."""
-        return self.record.values.get(self.binding.columns[part]) if part in self.binding.columns else None
-
-    def text(self, part: str) -> str:
-        return _text(self.value(part), self._place(part))
-
-    def turns(self, part: str) -> list[Message]:
-        value, place = self.value(part), self._place(part)
-        if not isinstance(value, list):
-            raise SchemaError(f"{place} is {described(value)}, not a list of messages")
-        if not value:
-            raise SchemaError(f"{place} has no messages")
-        return [_message(turn, f"{place}, message {number}") for number, turn in enumerate(value, 1)]
-
-    def answer(self, part: str) -> str | None:
-        """Given as text, or as a list of one assistant turn."""
-        value = self.value(part)
-        if value is None:
-            return None
-        if not isinstance(value, list):
-            return self.text(part)
-        turns = self.turns(part)
-        if len(turns) != 1 or turns[0]["role"] != "assistant":
-            raise SchemaError(f"{self._place(part)} has the roles {', '.join(turn['role'] for turn in turns)}, not one assistant turn")
-        return turns[0]["content"]
-
-    def _place(self, part: str) -> str:
-        return f"{self.record.place}: {self.binding.columns.get(part, part)}"
-
-
-def _from_messages(parts: _Parts) -> Prompt:
-    turns = parts.turns("messages")
-    if turns[-1]["role"] == "assistant":
-        return Prompt(turns[:-1], turns[-1]["content"], parts.answer("rejected"))
-    return Prompt(turns, parts.answer("reference"), parts.answer("rejected"))
-
-
-def _from_prompt(parts: _Parts) -> Prompt:
-    return Prompt(_prompt_turns(parts), parts.answer("reference"), parts.answer("rejected"))
-
-
-def _from_instruction(parts: _Parts) -> Prompt:
-    given = parts.value("input")
-    suffix = parts.text("input") if given is not None else ""
-    instruction = parts.text("instruction")
-    # https://github.com/tatsu-lab/stanford_alpaca: an input is optional, and the empty text where there is none.
-    text = f"{instruction}\n\n{suffix}" if suffix.strip() else instruction
-    return Prompt([Message(role="user", content=text)], parts.answer("output"), None)
-
-
-def _from_question(parts: _Parts) -> Prompt:
-    return Prompt([Message(role="user", content=parts.text("question"))], parts.answer("answer"), None)
-
-
-def _from_preference(parts: _Parts) -> Prompt:
-    if not isinstance(parts.value("chosen"), list):
-        if "prompt" not in parts.binding.columns:
-            raise SchemaError(f"{parts.record.place}: chosen is {described(parts.value('chosen'))} and there is no prompt column")
-        return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
-    chosen, rejected = parts.turns("chosen"), parts.turns("rejected")
-    for name, turns in (("chosen", chosen), ("rejected", rejected)):
-        if turns[-1]["role"] != "assistant":
-            raise SchemaError(f"{parts.record.place}: {name} ends with a turn of role {turns[-1]['role']!r}, not assistant")
-    if chosen[:-1] != rejected[:-1]:
-        raise SchemaError(f"{parts.record.place}: chosen and rejected differ before their last turn ({len(chosen)} and {len(rejected)} turns)")
-    # Conversations in full hold the prompt themselves; a prompt column beside them is often its last turn only.
-    messages = chosen[:-1] or (_prompt_turns(parts) if "prompt" in parts.binding.columns else [])
-    return Prompt(messages, chosen[-1]["content"], rejected[-1]["content"])
-
-
-_READERS = {
-    "preference": _from_preference,
-    "messages": _from_messages,
-    "instruction": _from_instruction,
-    "question": _from_question,
-    "prompt": _from_prompt,
-}
-assert set(_READERS) == set(PARTS) == set(REQUIRED) == set(get_args(ShapeName))
-
-
-def _prompt_turns(parts: _Parts) -> list[Message]:
-    if isinstance(parts.value("prompt"), list):
-        return parts.turns("prompt")
-    return [Message(role="user", content=parts.text("prompt"))]
-
-
-def _with_system(parts: _Parts, messages: list[Message]) -> list[Message]:
-    if parts.value("system") is None:
-        return messages
-    system = parts.text("system")
-    if not system.strip() or messages[:1] == [Message(role="system", content=system)]:
-        return messages
-    if messages and messages[0]["role"] == "system":
-        raise SchemaError(f"{parts.record.place}: a system turn in the conversation and another in column {parts.binding.columns['system']}")
-    return [Message(role="system", content=system), *messages]
-
-
-def _message(turn: object, place: str) -> Message:
-    if not isinstance(turn, Mapping):
-        raise SchemaError(f"{place} is {described(turn)}, not an object with role and content")
-    if "role" in turn and "content" in turn:
-        role, content = _text(turn["role"], f"{place}: role"), turn["content"]
-    elif "from" in turn and "value" in turn:
-        role, content = _text(turn["from"], f"{place}: from"), turn["value"]
-        role = SHAREGPT_ROLES.get(role, role)
-    else:
-        raise SchemaError(f"{place} has the keys {', '.join(map(str, turn)) or 'none'}, not role and content (or from and value)")
-    if not role.strip():
-        raise SchemaError(f"{place} has an empty role")
-    return Message(role=role, content=_text(content, f"{place}: content"))
-
-
-def _text(value: object, place: str) -> str:
-    if not isinstance(value, str):
-        raise SchemaError(f"{place} is {described(value)}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        lone = value[error.start]
-        raise SchemaError(f"{place} has the lone surrogate \\u{ord(lone):04x} at character {error.start + 1}, which no text can hold") from error
-    return value
-
-
-def described(value: object) -> str:
-    """A value as messages say what was found: its kind, and the value itself if it is short."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool | int | float):
-        return f"{str(value).lower() if isinstance(value, bool) else value} (a {'boolean' if isinstance(value, bool) else 'number'})"
-    if isinstance(value, str):
-        return f"text ({value if len(value) <= 40 else value[:40] + '...'!r})"
-    if isinstance(value, list):
-        return "a list"
-    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"

@@ -20,8 +20,10 @@ from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
 from sgpo_data.sources.files import names_a_file, raw_files
 from sgpo_data.sources.hub import HubSplit, hub_split
+from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.options import EvaluationReference, Source
-from sgpo_data.sources.shapes import KNOWN_COLUMNS, Binding, Record, bind, prompt
+from sgpo_data.sources.reading import prompt
+from sgpo_data.sources.shapes import KNOWN_COLUMNS, Binding, Record, bind
 
 logger = logging.getLogger(__name__)
 
@@ -29,20 +31,37 @@ BATCH_ROWS = 2048
 BATCH_CHARACTERS = 1 << 24
 
 PICKED = """
-    WITH picked AS (
-        SELECT
-            min(position)                                                                  AS position,
-            count(*)                                                                       AS count,
-            CASE WHEN $seed IS NOT NULL THEN sha256($seed::VARCHAR || '/' || prompt_id) END AS rank
+    -- A prompt with several answers has a row for each; a row without any is merged with the first of them, as equal rows are.
+    WITH answered AS (
+        SELECT prompt_id, reference, rejected, min(position) AS position, count(*) AS count
         FROM found
         WHERE held_out = $held_out
+        GROUP BY prompt_id, reference, rejected
+    ), numbered AS (
+        SELECT
+            *,
+            reference IS NULL AND rejected IS NULL                                                                            AS bare,
+            row_number() OVER (PARTITION BY prompt_id ORDER BY bare, position) - 1                                            AS sample,
+            CASE WHEN sample = 0 THEN coalesce(sum(count) FILTER (WHERE bare) OVER (PARTITION BY prompt_id), 0) ELSE 0 END    AS merged
+        FROM answered
+    ), picked AS (
+        SELECT
+            prompt_id,
+            min(position)                                                                  AS first,
+            CASE WHEN $seed IS NOT NULL THEN sha256($seed::VARCHAR || '/' || prompt_id) END AS rank
+        FROM answered
         GROUP BY prompt_id
-        ORDER BY rank, position
+        ORDER BY rank, first
         LIMIT $limit OFFSET $offset
     )
-    SELECT prompt_id, messages, reference, rejected, source, picked.count AS count, duplicates.duplicate_of, contaminated.contaminated_by
-    FROM found JOIN picked USING (position) LEFT JOIN duplicates USING (prompt_id) LEFT JOIN contaminated USING (prompt_id)
-    ORDER BY rank, position
+    SELECT
+        prompt_id, messages, reference, rejected, source,
+        (CASE WHEN numbered.bare THEN merged ELSE numbered.count + merged END)::BIGINT AS count,
+        duplicates.duplicate_of, contaminated.contaminated_by, numbered.sample::INTEGER AS sample
+    FROM found JOIN (SELECT position, sample, count, merged, bare FROM numbered) AS numbered USING (position) JOIN picked USING (prompt_id)
+        LEFT JOIN duplicates USING (prompt_id) LEFT JOIN contaminated USING (prompt_id)
+    WHERE numbered.sample = 0 OR NOT numbered.bare
+    ORDER BY rank, first, numbered.sample
 """
 MARKS = """
     CREATE TABLE duplicates (prompt_id VARCHAR, duplicate_of VARCHAR);
@@ -79,8 +98,8 @@ class OpenedSource:
         """`file:` and a SHA-256 over names and contents, or `hub:org/name@commit/config/split`; how it is read is not in it."""
         return self.content.identity
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Rows of table prompts, in the order asked for, `count` being that of the whole source.
+    def batches(self, left_out: LeftOut | None = None) -> Iterator[pa.RecordBatch]:
+        """Rows of table prompts, in the order asked for, `count` being that of the whole source; counts in `left_out` what is not read.
 
         Reads the source and the evaluation sets once, before the first row; meanwhile they wait in a temporary DuckDB file, so memory is bounded
         by its limit and the n-grams of the evaluation sets.
@@ -89,7 +108,7 @@ class OpenedSource:
         download fails, RecipeError if the options leave no prompt.
         """
         with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb", config=MEMORY) as con:
-            self._fill(con)
+            self._fill(con, left_out)
             self._mark(con)
             options: dict[str, object] = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}
             options["held_out"] = self.source.take == "held_out"
@@ -102,7 +121,7 @@ class OpenedSource:
                 told = ", ".join(f"{name} = {value}" for name, value in fields.items())
                 raise RecipeError(f"{self.reference}: no prompt is left; source has {told}")
 
-    def _fill(self, con: duckdb.DuckDBPyConnection) -> None:
+    def _fill(self, con: duckdb.DuckDBPyConnection, left_out: LeftOut | None) -> None:
         """Table `found`: one row per raw row that is on the side to be taken; for near duplicates, of either side."""
         types = pa.schema([("position", pa.int64()), ("held_out", pa.bool_()), *schema("prompts").arrow])
         con.from_arrow(types.empty_table()).create("found")
@@ -110,7 +129,7 @@ class OpenedSource:
         total = 0
         batch: list[dict[str, object]] = []
         characters = 0
-        for total, row in enumerate(self.prompts(), 1):
+        for total, row in enumerate(self.prompts(left_out), 1):
             held_out = self.source.holds_out(row["prompt_id"])
             if self.source.near_duplicates is not None or held_out == (self.source.take == "held_out"):
                 batch.append({"position": total, "held_out": held_out, **row})
@@ -136,11 +155,16 @@ class OpenedSource:
 
             mark_near_duplicates(con, self.source.near_duplicates)
 
-    def prompts(self) -> Iterator[Row]:
-        """One row per raw row, in order, its duplicates not merged."""
+    def prompts(self, left_out: LeftOut | None = None) -> Iterator[Row]:
+        """One row per raw row, in order, its duplicates not merged; rows that cannot be read are left out, and counted.
+
+        Raises SchemaError at the first such row if the source is strict, or if it has no other.
+        """
+        counted = left_out or LeftOut(self.reference)
         given = dict(entry.split("=", 1) for entry in self.source.columns)
         bound: dict[tuple[str, ...], Binding] = {}
         first: Binding | None = None
+        read = 0
         for record in self.content.records(KNOWN_COLUMNS.union(given.values())):
             binding = bound.get(record.columns)
             if binding is None:
@@ -151,7 +175,15 @@ class OpenedSource:
                 elif binding.shape != first.shape:
                     columns = ", ".join(record.columns)
                     raise DatasetError(f"{record.place}: columns {columns} are of shape {binding.shape}, rows before of {first.shape}; set source.shape")
-            found = prompt(record, binding)
+            try:
+                found = prompt(record, binding)
+            except SchemaError as error:
+                if self.source.strict:
+                    raise
+                counted.row(record, error)
+                continue
+            read += 1
+            counted.unread(record, binding, found)
             yield Row(
                 prompt_id=prompt_id(found.messages),
                 messages=found.messages,
@@ -161,7 +193,9 @@ class OpenedSource:
                 count=1,
                 duplicate_of=None,
                 contaminated_by=None,
+                sample=0,
             )
+        counted.close(read)
 
 
 @dataclass(frozen=True)
@@ -231,7 +265,7 @@ def _content(reference: str, source: Source) -> RawContent:
         set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]
         if set_in_vain:
             raise RecipeError(f"{reference}: source.{set_in_vain[0]} is for datasets on the Hub (got {getattr(source, set_in_vain[0])!r}); remove it")
-        return raw_files(path)
+        return raw_files(path, source.split)
     try:
         return _hub(reference, reference, source, None)
     except HubError as error:

@@ -31,9 +31,9 @@ class Seed(GeneratingStage):
         return "responses"
 
     def items(self, row: Row) -> Iterator[Row]:
-        """One row per sample."""
+        """One row per sample; the answers to a prompt that came with several references are samples of each of them."""
         for sample in range(self.samples):
-            yield {**row, "sample": sample}
+            yield {**row, "sample": row["sample"] * self.samples + sample}
 
     def settled(self, row: Row, author: str) -> Row | None:
         """The finished row if its prompt is marked, so that nothing is to be made of it."""

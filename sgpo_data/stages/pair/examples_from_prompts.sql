@@ -1,10 +1,10 @@
--- One row per unmarked prompt with a reference: answer as it does.
+-- One row per reference of an unmarked prompt: answer as it does.
 CREATE OR REPLACE TEMP VIEW candidates AS
 SELECT
     messages                                         AS prompt,
     [{'role': 'assistant', 'content': reference}]    AS completion,
     prompt_id,
-    0::INTEGER                                       AS sample,
+    sample,
     'reference'                                      AS kind,
     source,
     NULL::VARCHAR                                    AS policy,

@@ -1,12 +1,12 @@
 -- A given preference set: both answers came with the prompt.
--- One row per unmarked prompt with two different answers.
+-- One row per preference of an unmarked prompt whose answers differ.
 CREATE OR REPLACE TEMP VIEW candidates AS
 SELECT
     messages                                         AS prompt,
     [{'role': 'assistant', 'content': reference}]    AS chosen,
     [{'role': 'assistant', 'content': rejected}]     AS rejected,
     prompt_id,
-    0::INTEGER                                       AS sample,
+    sample,
     NULL::DOUBLE                                     AS chosen_nll,
     NULL::INTEGER                                    AS chosen_tokens,
     NULL::DOUBLE                                     AS rejected_nll,

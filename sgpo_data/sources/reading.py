@@ -1,0 +1,210 @@
+"""What a raw row of a known shape says: a conversation up to the turn to be answered, and the answers that came with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from sgpo_data.errors import SchemaError
+from sgpo_data.rows import Message
+from sgpo_data.sources.shapes import PARTS, REQUIRED, Binding, Prompt, Record, ShapeName
+from sgpo_data.sources.turns import Turn, described, read_history, read_text, read_transcript, read_turns
+
+TOOLS = "tools"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def prompt(record: Record, binding: Binding) -> Prompt:
+    """What this row says.
+
+    An answer that is null or blank is no reference. A blank `system` adds no turn.
+
+    Raises SchemaError, naming the place and what was found, if a value is not what its part must be.
+    """
+    parts = _Parts(record, binding, [])
+    if parts.value(TOOLS):
+        raise SchemaError(f"{record.place}: {binding.columns[TOOLS]} offers tools, which are not read")
+    found = _READERS[binding.shape](parts)
+    messages = _with_system(parts, found.messages)
+    if not messages:
+        raise SchemaError(f"{record.place}: no turn before the answer")
+    last = messages[-1]
+    if last["role"] not in ("user", "tool"):
+        raise SchemaError(f"{record.place}: the turn to be answered is of role {last['role']!r}, not user or tool")
+    if not last["content"].strip():
+        raise SchemaError(f"{record.place}: the prompt is empty (found {last['content']!r})")
+    reference = found.reference if found.reference is not None and found.reference.strip() else None
+    return Prompt(messages, reference, found.rejected, tuple(dict.fromkeys([*found.unread, *parts.unread])))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The values of a row by part, each checked as it is read."""
+
+    record: Record
+    binding: Binding
+    unread: list[str]
+    """Keys of messages that are not read; added to as they are met."""
+
+    def value(self, part: str) -> object:
+        """None if no column gives it, or the column is null."""
+        return self.record.values.get(self.binding.columns[part]) if part in self.binding.columns else None
+
+    def text(self, part: str) -> str:
+        return read_text(self.value(part), self.place(part))
+
+    def optional(self, part: str) -> str:
+        """Its text; the empty one if no column gives it, or the column is null. What is no text is not read, and named."""
+        value = self.value(part)
+        if value is not None and not isinstance(value, str):
+            self.unread.append(self.binding.columns[part])
+        return self.text(part) if isinstance(value, str) else ""
+
+    def turns(self, part: str) -> list[Turn]:
+        return self.turns_of(part, self.value(part))
+
+    def turns_of(self, part: str, value: object) -> list[Turn]:
+        found = read_turns(value, self.place(part))
+        self.unread.extend(f"{self.binding.columns[part]}.{key}" for turn in found for key in turn.unread)
+        return found
+
+    def history(self) -> list[Message]:
+        value = self.value("history")
+        return [] if value is None else list(read_history(value, self.place("history")))
+
+    def answer(self, part: str) -> str | None:
+        """Given as text, or as a list of one assistant turn."""
+        value = self.value(part)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            return self.text(part)
+        turns = self.turns(part)
+        if len(turns) != 1 or turns[0].message["role"] != "assistant":
+            raise SchemaError(f"{self.place(part)} has the roles {', '.join(turn.message['role'] for turn in turns)}, not one assistant turn")
+        return turns[0].message["content"] if turns[0].target else None
+
+    def place(self, part: str) -> str:
+        return f"{self.record.place}: {self.binding.columns.get(part, part)}"
+
+
+def _from_messages(parts: _Parts) -> Prompt:
+    turns = parts.turns("messages")
+    messages = [turn.message for turn in turns]
+    if messages[-1]["role"] == "assistant":
+        return Prompt(messages[:-1], messages[-1]["content"] if turns[-1].target else None, parts.answer("rejected"))
+    return Prompt(messages, parts.answer("reference"), parts.answer("rejected"))
+
+
+def _from_prompt(parts: _Parts) -> Prompt:
+    turns = [*parts.history(), *_prompt_turns(parts)]
+    if context := parts.optional("context").strip():
+        turns[-1] = Message(role=turns[-1]["role"], content=f"{context}\n\n{turns[-1]['content']}")
+    reference, rejected, label = parts.answer("reference"), parts.answer("rejected"), parts.value("label")
+    if label is None:
+        return Prompt(turns, reference, rejected)
+    if not isinstance(label, bool):
+        return Prompt(turns, reference, rejected, (parts.binding.columns["label"],))
+    # https://huggingface.co/docs/trl/kto_trainer: whether the completion is one that is wanted.
+    return Prompt(turns, reference, rejected) if label else Prompt(turns, None, reference)
+
+
+def _from_instruction(parts: _Parts) -> Prompt:
+    # https://github.com/tatsu-lab/stanford_alpaca: an input is optional, and the empty text where there is none.
+    given, instruction = parts.optional("input"), parts.text("instruction")
+    text = f"{instruction}\n\n{given}" if given.strip() else instruction
+    return Prompt([*parts.history(), Message(role="user", content=text)], parts.answer("output"), None)
+
+
+def _from_question(parts: _Parts) -> Prompt:
+    context, choices = parts.optional("context"), _choices(parts)
+    lines = [parts.text("question"), *(f"{label}. {text}" for label, text in choices.items())]
+    question = "\n".join(lines)
+    return Prompt([Message(role="user", content=f"{context}\n\n{question}" if context.strip() else question)], _answered(parts, choices), None)
+
+
+def _choices(parts: _Parts) -> dict[str, str]:
+    """The texts to choose from by their labels: a list, or lists of texts and labels."""
+    value, place = parts.value("choices"), parts.place("choices")
+    if value is None:
+        return {}
+    texts, labels = (value.get("text"), value.get("label")) if isinstance(value, Mapping) else (value, None)
+    if not isinstance(texts, list) or len(texts) > len(LETTERS):
+        raise SchemaError(f"{place} is {described(value)}, not a list of texts")
+    if not isinstance(labels, list):
+        labels = list(LETTERS[: len(texts)])
+    if len(labels) != len(texts):
+        raise SchemaError(f"{place} has {len(texts)} texts and {len(labels)} labels")
+    return {str(label): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
+
+
+def _answered(parts: _Parts, choices: Mapping[str, str]) -> str | None:
+    """The answer as text: of several given ones the first, of a choice its label and text."""
+    value = parts.value("answer")
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = value[0] if value else None
+    if choices and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+        value = list(choices)[value]
+    if isinstance(value, str) and value in choices:
+        return f"{value}. {choices[value]}"
+    return None if value is None else read_text(value, parts.place("answer")) if isinstance(value, str) else parts.answer("answer")
+
+
+def _from_preference(parts: _Parts) -> Prompt:
+    chosen_value, rejected_value = parts.value("chosen"), parts.value("rejected")
+    if isinstance(chosen_value, str) and "prompt" not in parts.binding.columns:
+        both = read_transcript(chosen_value, parts.place("chosen")), read_transcript(parts.text("rejected"), parts.place("rejected"))
+        if both[0] is None or both[1] is None:
+            raise SchemaError(f"{parts.record.place}: chosen is {described(chosen_value)} and there is no prompt column")
+        return _from_conversations(parts, both[0], both[1])
+    if not isinstance(chosen_value, list):
+        return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
+    chosen, rejected = parts.turns_of("chosen", chosen_value), parts.turns_of("rejected", rejected_value)
+    return _from_conversations(parts, [turn.message for turn in chosen], [turn.message for turn in rejected])
+
+
+def _from_conversations(parts: _Parts, chosen: list[Message], rejected: list[Message]) -> Prompt:
+    for name, turns in (("chosen", chosen), ("rejected", rejected)):
+        if turns[-1]["role"] != "assistant":
+            raise SchemaError(f"{parts.record.place}: {name} ends with a turn of role {turns[-1]['role']!r}, not assistant")
+    if chosen[:-1] != rejected[:-1]:
+        raise SchemaError(f"{parts.record.place}: chosen and rejected differ before their last turn ({len(chosen)} and {len(rejected)} turns)")
+    # Conversations in full hold the prompt themselves; a prompt column beside them is often its last turn only.
+    given = "prompt" in parts.binding.columns or isinstance(parts.value("input"), Mapping)
+    messages = chosen[:-1] or (_prompt_turns(parts) if given else [])
+    return Prompt(messages, chosen[-1]["content"], rejected[-1]["content"])
+
+
+_READERS = {
+    "preference": _from_preference,
+    "messages": _from_messages,
+    "instruction": _from_instruction,
+    "question": _from_question,
+    "prompt": _from_prompt,
+}
+assert set(_READERS) == set(PARTS) == set(REQUIRED) == set(get_args(ShapeName))
+
+
+def _prompt_turns(parts: _Parts) -> list[Message]:
+    given = parts.value("input")
+    if isinstance(given, Mapping) and "messages" in given:
+        # https://platform.openai.com/docs/guides/direct-preference-optimization: the prompt stands in `input`.
+        if given.get(TOOLS):
+            raise SchemaError(f"{parts.place('input')} offers tools, which are not read")
+        return [turn.message for turn in parts.turns_of("input", given["messages"])]
+    if isinstance(parts.value("prompt"), list):
+        return [turn.message for turn in parts.turns("prompt")]
+    text, more = parts.text("prompt"), parts.optional("input")
+    return [Message(role="user", content=f"{text}\n\n{more}" if more.strip() else text)]
+
+
+def _with_system(parts: _Parts, messages: list[Message]) -> list[Message]:
+    if parts.value("system") is None:
+        return messages
+    system = parts.text("system")
+    if not system.strip() or messages[:1] == [Message(role="system", content=system)]:
+        return messages
+    if messages and messages[0]["role"] == "system":
+        raise SchemaError(f"{parts.record.place}: a system turn in the conversation and another in column {parts.binding.columns['system']}")
+    return [Message(role="system", content=system), *messages]
