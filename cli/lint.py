@@ -1,7 +1,6 @@
 """sgpo lint: whether pairs or examples are fit to train on."""
 
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -79,7 +78,7 @@ def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", *, as_json: bool)
                 orjson.dumps({"reference": str(dataset.folder), "rows": dataset.manifest.rows, "passed": not past, "checks": [*map(asdict, findings)]}).decode()
             )
     else:
-        print("\n".join(_lines(findings)), file=sys.stderr if past else sys.stdout)
+        print("\n".join(_lines(findings)))
     if past:
         told = ", ".join(f"{each.check} {_number(each, each.value)} ({each.flag} = {_number(each, each.threshold)})" for each in past)
         raise GateError(f"{dataset.folder}: {len(past)} of {len(findings)} checks failed: {told}; mend the rows, or change a threshold")

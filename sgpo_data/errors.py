@@ -32,6 +32,10 @@ class DatasetError(SgpoError):
     """A dataset, a source or a model folder is missing, incomplete or in use."""
 
 
+class MissingRepositoryError(DatasetError):
+    """The Hub has no such repository, or shows none to this login."""
+
+
 class EngineError(SgpoError):
     """An engine cannot go on; a single bad request is a result, not an error."""
 

@@ -1,10 +1,10 @@
 """Rows of a query as a table, CSV, JSON, JSON lines or Parquet."""
 
-import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -28,6 +28,8 @@ CELL_CHARACTERS = 400
 CELL_LINES = 40
 COLUMN_WIDTH = 7
 """Narrower columns tell nothing: rows of more columns than fit are printed one value a line."""
+
+_QUOTE_NEEDED = re.compile(r"""[,;|"\s\ufeff]""")
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -58,10 +60,10 @@ def write_table(batches: Batches, names: list[str], out: BinaryIO, *, width: int
 
 
 def write_csv(batches: Batches, names: list[str], out: BinaryIO) -> None:
-    """CSV with a header; null is empty, lists and structs are JSON. Texts are as they are, control characters too."""
+    """CSV with a header; null is empty and an empty text is "", lists and structs are JSON. Texts are as they are, control characters too."""
     _write_csv_row(names, out)
     for row in _rows(batches):
-        _write_csv_row([_plain_text(value) for value in row], out)
+        _write_csv_row([None if json_value(value) is None else _plain_text(value) for value in row], out)
 
 
 def write_json(batches: Batches, names: list[str], out: BinaryIO) -> None:
@@ -145,10 +147,15 @@ def _plain_text(value: object) -> str:
     return "" if plain is None else plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
-def _write_csv_row(cells: list[str], out: BinaryIO) -> None:
-    line = io.StringIO(newline="")
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    out.write(line.getvalue().encode())
+def _write_csv_row(cells: Sequence[str | None], out: BinaryIO) -> None:
+    out.write((",".join(map(_csv_cell, cells)) + "\n").encode())
+
+
+def _csv_cell(text: str | None) -> str:
+    """Quotes tell an empty text from null, which the writer of the standard library cannot do; it leaves a carriage return bare besides."""
+    if text is None:
+        return ""
+    return '"' + text.replace('"', '""') + '"' if not text or _QUOTE_NEEDED.search(text) else text
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Thresholds(BaseModel):
     """Check pairs or examples before a model is trained on them; exit 3 past a threshold, so that a chain stops.
 
-    Shares are of the rows that a check can be made of. Prints a line per check, then the reference of what was checked; what fails is
-    printed to standard error alone, so that nothing flows on.
+    Shares are of the rows that a check can be made of. Prints a line per check, then the reference of what was checked; if one fails,
+    no reference is printed, so that nothing flows on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -169,8 +169,6 @@ def _objective(made: Round) -> str | None:
 
 
 def _why(measure: Measure, made: Round) -> str:
-    if measure.needs == "judge":
-        return "no judge has compared the answers"
     if measure.needs == "rescored":
         return "no other model has scored references of this round before"
     if measure.needs == "dpo":

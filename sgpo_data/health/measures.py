@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Needs = Literal["responses", "improved", "scored", "filtered", "pairs", "dpo", "rescored", "judge"]
-"""What has to be there for a number to be measured: a table, curves of dpo, references scored by two models, a judge's verdicts."""
+Needs = Literal["responses", "improved", "scored", "filtered", "pairs", "dpo", "rescored"]
+"""What has to be there for a number to be measured: a table, curves of dpo, references scored by two models."""
 Bound = Literal["above", "below", "growth", "fall"]
 """An alarm when the value is above or below the limit, or by more than this share above or below that of the like round before."""
 
@@ -29,7 +29,6 @@ class Thresholds(BaseModel):
     min_last_accuracy: float = Field(0.55, ge=0, le=1, description="rewards/accuracies over the last tenth of the steps.")
     min_edit: float = Field(0.05, ge=0, le=1, description="Median share of words that the rewrite changes.")
     max_unchanged: float = Field(0.5, ge=0, le=1, description="Share of rewrites that are the response itself.")
-    min_win_rate: float = Field(0.55, ge=0, le=1, description="Judged win rate of rewrite over response.")
     max_reference_nll_rise: float = Field(0.05, gt=0, description="Rise of the nll of references under a later scorer, in nats per token.")
     min_kept: float = Field(0.3, ge=0, le=1, description="Share of rows that are kept.")
 
@@ -99,10 +98,6 @@ MEASURES = (
     Measure(
         "unchanged", "stuck", "rewrites equal to the response", "share", "improved", "above", "max_unchanged",
         "the improver has nothing to add: train it longer or on more examples, or stop here",
-    ),
-    Measure(
-        "win_rate", "improver only paraphrases", "rewrites judged better", "share", "judge", "below", "min_win_rate",
-        "train the improver on stronger rewrites, or let another model refine",
     ),
     Measure(
         "reference_nll_rise", "improver training spoils the policy", "references, rise of nll per token", "nats", "rescored", "above",

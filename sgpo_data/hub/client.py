@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import tenacity
 
-from sgpo_data.errors import DatasetError, HubError, SgpoError, first_line
+from sgpo_data.errors import DatasetError, HubError, MissingRepositoryError, SgpoError, first_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -138,7 +138,7 @@ def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> Sgpo
             case RevisionNotFoundError():
                 return DatasetError(f"{name}: no revision {revision or 'main'} in this Hub {kind}")
             case RepositoryNotFoundError():
-                return DatasetError(f"{name}: no such {kind} on the Hub, or no access to it; if it is private, run: hf auth login")
+                return MissingRepositoryError(f"{name}: no such {kind} on the Hub, or no access to it; if it is private, run: hf auth login")
             case HFValidationError():
                 return DatasetError(f"{name}: not the name of a Hub {kind}: {first_line(cause)}")
             case HfHubHTTPError():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgpo_data.errors import DatasetError, UsageError
+from sgpo_data.errors import DatasetError, MissingRepositoryError, UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.hub.client import again, api, hub_faults
 from sgpo_data.hub.commit import Contribution, committed, files_id
@@ -70,7 +70,7 @@ def _head(place: HubPlace, branch: str) -> str | None:
     hub = HubRepository(place.repository)
     try:
         refs = hub.refs()
-    except DatasetError:
+    except MissingRepositoryError:
         # Made before the first row, so that a login that may not do that is told so before anything is generated.
         with hub_faults(hub.name, branch):
             again(lambda: api().create_repo(hub.name, repo_type="dataset", private=True, exist_ok=True))

@@ -13,7 +13,8 @@ import pyarrow as pa
 from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.names import hub_place
-from sgpo_data.query.sandbox import Tables, TextFile, sandbox
+from sgpo_data.query.sandbox import Tables, sandbox
+from sgpo_data.query.text_files import TextFile
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
 from sgpo_data.references.run import STEP, run_folder
 from sgpo_data.schema import schema, tables

@@ -13,6 +13,7 @@ from sgpo_data.connection import quoted, spill_folder
 from sgpo_data.errors import DatasetError, RecipeError, SgpoError, first_line
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading
+from sgpo_data.query.text_files import TextFile, create_table
 
 MEMORY_LIMIT = "60%"
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -27,14 +28,6 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _VIEWS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """A CSV or JSON file, and the table function of DuckDB that reads it."""
-
-    path: Path
-    function: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +127,7 @@ def _fill(con: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, Path]:
         _create(con, f"VIEW {quoted(view)} AS FROM read_parquet({names})", paths[0])
     for view, text in tables.texts.items():
         # Read with the disk in reach: DuckDB looks at text in threads, which would wait for Python, which waits for them.
-        _create(con, f"TABLE {quoted(view)} AS FROM {text.function}({_list([_literal_glob(text.path)])})", text.path)
+        create_table(con, view, text)
     for name, table in tables.arrow.items():
         con.register(name, table)
     for name, query in tables.unions.items():
@@ -152,10 +145,6 @@ def _create(con: duckdb.DuckDBPyConnection, what: str, path: Path) -> None:
 
 def _name(view: str, number: int) -> str:
     return f"{view}/part-{number:05}.parquet"
-
-
-def _literal_glob(path: Path) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", str(path.resolve()))
 
 
 def _address(name: str) -> str:

@@ -104,12 +104,13 @@ def _near_identical(rows: pl.DataFrame, min_edit: float) -> pl.Series:
     """Answers of much unlike length differ in more than `min_edit`; the others are measured in words, as `edited_words` is."""
     longest = pl.max_horizontal(pl.col("chosen").str.len_chars(), pl.col("rejected").str.len_chars())
     lengths = (pl.col("chosen").str.len_chars().cast(pl.Int64) - pl.col("rejected").str.len_chars().cast(pl.Int64)).abs()
-    edited = pl.col("edited_words") / pl.max_horizontal("words", "rejected_words")
-    near = rows.select(near=pl.col("rejected").is_not_null() & (lengths <= 2 * min_edit * longest) & (edited <= 2 * min_edit).fill_null(value=True))["near"]
+    near = rows.select(near=pl.col("rejected").is_not_null() & (lengths <= 2 * min_edit * longest))["near"]
     told = [False if there else None for there in rows["rejected"].is_not_null()]
-    for at in near.arg_true().to_list():
+    for at, edited in zip(near.arg_true().to_list(), rows.filter(near)["edited_words"].to_list(), strict=True):
         chosen, rejected = words(rows["chosen"][at]), words(rows["rejected"][at])
-        told[at] = edit_distance(rejected, chosen) < min_edit * max(len(chosen), len(rejected)) or chosen == rejected
+        # Both sides of the share are words of `words`, marks included; words between spaces are far fewer in JSON or code.
+        distance = edit_distance(rejected, chosen) if edited is None else edited
+        told[at] = distance < min_edit * max(len(chosen), len(rejected)) or chosen == rejected
     return pl.Series(told, dtype=pl.Boolean)
 
 

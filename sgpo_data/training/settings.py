@@ -30,7 +30,7 @@ DPO_LOSSES = (
 
 _NOTHING_CUT = "is fixed: nothing is truncated, what is longer than max_tokens is left out"
 _NO_PUSH = "is fixed: nothing is pushed by training; use sgpo publish"
-_NO_EVALUATION = "is fixed: nothing is held out in training; use sgpo evaluate"
+_NO_EVALUATION = "is fixed: nothing is held out in training"
 _SAVED = "is fixed: a killed training goes on from its last checkpoint by itself"
 _CURVES = "is fixed: the curves are in log.parquet"
 _TEMPLATE = "is fixed: the tokenizer and the chat template are those of the model"

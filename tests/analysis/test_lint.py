@@ -85,9 +85,19 @@ def test_good_pairs_fail_nothing_and_every_check_is_told(tmp_path: Path) -> None
 
 LONG_QUESTION = "Explain to a child why the sea is salt and the rivers that feed it are not, in your own words."
 
+
+def json_answer(n: int, last: int) -> str:
+    """Many words and marks, few of them between spaces."""
+    return json.dumps({f"k{key}": [n, key] for key in range(30)} | {"last": last}, separators=(",", ":"))
+
+
 TRIPS: dict[str, tuple[str, Callable[[int], dict[str, object]]]] = {
     "one word is changed": ("near_identical", lambda n: {"rejected": answer(n, 3, 3), "chosen": answer(n, 3, 3).replace("later", "sooner", 1)}),
     "only a mark is changed": ("near_identical", lambda n: {"rejected": answer(n, 3), "chosen": answer(n, 3)[:-1] + "!"}),
+    "one number of a JSON answer is changed": (
+        "near_identical",
+        lambda n: {"rejected": json_answer(n, 0), "chosen": json_answer(n, 1), "edited_words": 1},
+    ),
     "measured as near": ("near_identical", lambda n: {"rejected": answer(n, 3), "chosen": answer(n, 3)[:-1] + "!", "edited_words": 1}),
     "the prompt is repeated": ("prompt_leak", lambda n: {"asked": LONG_QUESTION, "chosen": f"{LONG_QUESTION}\n\n{answer(n, 3, 2)}"}),
     "sorry": ("refusal", lambda n: {"chosen": f"I'm sorry, but I can't help with that. {answer(n, 3, 2)}"}),
@@ -257,7 +267,8 @@ def test_what_passes_is_handed_on_and_what_fails_is_not(good: Dataset) -> None:
     assert passed.stderr == ""
     refused = shown(str(good.folder), "--max_longer", "0.1")
     assert refused.exit_code == 3
-    assert refused.stdout == ""
+    assert len(refused.stdout.splitlines()) == 15
+    assert str(good.folder) not in refused.stdout
     assert f"{good.folder}: 1 of 14 checks failed: longer " in refused.stderr
     assert "(max_longer = 10.0%)" in refused.stderr
 

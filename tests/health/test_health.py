@@ -238,7 +238,6 @@ def test_what_is_not_made_yet_is_told_from_what_the_phase_does_not_make(tmp_path
     assert finding(of(found, "b-1"), "longer_chosen").why == "pairs not made yet"
     assert finding(of(found, "a-1"), "longer_chosen").why == "the phase makes no pairs"
     assert finding(of(found, "b-1"), "last_accuracy").why == "not trained yet"
-    assert finding(of(found, "a-1"), "win_rate").why == "no judge has compared the answers"
 
 
 def test_health_does_not_depend_on_parts(tmp_path: Path) -> None:

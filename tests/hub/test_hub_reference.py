@@ -260,3 +260,11 @@ def test_a_login_that_may_only_read_is_told_so_and_what_was_made_is_kept(hub: Hu
     assert found[0] == 1
     assert "get a token that can write there" in found[2]
     assert READER not in found[2]
+
+
+def test_a_repository_is_made_only_where_there_is_none_not_where_it_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.faults.add(Fault("status", "GET", r"/datasets/org/new/refs", status=403, times=1))
+    made_dataset(tmp_path / "made", "filtered", ROWS)
+    found = sgpo("pair", str(tmp_path / "made"), "-o", "hf://datasets/org/new/pairs", "--root", str(tmp_path / "runs"))
+    assert (found[0], "(403)" in found[2]) == (1, True), found
+    assert not HfApi().repo_exists("org/new", repo_type="dataset")
