@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from sgpo_data.connection import quoted, spill_folder
-from sgpo_data.errors import DatasetError, RecipeError, SgpoError, first_line
+from sgpo_data.errors import DatasetError, RecipeError, SgpoError
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading
 from sgpo_data.query.text_files import TextFile, create_table
@@ -108,7 +108,7 @@ def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
 
     Of a table that is not there, the views of the connection are the candidates.
     """
-    message = first_line(error)
+    message = _duckdb_line(error)
     if isinstance(error, duckdb.CatalogException) and (missing := _NO_TABLE.search(message)):
         views = con.execute(_VIEWS).fetchall()
         known = f"there are {', '.join(name for (name,) in views)}" if views else "none was given"
@@ -140,7 +140,7 @@ def _create(con: duckdb.DuckDBPyConnection, what: str, path: Path) -> None:
     try:
         con.execute(f"CREATE {what}")
     except duckdb.Error as error:
-        raise DatasetError(f"{path}: cannot be read ({first_line(error)}); give a whole file, or its dataset to sgpo check") from error
+        raise DatasetError(f"{path}: cannot be read ({_duckdb_line(error)}); give a whole file, or its dataset to sgpo check") from error
 
 
 def _name(view: str, number: int) -> str:
@@ -153,3 +153,9 @@ def _address(name: str) -> str:
 
 def _list(texts: Iterable[str]) -> str:
     return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
+
+
+def _duckdb_line(error: Exception) -> str:
+    text = str(error)
+    # A failure inside of the file system comes as its traceback, the last line of which says what it is.
+    return text.strip().split("\n")[-1] if text.startswith("Traceback") else " ".join(text.split("\n\n")[0].split())

@@ -10,6 +10,8 @@ from sgpo_data.sources.shapes import PARTS, REQUIRED, Binding, Prompt, Record, S
 from sgpo_data.sources.turns import Turn, described, read_history, read_text, read_transcript, read_turns
 
 TOOLS = "tools"
+PASSAGES = ("context", "passage")
+"""Columns that hold one text in some sets, and lists of titles and sentences in others."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -53,11 +55,12 @@ class _Parts:
         return read_text(self.value(part), self.place(part))
 
     def optional(self, part: str) -> str:
-        """Its text; the empty one if no column gives it, or the column is null. What is no text is not read, and named."""
+        """Its text; the empty one if no column gives it, or the column is null. A context that is no text is not read, and named."""
         value = self.value(part)
-        if value is not None and not isinstance(value, str):
+        if value is not None and not isinstance(value, str) and self.binding.columns[part] in PASSAGES:
             self.unread.append(self.binding.columns[part])
-        return self.text(part) if isinstance(value, str) else ""
+            return ""
+        return "" if value is None else self.text(part)
 
     def turns(self, part: str) -> list[Turn]:
         return self.turns_of(part, self.value(part))

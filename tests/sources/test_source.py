@@ -112,14 +112,15 @@ def test_keys_beside_role_and_content_do_not_make_another_prompt(tmp_path: Path)
     assert (row["messages"], row["count"]) == ([USER], 2)
 
 
-def test_duplicates_are_counted_over_all_files_and_the_first_gives_the_answers(tmp_path: Path) -> None:
-    written(tmp_path, {"prompt": "hi", "answer": "first"}, {"prompt": "b"}, name="a.jsonl")
-    written(tmp_path, {"prompt": "hi", "answer": "second"}, name="deep/b.jsonl")
+def test_duplicates_are_counted_over_all_files_and_every_answer_is_a_row(tmp_path: Path) -> None:
+    written(tmp_path, {"prompt": "hi"}, {"prompt": "hi", "answer": "first"}, {"prompt": "b"}, name="a.jsonl")
+    written(tmp_path, {"prompt": "hi", "answer": "second"}, {"prompt": "hi", "answer": "first"}, {"prompt": "b"}, name="deep/b.jsonl")
     written(tmp_path, {"prompt": "c"}, name="deep/c.jsonl")
-    assert [(row["messages"][0]["content"], row["reference"], row["source"], row["count"]) for row in read(tmp_path)] == [
-        ("hi", "first", "a.jsonl", 2),
-        ("b", None, "a.jsonl", 1),
-        ("c", None, "deep/c.jsonl", 1),
+    assert [(row["messages"][0]["content"], row["reference"], row["source"], row["count"], row["sample"]) for row in read(tmp_path)] == [
+        ("hi", "first", "a.jsonl", 3, 0),
+        ("hi", "second", "deep/b.jsonl", 1, 1),
+        ("b", None, "a.jsonl", 2, 0),
+        ("c", None, "deep/c.jsonl", 1, 0),
     ]
 
 
@@ -405,7 +406,7 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
     assert a["identity"] == f"hub:org/name@{new}/a/train"
     message = {"role": "user", "content": "hi"}
     row = {"prompt_id": prompt_id([Message(role="user", content="hi")]), "messages": [message], "reference": "yo", "rejected": None}
-    assert a["rows"] == [{**row, "source": "org/name", "count": 1, "duplicate_of": None, "contaminated_by": None}]
+    assert a["rows"] == [{**row, "source": "org/name", "count": 1, "duplicate_of": None, "contaminated_by": None, "sample": 0}]
     assert b["identity"] == f"hub:org/name@{new}/b/test"
     assert branch == commit
     assert branch["identity"] == f"hub:org/name@{old}/default/train"
