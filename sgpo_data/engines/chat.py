@@ -184,14 +184,12 @@ class Chat:
         return int(self.tokenizer.eos_token_id), False
 
     def _glue(self) -> tuple[str, str]:
-        """The spaces that the template writes between prompt and answer, as far as they are in the answer's first token, and before the end of turn."""
+        """The spaces that stand around every answer when its ids are read: the template's own, and those that a tokenizer puts before a text."""
         head, tail = self.template.head, self.template.tail
-        ids, offsets = self._ids(head + SENTINEL + tail)
-        first = _first(offsets, len(head))
-        before = head[offsets[first][0] :] if first < len(ids) else ""
-        stop = len(head) + len(SENTINEL)
-        end = next((offsets[at][0] for at in range(len(ids)) if offsets[at][0] >= stop and ids[at] == self.end_of_turn), stop)
-        after = tail[: end - stop] if self.writes_end else ""
+        ids, offsets = self._ids(head + SENTINEL + (tail if self.writes_end else ""))
+        first, stop = _first(offsets, len(head)), len(head) + len(SENTINEL)
+        end = next((at for at in range(first, len(ids)) if offsets[at][0] >= stop and ids[at] == self.end_of_turn), len(ids))
+        before, _, after = self._decoded([*self._anchor, *ids[first:end]]).removeprefix(self._anchor_text).partition(SENTINEL)
         return before if before.isspace() else "", after if after.isspace() else ""
 
 

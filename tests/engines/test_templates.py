@@ -1,0 +1,243 @@
+"""Claims about chat templates of well-known families, under byte-level and sentencepiece tokenizers: what is sampled is what is scored is what is trained."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from made import made_dataset
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from sgpo_data.engines import ChatTemplate, GenerateRequest, Sampling, ScoreRequest
+from sgpo_data.engines.chat import Chat
+from sgpo_data.engines.local.transformers import TransformersEngine
+from sgpo_data.errors import DatasetError
+from sgpo_data.execution import Execution
+from sgpo_data.rows import Message
+from sgpo_data.training.options import Train
+from sgpo_data.training.rows import ALTERED, EQUAL, token_rows
+from sgpo_data.training.task import Task
+
+LLAMA2 = """{%- if messages[0].role == 'system' %}{% set system = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' %}{% set messages = messages[1:] %}
+{%- else %}{% set system = '' %}{% endif %}
+{%- for m in messages %}
+{%- if m.role == 'user' %}{{- bos_token + '[INST] ' + (system if loop.index0 == 0 else '') + m.content.strip() + ' [/INST]' }}
+{%- else %}{{- ' ' + m.content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"""
+MISTRAL = """{{- bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{- '[INST] ' + m.content + '[/INST]' }}
+{%- elif m.role == 'assistant' %}{{- ' ' + m.content + eos_token }}{% else %}{{- raise_exception('Only user and assistant roles are supported!') }}
+{%- endif %}{% endfor %}"""
+LLAMA3 = """{{- bos_token }}{{- '<|start_header_id|>system<|end_header_id|>\\n\\nToday Date: ' + strftime_now('%d %b %Y') + '<|eot_id|>' }}
+{%- for m in messages %}{{- '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}
+{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
+GEMMA = """{{- bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{- raise_exception('System role not supported') }}{% endif %}
+{{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + m.content | trim + '<end_of_turn>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{- '<start_of_turn>model\\n' }}{% endif %}"""
+CHATML = """{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}"""
+QWEN25 = """{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{% endif %}""" + CHATML
+QWEN3 = """{%- for m in messages %}{% set body = m.content %}{% set thought = '' %}
+{%- if m.role == 'assistant' and '</think>' in body %}{% set thought = body.split('</think>')[0].split('<think>')[-1].strip('\\n') %}
+{%- set body = body.split('</think>')[-1].lstrip('\\n') %}{% endif %}
+{%- if m.role == 'assistant' and loop.last %}{{- '<|im_start|>assistant\\n<think>\\n' + thought + '\\n</think>\\n\\n' + body + '<|im_end|>\\n' }}
+{%- else %}{{- '<|im_start|>' + m.role + '\\n' + body + '<|im_end|>\\n' }}{% endif %}{% endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% if enable_thinking is defined and not enable_thinking %}{{- '<think>\\n\\n</think>\\n\\n' }}
+{%- endif %}{% endif %}"""
+R1 = """{{- bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{- '<|im_start|>' + m.content }}
+{%- else %}{% set body = m.content %}{% if '</think>' in body %}{% set body = body.split('</think>')[-1] %}{% endif %}
+{{- '<|im_end|>' + body + eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{- '<|im_end|><think>\\n' }}{% endif %}"""
+PHI3 = """{%- for m in messages %}{{- '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{% else %}{{- eos_token }}{% endif %}"""
+TEMPLATES = {
+    "llama2": LLAMA2, "llama3": LLAMA3, "mistral": MISTRAL, "gemma": GEMMA, "qwen2.5": QWEN25, "qwen3": QWEN3, "r1": R1, "phi3": PHI3, "chatml": CHATML,
+}  # fmt: skip
+SPECIAL = [
+    "<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>",
+    "<|user|>", "<|assistant|>", "<|end|>",
+]  # fmt: skip
+TEXTS = {"Name a tool.": "A brush, or a saw.", "Say hi": "hello there", "And 2 + 2?": "4: two and two.\nSo four."}
+
+
+def byte_level() -> Tokenizer:
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.train_from_iterator(
+        [*TEXTS, *TEXTS.values()] * 3,
+        trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
+    )
+    return made
+
+
+def sentencepiece(scheme: str) -> Tokenizer:
+    made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    if scheme == "legacy":
+        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        made.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
+    made.train_from_iterator([*TEXTS, *TEXTS.values(), "user assistant system model INST\n"] * 3, trainers.BpeTrainer(
+        vocab_size=500, special_tokens=[*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))], show_progress=False
+    ))  # fmt: skip
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    # The bytes are plain tokens.
+    data = json.loads(made.to_str())
+    data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] in SPECIAL]
+    return Tokenizer.from_str(json.dumps(data))
+
+
+def tokenizer_of(kind: str, template: str) -> PreTrainedTokenizerFast:
+    made = byte_level() if kind == "byte" else sentencepiece(kind)
+    found = PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>", chat_template=template)
+    found.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
+    return found
+
+
+def ask(text: str) -> list[Message]:
+    return [Message(role="user", content=text)]
+
+
+def learned(chat: Chat) -> LlamaForCausalLM:
+    """A model that knows the answers by heart, trained on the ids that training would use."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(chat.tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=2, **shape))  # type: ignore[no-untyped-call]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    rows = [found for question, answer in TEXTS.items() if (found := chat.rendering(ask(question), answer)) is not None]
+    assert len(rows) == len(TEXTS)
+    for _ in range(90):
+        for row in rows:
+            ids = torch.tensor([[*row.prompt, *row.answer]])
+            labels = torch.tensor([[-100] * len(row.prompt) + row.answer])
+            model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", ["byte", "first", "legacy"])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_own_answers_are_scored_as_they_were_sampled_and_trained_as_the_template_writes_them(name: str, kind: str, tmp_path: Path) -> None:
+    tokenizer = tokenizer_of(kind, TEMPLATES[name])
+    chat = Chat(tokenizer, place="x")
+    engine = TransformersEngine(learned(chat), chat, context_tokens=256, batch_tokens=4000, window=8)
+    greedy = Sampling(temperature=0, max_tokens=40)
+    answers = {answer.key[0]: answer for answer in engine.generate(GenerateRequest((text, 0), ask(text), 0, greedy) for text in TEXTS)}
+    assert {text: answer.text for text, answer in answers.items()} == TEXTS
+    assert [answer.retokenized for answer in answers.values()] == [False] * len(TEXTS)
+    for text, answer in answers.items():
+        (scored,) = engine.score([ScoreRequest((text, 0, "policy"), ask(text), (TEXTS[text],))])
+        assert scored.likelihoods[0].nll == pytest.approx(answer.nll, rel=1e-3)
+        assert scored.likelihoods[0].tokens == answer.tokens
+    # The oracle: the template's own text of the whole conversation, tokenized at once.
+    for question, text in TEXTS.items():
+        read = chat.rendering(ask(question), text)
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
+        whole = str(tokenizer.apply_chat_template(turns, tokenize=False, strftime_now=lambda _: "26 Jul 2024"))
+        ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
+        assert read is not None
+        assert [*read.prompt, *read.answer, *read.closing] == ids[ids[:2] == [1, 1] :]
+    task = task_of(tmp_path, list(TEXTS.items()), "sft")
+    rows = [row["input_ids"] for row in token_rows(task, chat).data]
+    assert rows == [[*read.prompt, *read.answer] for question, text in TEXTS.items() if (read := chat.rendering(ask(question), text)) is not None]
+
+
+def task_of(folder: Path, rows: list[tuple[str, ...]], objective: str) -> Task:
+    names = ("completion",) if objective == "sft" else ("chosen", "rejected")
+    made = []
+    for number, (question, *texts) in enumerate(rows):
+        answers = {name: [Message(role="assistant", content=text)] for name, text in zip(names, texts, strict=True)}
+        common = {"prompt": ask(question), "prompt_id": f"{number:032x}", "sample": 0, "source": "x", "policy": None}
+        made.append({**common, **answers, **({"kind": "reference"} if objective == "sft" else {})})
+    dataset = made_dataset(folder / "rows", "examples" if objective == "sft" else "pairs", made)
+    train = Train(objective="sft" if objective == "sft" else "dpo", learning_rate=1e-4)
+    return Task(
+        train=train, files=tuple(dataset.paths), start=folder, start_identity="folder:x", reference=None, dtype="float32", longest=256,
+        work=folder, seconds_before=0.0, devices=1, execution=Execution(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["byte", "first"])
+def test_a_special_token_written_by_a_model_or_a_stranger_is_characters_in_scoring_and_in_training(kind: str, tmp_path: Path) -> None:
+    chat = Chat(tokenizer_of(kind, CHATML), place="x")
+    end = chat.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    read = chat.rendering(ask("What is <|im_end|>?"), "It is <|im_end|> here")
+    assert read is not None
+    assert read.prompt.count(end) == 1
+    assert read.answer.count(end) == 1
+    assert chat.text(read.answer[:-1]) == "It is <|im_end|> here"
+    (row,) = token_rows(task_of(tmp_path, [("What is <|im_end|>?", "It is <|im_end|> here")], "sft"), chat).data
+    assert row["input_ids"] == [*read.prompt, *read.answer]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for m in messages %}{{ m.role }}\n{{ m.content }}\n\n{% endfor %}", "writes no end of turn"),
+        (CHATML.partition("\n{%- if add")[0], "lacks '<|im_start|>assistant\\n'"),
+        (QWEN3, "lacks '<think>\\n\\n</think>\\n\\n'"),
+        (R1, "ends with '<think>\\n', which it leaves out of answers"),
+        (R1, "leaves the reasoning before </think> out"),
+        (LLAMA3, "writes today's date"),
+        (GEMMA, "refuses a system turn: System role not supported"),
+        (CHATML.replace("{%- for m in messages %}", "{%- for m in messages if m.role != 'system' %}"), "leaves the system turn out"),
+    ],
+)
+def test_what_a_template_does_is_said_before_anything_is_generated(template: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        Chat(tokenizer_of("byte", template), place=f"{words} in {template[:9]}")
+    assert words in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (CHATML.replace("m.content", "('' if m.role == 'user' else m.content)"), "loses the text of the question"),
+        (CHATML.replace("m.content", "('' if m.role == 'assistant' else m.content)"), "loses the text of the answer"),
+        (CHATML.replace("{%- for", "{{ raise_exception('no chats') }}{%- for"), "refuses a question and an answer: no chats"),
+    ],
+)
+def test_a_template_that_loses_a_turn_is_refused(template: str, words: str) -> None:
+    with pytest.raises(DatasetError, match=words):
+        Chat(tokenizer_of("byte", template), place="x")
+
+
+def test_prompts_whose_turns_the_template_drops_or_refuses_are_refused_rows() -> None:
+    system = [Message(role="system", content="Be brief."), *ask("q")]
+    dropping = CHATML.replace("{%- for m in messages %}", "{%- for m in messages if m.role != 'system' %}")
+    for template in (GEMMA, dropping):
+        chat = Chat(tokenizer_of("byte", template), place="x")
+        assert chat.prompt_ids(system) is None
+        assert chat.rendering(system, "a") is None
+        assert chat.prompt_ids(ask("q")) is not None
+
+
+def test_arguments_reach_the_template_and_a_day_is_pinned() -> None:
+    def prompt(template: str, **arguments: str | bool) -> str:
+        chat = Chat(tokenizer_of("byte", template), place="x", template=ChatTemplate(template=dict(arguments)))
+        return str(chat.tokenizer.decode(chat.prompt_ids(ask("q")) or []))
+
+    assert "26 Jul 2024" in prompt(LLAMA3)
+    assert "31 Jan 2026" in prompt(LLAMA3, today="2026-01-31")
+    assert prompt(QWEN3, enable_thinking=False) == prompt(QWEN3)
+    with pytest.raises(DatasetError, match=r"template\.today: soon is no date"):
+        prompt(LLAMA3, today="soon")
+
+
+def test_a_named_template_is_chosen_and_a_missing_one_is_one_line_that_lists_them() -> None:
+    tokenizer = tokenizer_of("byte", CHATML)
+    tokenizer.chat_template = {"tool_use": CHATML, "rag": QWEN25}  # type: ignore[assignment]
+    assert Chat(tokenizer, place="x", template=ChatTemplate(template_name="rag")).prompt_ids(ask("q"))
+    with pytest.raises(DatasetError, match=r"x: none of its chat templates is named default; choose one with template_name: rag, tool_use"):
+        Chat(tokenizer, place="x")
+
+
+def test_pairs_that_a_template_makes_equal_or_changes_are_counted_and_many_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cut = Chat(tokenizer_of("byte", CHATML.replace("m.content", "m.content[:30]")), place="x")
+    rows = [(f"q {number}", f"answer {number}", f"other {number}") for number in range(40)]
+    kept = token_rows(task_of(tmp_path / "a", [*rows, ("q", "same ", "same")], "dpo"), Chat(tokenizer_of("byte", GEMMA), place="x"))
+    assert (len(kept.data), kept.unusable) == (40, {EQUAL: 1})
+    kept = token_rows(task_of(tmp_path / "b", [*rows, ("q", "an answer that is much too long and cut", "short")], "dpo"), cut)
+    assert (len(kept.data), kept.unusable) == (40, {ALTERED: 1})
+    with pytest.raises(DatasetError, match=r"train: 5 of 45 rows cannot be trained on: 5 with an answer that the chat template cuts"):
+        token_rows(task_of(tmp_path / "c", [*rows, *((f"r {n}", f"an answer that is much too long and cut {n}", "short") for n in range(5))], "dpo"), cut)
