@@ -20,7 +20,15 @@ class SchemaError(SgpoError):
 
 
 class DatasetError(SgpoError):
-    """A dataset, a source or a model folder is missing, incomplete or in use."""
+    """A dataset or a source is missing, incomplete or in use."""
+
+
+class ModelError(SgpoError):
+    """A model is missing, incomplete, not what it was, or not of the kind that is needed."""
+
+
+class QueryError(SgpoError):
+    """A query typed by hand cannot be run: type another."""
 
 
 class EngineError(SgpoError):
@@ -47,7 +55,13 @@ class GateError(SgpoError):
 
 
 class HubError(SgpoError):
-    """The Hub, a server or the network failed: worth trying again."""
+    """The Hub or the network on the way to it failed: worth trying again."""
+
+    exit_code = 4
+
+
+class ServerError(SgpoError):
+    """The server of a model is down, overloaded or broken off: worth trying again."""
 
     exit_code = 4
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from sgpo_data.errors import DatasetError, UsageError
+from sgpo_data.errors import ModelError, UsageError
 
 SCHEME = "hf://"
 PREFIX = f"{SCHEME}datasets/"
@@ -64,13 +64,13 @@ ENDPOINT = "openai:"
 def endpoint_name(reference: str) -> str | None:
     """The name of a model at a server; None if the reference is of a folder or on the Hub.
 
-    Raises DatasetError if the name is empty.
+    Raises ModelError if the name is empty.
     """
     if not reference.startswith(ENDPOINT):
         return None
     name = reference.removeprefix(ENDPOINT).strip()
     if not name:
-        raise DatasetError(f"{reference}: no name of a model; give the one that the server knows it by, as {ENDPOINT}NAME")
+        raise ModelError(f"{reference}: no name of a model; give the one that the server knows it by, as {ENDPOINT}NAME")
     return name
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import jinja2
 
-from sgpo_data.errors import DatasetError, MissingExtraError
+from sgpo_data.errors import MissingExtraError, ModelError
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Chat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, place: str) -> None:
         if not tokenizer.chat_template:
-            raise DatasetError(f"{place}: the tokenizer has no chat template; add chat_template.jinja to the folder")
+            raise ModelError(f"{place}: the tokenizer has no chat template; add chat_template.jinja to the folder")
         self.tokenizer = tokenizer
         self.end_of_turn = _end_of_turn(tokenizer, place=place)
         """Id of the token that ends an answer, as the template writes it."""
@@ -67,7 +67,7 @@ class Chat:
 def load_chat(folder: Path) -> Chat:
     """The chat of a model folder.
 
-    Raises DatasetError if it holds no tokenizer or no chat template.
+    Raises ModelError if it holds no tokenizer or no chat template.
     """
     # Rows are tokenised one by one: a pool of threads gains nothing for one, and where the cores are busy it triples the wait.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -76,11 +76,11 @@ def load_chat(folder: Path) -> Chat:
     except ImportError as error:
         raise MissingExtraError("models", "transformers") from error
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
-        raise DatasetError(f"{folder}: no tokenizer.json, so this is no model folder; give a folder that save_pretrained wrote")
+        raise ModelError(f"{folder}: no tokenizer.json, so this is no model folder; give a folder that save_pretrained wrote")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
     return Chat(tokenizer, place=str(folder))
 
 
@@ -95,10 +95,10 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase, *, place: str) -> int:
     try:
         rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
     except jinja2.TemplateError as error:
-        raise DatasetError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
+        raise ModelError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
     tail: list[int] = tokenizer(rendered.rpartition(_SENTINEL)[2], add_special_tokens=False)["input_ids"]
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     found = next((token for token in tail if token in special), tokenizer.eos_token_id)
     if found is None:
-        raise DatasetError(f"{place}: neither the chat template nor the tokenizer has an end of turn; set eos_token in tokenizer_config.json")
+        raise ModelError(f"{place}: neither the chat template nor the tokenizer has an end of turn; set eos_token in tokenizer_config.json")
     return int(found)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, ModelError
 from sgpo_data.names import trained_identity
 from sgpo_data.references.model import model_manifest
 from sgpo_data.store.dataset import Dataset, open_dataset
@@ -98,7 +98,7 @@ def _manifest(folder: Path) -> Manifest | None:
 def _model_manifest(folder: Path) -> ModelManifest | None:
     try:
         return model_manifest(folder)
-    except DatasetError:
+    except ModelError:
         return None
 
 

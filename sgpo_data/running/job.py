@@ -72,7 +72,7 @@ def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Mo
     """The stage over this input, every auto resolved.
 
     Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for score-ppl alone.
-    Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, or that model has changed.
+    Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, ModelError if that model has changed.
     """
     if given.record.table not in stage.reads:
         raise SchemaError(f"{given.record.reference}: holds {given.record.table}; {stage.stage_name} reads {' or '.join(stage.reads)}")

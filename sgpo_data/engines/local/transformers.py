@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, first_line, load_chat
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ class TransformersEngine:
         `context_tokens` None is the longest context the model declares. `device` is auto, cpu, cuda or cuda:1; auto takes the GPU if there is one.
         `batch_tokens` bounds a batch in padded tokens, `window` the requests that are drawn and not yet given back. Code in the folder is never run.
 
-        Raises DatasetError if the folder lacks config, weights, tokenizer, chat template or so long a context.
+        Raises ModelError if the folder lacks config, weights, tokenizer, chat template or so long a context.
         """
         for package in ("torch", "transformers"):
             if find_spec(package) is None:
@@ -118,13 +118,13 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     # Its bars would stand between the lines of ours.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not (folder / "config.json").is_file():
-        raise DatasetError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
+        raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise DatasetError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
+        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise DatasetError(f"{folder}: the model cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{folder}: the model cannot be read: {first_line(error)}") from error
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         # Its usual kernels leave the cap on attention out without a word.
         model.set_attn_implementation("eager")
@@ -139,18 +139,18 @@ def _merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     except ImportError as error:
         raise MissingExtraError("models", "peft") from error
     if not (adapter / "adapter_config.json").is_file():
-        raise DatasetError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
+        raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
     try:
         return cast("PreTrainedModel", PeftModel.from_pretrained(model, adapter).merge_and_unload().eval())
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DatasetError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
+        raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
 
 
 def _context(model: PreTrainedModel, folder: Path, *, asked: int | None) -> int:
     declared: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     context_tokens = declared if asked is None else asked
     if context_tokens is None:
-        raise DatasetError(f"{folder}: config.json has no max_position_embeddings; give context_tokens")
+        raise ModelError(f"{folder}: config.json has no max_position_embeddings; give context_tokens")
     if declared is not None and context_tokens > declared:
-        raise DatasetError(f"context_tokens: {context_tokens} is more than the {declared} positions of {folder}; lower it")
+        raise RecipeError(f"context_tokens: {context_tokens} is more than the {declared} positions of {folder}; lower it")
     return context_tokens

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 from openai.types.chat.chat_completion import Choice
 
 from sgpo_data.engines import GenerateRequest, Generation
-from sgpo_data.errors import EngineError, HubError, SgpoError
+from sgpo_data.errors import EngineError, ServerError, SgpoError
 from sgpo_data.rows import Finish
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Endpoint:
     async def check(self, attempts: int) -> None:
         """Asks whether the server is there and takes the key.
 
-        Raises HubError or EngineError.
+        Raises ServerError or EngineError.
         """
         try:
             await self._client.with_options(max_retries=attempts).models.list()
@@ -56,7 +56,7 @@ class Endpoint:
     async def answer(self, request: GenerateRequest) -> Generation:
         """The answer, or why there is none.
 
-        Raises HubError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
+        Raises ServerError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
         """
         asked_logprobs = self._logprobs
         try:
@@ -98,7 +98,7 @@ class Endpoint:
             raise EngineError(f"{self._place}: what came back is no chat completion; is this the base URL of an OpenAI-compatible server?")
         choice = completion.choices[0]
         if choice.finish_reason in BROKEN_OFF:
-            raise HubError(f"{self._place}: the server broke off an answer ({choice.finish_reason}); the same command goes on from here")
+            raise ServerError(f"{self._place}: the server broke off an answer ({choice.finish_reason}); the same command goes on from here")
         if choice.finish_reason == "content_filter" or choice.message.refusal:
             return _none(request, "refused")
         text = choice.message.content or ""
@@ -119,7 +119,7 @@ class Endpoint:
     def _failure(self, error: openai.APIError) -> SgpoError:
         if not isinstance(error, openai.APIStatusError):
             said = "does not answer in time" if isinstance(error, openai.APITimeoutError) else "cannot be reached"
-            return HubError(f"{self._place}: {said}; see whether the server runs, then give the same command again")
+            return ServerError(f"{self._place}: {said}; see whether the server runs, then give the same command again")
         status, said = error.status_code, self._said(error)
         if status in (401, 403):
             # What the server says of it may hold a part of the key.
@@ -128,7 +128,7 @@ class Endpoint:
         if status == 404:
             return EngineError(f"{self._place}: no model {self._model} there ({said}); give its name as the server has it, and a base URL that ends in /v1")
         if status in (408, 409, 429) or status >= 500:
-            return HubError(f"{self._place}: overloaded or broken ({said}); give the same command again later, it goes on from here")
+            return ServerError(f"{self._place}: overloaded or broken ({said}); give the same command again later, it goes on from here")
         return EngineError(f"{self._place}: cannot be used ({said}); check the base URL and the account")
 
     def _said(self, error: openai.APIStatusError) -> str:
