@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.recipe.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
+from sgpo_data.names import GIVEN
+from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
 from sgpo_data.references.model import Model, find_model, recorded_model
 from sgpo_data.running.job import Job, given_input, planned
 from sgpo_data.sources.options import EvaluationReference, Source

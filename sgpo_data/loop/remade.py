@@ -1,6 +1,5 @@
 """The steps that made a dataset, read back from the manifests of it and of all that came before it."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import HELD, Step
-from sgpo_data.names import trained_identity
+from sgpo_data.names import HubRows, TrainedModel
 from sgpo_data.references.model import Model
 from sgpo_data.running.job import REWARD_MODEL, Job
 from sgpo_data.sources.options import EvaluationReference, Source
@@ -33,7 +32,6 @@ from sgpo_data.training.options import Train
 STAGES: Mapping[str, type[Stage]] = {stage.stage_name: stage for stage in (Seed, Improve, ScorePpl, Filter, Pair)}
 PHASE = "all"
 T = TypeVar("T", bound=BaseModel)
-_HUB = re.compile(r"hub:(?P<name>[^@]+)@(?P<commit>[0-9a-f]+)/(?P<config>[^/]+)/(?P<split>.+)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class _Remaking:
     def __init__(self, datasets: Sequence[Manifest], models: Sequence[ModelManifest], execution: Execution) -> None:
         self.store = execution.store
         self.of_dataset = {each.fingerprint: each for each in datasets}
-        self.of_model = {trained_identity(each.fingerprint): each for each in models}
+        self.of_model = {str(TrainedModel.made(each.fingerprint)): each for each in models}
         self.given: dict[str, Given] = {}
         self.models: dict[str, Model] = {}
         self.steps: list[Step] = []
@@ -87,7 +85,7 @@ class _Remaking:
     def _job(self, identity: Identity) -> Job:
         kind = STAGES.get(identity.stage)
         if kind is None:
-            raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: no stage of this version of sgpo-data")
+            raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
         (record,) = identity.inputs
         model = next((self._model(each) for role, each in identity.models.items() if role != REWARD_MODEL), None)
@@ -115,8 +113,8 @@ class _Remaking:
 
     @staticmethod
     def _foreign(record: ModelRecord) -> Model:
-        base, _, adapter = record.location.partition("+")
-        return Model(Path(base), Path(adapter) if adapter else None, record, record, config=Path(base))
+        base, adapter = Path(record.place.base), record.place.adapter
+        return Model(base, None if adapter is None else Path(adapter), record, record, config=base)
 
     def _added(self, stage: str, job: PromptsJob | Job | TrainJob, table: str) -> Path:
         folder = self.store / job.name
@@ -139,16 +137,16 @@ def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) ->
 
 def _on_hub(record: InputRecord) -> dict[str, str]:
     """Options that find a Hub dataset again, none for what is no Hub dataset."""
-    hub = _HUB.fullmatch(record.fingerprint)
+    hub = HubRows.parsed(record.fingerprint)
     if hub is None:
         return {}
-    config = {} if hub["config"] == "default" else {"config": hub["config"]}
-    return {**config, "split": hub["split"], "revision": hub["commit"]}
+    config = {} if hub.config == "default" else {"config": hub.config}
+    return {**config, "split": hub.split, "revision": hub.commit}
 
 
 def _reference(record: InputRecord) -> str:
-    hub = _HUB.fullmatch(record.fingerprint)
-    return record.reference if hub is None else hub["name"]
+    hub = HubRows.parsed(record.fingerprint)
+    return record.reference if hub is None else hub.name
 
 
 def _fields(identity: Identity) -> Mapping[str, JsonValue]:
@@ -170,4 +168,4 @@ def _validated(kind: type[T], fields: Mapping[str, object], identity: Identity) 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: {place}: {first['msg']}; this version of sgpo-data does not know it") from error
+        raise DatasetError(f"{identity.made_name}: {place}: {first['msg']}; this version of sgpo-data does not know it") from error

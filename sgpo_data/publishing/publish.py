@@ -10,7 +10,7 @@ from sgpo_data.hub.client import Kind, again, api, hub_faults, status
 from sgpo_data.hub.commit import Met, committed
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.hub.version import publication_record
-from sgpo_data.names import PREFIX
+from sgpo_data.names import HubModel, HubPlace
 from sgpo_data.publishing.publication import Publication
 
 
@@ -28,7 +28,7 @@ class Published:
     @property
     def reference(self) -> str:
         """Of its commit, which no later version changes."""
-        return f"{PREFIX if self.kind == 'dataset' else ''}{self.repository}@{self.commit}"
+        return str(HubPlace(self.repository, self.commit, "")) if self.kind == "dataset" else HubModel(self.repository, self.commit).place
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sgpo_data.errors import HubError, ModelError
 from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
-from sgpo_data.names import endpoint_name, trained_identity
+from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
@@ -47,15 +47,15 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
     if (endpoint := endpoint_name(reference)) is not None:
         if adapter is not None:
             raise ModelError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
-        record = ModelRecord(identity=f"endpoint:{endpoint}", location=reference, verifiable=False)
+        record = ModelRecord(identity=str(EndpointModel(endpoint)), location=reference, verifiable=False)
         return Model(Path(), None, record, record, config=Path(), endpoint=endpoint)
     folder, identity, location = _found(reference)
     if adapter is None:
-        record = ModelRecord(identity=identity, location=location)
+        record = ModelRecord(identity=str(identity), location=location)
         manifest = model_manifest(folder)
         return Model(folder, None, record, record if manifest is None else manifest.origin or record, config=folder)
     adapter_folder, adapter_identity, adapter_location = _found(adapter)
-    record = ModelRecord(identity=f"{identity}+{adapter_identity}", location=f"{location}+{adapter_location}")
+    record = ModelRecord(identity=str(AdaptedModel(identity, adapter_identity)), location=str(ModelPlace(location, adapter_location)))
     return Model(folder, adapter_folder, record, record, config=folder)
 
 
@@ -124,9 +124,8 @@ def recorded_model(record: ModelRecord, *, flag: str) -> Model:
 
     Raises ModelError if it is gone or has changed.
     """
-    base, _, adapter = (record.location, "", "") if endpoint_name(record.location) else record.location.partition("+")
     try:
-        model = find_model(base, adapter or None)
+        model = find_model(record.place.base, record.place.adapter)
     except ModelError as error:
         raise ModelError(f"{error}; the input was made with it: give its new place with {flag}") from error
     if model.record.identity != record.identity:
@@ -134,27 +133,27 @@ def recorded_model(record: ModelRecord, *, flag: str) -> Model:
     return model
 
 
-def _found(reference: str) -> tuple[Path, str, str]:
+def _found(reference: str) -> tuple[Path, WholeModel, str]:
     folder = Path(reference)
     if folder.is_dir():
         return folder, _folder_identity(folder), str(folder.resolve())
-    name, _, revision = reference.removeprefix("hf://").partition("@")
+    name, revision = split_revision(reference)
     if reference.startswith(("/", ".", "~")) or name.count("/") != 1:
         raise ModelError(f"{reference}: no such model folder; give a folder or a Hub model as org/name@revision")
-    return _from_hub(name, revision or None)
+    return _from_hub(name, revision)
 
 
-def _folder_identity(folder: Path) -> str:
+def _folder_identity(folder: Path) -> WholeModel:
     manifest = model_manifest(folder)
     digest = content_digest(folder)
     if manifest is None:
-        return f"folder:{digest}"
+        return FolderModel(digest)
     if digest != manifest.weights:
         raise ModelError(
             f"{folder}: the weights have changed since they were trained, content {digest[:8]} in place of {manifest.weights[:8]}; "
             f"copy them back, or remove its {MANIFEST} to use them as a model of their own"
         )
-    return trained_identity(manifest.fingerprint)
+    return TrainedModel.made(manifest.fingerprint)
 
 
 def _keys(content: bytes) -> set[str]:
@@ -165,7 +164,7 @@ def _keys(content: bytes) -> set[str]:
     return set(found) if isinstance(found, dict) else set()
 
 
-def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
+def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
     from huggingface_hub import snapshot_download
 
     try:
@@ -178,5 +177,5 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
     except HubError as error:
         raise HubError(f"{error}; and there is no folder {name}") from error
     # One that a training step of ours made is known by its fingerprint wherever it lies.
-    identity = f"hub:{name}@{commit}" if model_manifest(Path(folder)) is None else _folder_identity(Path(folder))
-    return Path(folder), identity, f"{name}@{commit}"
+    hub = HubModel(name, commit)
+    return Path(folder), hub if model_manifest(Path(folder)) is None else _folder_identity(Path(folder)), hub.place

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sgpo_data.engines.loading import resolved
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
+from sgpo_data.names import MadeName
 from sgpo_data.references.dataset import find_dataset
 from sgpo_data.references.model import Model, recorded_model
 from sgpo_data.schema import schema
@@ -45,7 +46,7 @@ class Job:
     @property
     def name(self) -> str:
         """Name of its folder in the store."""
-        return f"{self.stage.writes}@{self.identity.fingerprint[:8]}"
+        return str(MadeName.made(self.stage.writes, self.identity.fingerprint))
 
     @property
     def origin(self) -> ModelRecord | None:

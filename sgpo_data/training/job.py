@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from sgpo_data.engines.loading import DTYPES
 from sgpo_data.errors import ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.names import trained_identity
+from sgpo_data.names import GIVEN, TrainedModel, model_identity
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest, recorded_model
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 REVISION = 1
 READS = {"dpo": "pairs", "sft": "examples"}
 LEARNING_RATES = {"dpo": 5e-7, "sft": 2e-5}
-GIVEN = "given"
-"""Stands for pairs that no model of ours wrote."""
-KINDS = ("train:", "folder:", "hub:", "endpoint:")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class TrainJob:
     @property
     def name(self) -> str:
         """Name of its folder in the store."""
-        return f"model@{self.identity.fingerprint[:8]}"
+        return str(TrainedModel.made(self.identity.fingerprint).name)
 
     @property
     def origin(self) -> ModelRecord | None:
@@ -71,7 +68,7 @@ class TrainJob:
 
     def output(self, folder: Path) -> Model:
         """The model it makes, before it is made."""
-        record = ModelRecord(identity=trained_identity(self.identity.fingerprint), location=str(folder.resolve()))
+        record = ModelRecord(identity=str(TrainedModel.made(self.identity.fingerprint)), location=str(folder.resolve()))
         return Model(folder, None, record, self.origin or record, config=self.start.config)
 
 
@@ -141,7 +138,7 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
 
 
 def _identity(policy: str) -> str:
-    return policy if policy == GIVEN or policy.startswith(KINDS) else find_model(policy).record.identity
+    return policy if policy == GIVEN or model_identity(policy) is not None else find_model(policy).record.identity
 
 
 def _reference(train: Train, start: Model) -> Model:
