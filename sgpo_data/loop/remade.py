@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, got
 from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import HELD, Step
 from sgpo_data.names import HubRows, TrainedModel
@@ -73,10 +73,13 @@ class _Remaking:
         return self.given[fingerprint]
 
     def _prompts(self, identity: Identity) -> PromptsJob:
+        if not identity.inputs:
+            raise _unknown(identity, "inputs", "prompts are read from one at least", 0)
         origin, *records = identity.inputs
         fields = dict(_fields(identity))
         read = fields.pop("decontaminate", [])
-        assert isinstance(read, list)
+        if not isinstance(read, list) or len(read) != len(records):
+            raise _unknown(identity, "decontaminate", f"is not the list of its {len(records)} evaluation sets", read)
         sets = tuple(_evaluation_set(record, each, identity) for record, each in zip(records, read, strict=True))
         where = _on_hub(origin)
         source = _validated(Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets)}, identity)
@@ -87,6 +90,8 @@ class _Remaking:
         if kind is None:
             raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
+        if len(identity.inputs) != 1:
+            raise _unknown(identity, "inputs", "a stage has one", len(identity.inputs))
         (record,) = identity.inputs
         model = next((self._model(each) for role, each in identity.models.items() if role != REWARD_MODEL), None)
         rewarding = identity.models.get(REWARD_MODEL)
@@ -108,6 +113,8 @@ class _Remaking:
         train = _validated(Train, dict(_fields(identity)), identity)
         inputs = tuple(self._input(record) for record in identity.inputs)
         roles = {role: self._model(record) for role, record in identity.models.items()}
+        if "start" not in roles:
+            raise _unknown(identity, "models", "there is no start", list(roles))
         job = TrainJob(train, inputs, roles["start"], roles.get("reference"))
         return job.output(self._added("train", job, HELD))
 
@@ -124,9 +131,11 @@ class _Remaking:
 
 def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) -> EvaluationSet:
     """An evaluation set as the entry that reads it again."""
-    assert isinstance(read, dict)
+    if not isinstance(read, dict) or not {"name", "shape", "columns"} <= read.keys():
+        raise _unknown(identity, "decontaminate", "an evaluation set has name, shape and columns", read)
     columns = read["columns"]
-    assert isinstance(columns, list)
+    if not isinstance(columns, list):
+        raise _unknown(identity, "decontaminate.columns", "is no list", columns)
     options = {"name": str(read["name"]), **_on_hub(record)}
     options |= {"shape": str(read["shape"])} if read["shape"] != "auto" else {}
     options |= {"columns": ",".join(map(str, columns))} if columns else {}
@@ -150,8 +159,13 @@ def _reference(record: InputRecord) -> str:
 
 
 def _fields(identity: Identity) -> Mapping[str, JsonValue]:
-    assert isinstance(identity.fields, dict)
+    if not isinstance(identity.fields, dict):
+        raise _unknown(identity, "fields", "is no table", identity.fields)
     return identity.fields
+
+
+def _unknown(identity: Identity, place: str, what: str, value: JsonValue) -> DatasetError:
+    return DatasetError(f"{identity.made_name}: {place}: {what} {got(value)}; this version of sgpo-data does not know it")
 
 
 def _template(name: str, value: JsonValue) -> object:

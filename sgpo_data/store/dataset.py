@@ -69,11 +69,16 @@ class Dataset:
         return con.read_parquet([str(path) for path in self.paths])
 
     def numbered(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-        """The same with `position`: the number of each row from 0, in order."""
+        """The same with `position`: the number of each row from 0, in order.
+
+        Raises DatasetError if the manifest has parts of which no row's number can be told.
+        """
         if not self.paths:
             return self.relation(con).project("*, 0::BIGINT AS position")
         full = self.manifest.files[0].rows
-        assert all(record.rows == full for record in self.manifest.files[:-1]), "every part but the last has as many rows as the first"
+        uneven = next((record for record in self.manifest.files[:-1] if record.rows != full), None)
+        if uneven is not None:
+            raise DatasetError(f"{self.folder / MANIFEST}: {uneven.name} has {uneven.rows} rows, and each part but the last has {full}; run its stage again")
         return self.relation(con).project(f"*, file_index::BIGINT * {full} + file_row_number AS position")
 
     def scan(self) -> "pl.LazyFrame":
