@@ -82,6 +82,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without what follows, as a part of a sentence."""
+    return str(error).strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__
+
+
 def got(value: object) -> str:
     """The value found, as it is written in TOML, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -6,7 +6,7 @@ from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
 from sgpo_data import errors
-from sgpo_data.errors import MissingExtraError, SgpoError
+from sgpo_data.errors import MissingExtraError, SgpoError, first_line
 
 EXITS = {
     "RecipeError": 1,
@@ -42,3 +42,8 @@ def test_an_error_is_one_line_and_its_exit_code(name: str) -> None:
 
     done = CliRunner().invoke(failing, ["fail"])
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (EXITS[name], "", 1)
+
+
+@pytest.mark.parametrize(("said", "line"), [(" bad header.\nhint", "bad header"), ("", "OSError"), ("one line", "one line")])
+def test_of_what_a_library_says_the_first_line_is_kept(said: str, line: str) -> None:
+    assert first_line(OSError(said)) == line

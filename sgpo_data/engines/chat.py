@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import jinja2
 
-from sgpo_data.errors import MissingExtraError, ModelError
+from sgpo_data.errors import MissingExtraError, ModelError, first_line
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -82,11 +82,6 @@ def load_chat(folder: Path) -> Chat:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
     return Chat(tokenizer, place=str(folder))
-
-
-def first_line(error: BaseException) -> str:
-    """What a library says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase, *, place: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import tenacity
 
-from sgpo_data.errors import DatasetError, HubError, ModelError, SgpoError
+from sgpo_data.errors import DatasetError, HubError, ModelError, SgpoError, first_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -116,11 +116,6 @@ def hub_faults(name: str, revision: str | None = None, *, kind: Kind = "dataset"
         if told is None:
             raise
         raise told from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without what follows."""
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> SgpoError | None:

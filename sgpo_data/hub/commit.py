@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
-from sgpo_data.errors import HubError
-from sgpo_data.hub.client import api, first_line, passing, pause, status
+from sgpo_data.errors import HubError, first_line
+from sgpo_data.hub.client import api, passing, pause, status
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository, Refs, git_oid
 
 if TYPE_CHECKING:

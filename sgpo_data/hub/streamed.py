@@ -10,8 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from sgpo_data.errors import DatasetError, HubError
-from sgpo_data.hub.client import api, first_line, hub_faults, passing, status
+from sgpo_data.errors import DatasetError, HubError, first_line
+from sgpo_data.hub.client import api, hub_faults, passing, status
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import HubPlace

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.sources.shapes import Record, described
 
 COMPRESSIONS = (".gz", ".zst", ".bz2")
@@ -223,7 +223,7 @@ def _parquet(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
                 yield from arrow_records(batch, names, name=file.name, first=first)
                 first += batch.num_rows
     except pa.ArrowException as error:
-        raise DatasetError(f"{file.name}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
+        raise DatasetError(f"{file.name}: not a whole Parquet file: {first_line(error)}") from error
 
 
 def arrow_records(batch: pa.RecordBatch, columns: tuple[str, ...], *, name: str, first: int) -> Iterator[Record]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgpo_data.errors import DatasetError, MissingExtraError
-from sgpo_data.hub.client import first_line, hub_faults
+from sgpo_data.errors import DatasetError, MissingExtraError, first_line
+from sgpo_data.hub.client import hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import HubRows
 from sgpo_data.sources.files import arrow_records

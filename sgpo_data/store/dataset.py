@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.errors import DatasetError, SchemaError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.files import file_digest
@@ -100,7 +100,12 @@ def part_rows(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield from cast(list[Row], batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); sgpo check {path.parent} tells what is broken") from error
+        raise unreadable(path.parent, error, part=path) from error
+
+
+def unreadable(folder: Path, error: Exception, *, part: Path | None = None) -> DatasetError:
+    """What to say of a dataset whose files are not what they were, or of this part of it."""
+    return DatasetError(f"{part or folder}: cannot be read ({first_line(error)}); sgpo check {folder} tells what is broken")
 
 
 def open_dataset(folder: Path) -> Dataset:

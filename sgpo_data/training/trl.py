@@ -22,9 +22,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback,
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from sgpo_data.engines.chat import Chat, first_line, load_chat
+from sgpo_data.engines.chat import Chat, load_chat
 from sgpo_data.engines.threads import fit_threads
-from sgpo_data.errors import DatasetError, EngineError, RecipeError, SgpoError
+from sgpo_data.errors import DatasetError, EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.rows import Message

@@ -9,11 +9,11 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel
 
-from sgpo_data.engines.chat import first_line
 from sgpo_data.engines.local.packed import Packed
 from sgpo_data.engines.local.padded import Padded
 from sgpo_data.engines.local.tree_attention import NotPackableError
 from sgpo_data.engines.local.trees import Tree
+from sgpo_data.errors import first_line
 
 log = logging.getLogger(__name__)
 

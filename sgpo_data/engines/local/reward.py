@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import Rewarded, RewardRequest
-from sgpo_data.engines.chat import Chat, first_line, load_chat
-from sgpo_data.errors import EngineError, MissingExtraError, ModelError
+from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, first_line
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:

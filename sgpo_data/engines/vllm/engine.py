@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, first_line, load_chat
-from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError
+from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest

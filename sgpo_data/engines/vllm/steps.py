@@ -19,8 +19,8 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.sample import sampler
 
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, first_line
-from sgpo_data.errors import EngineError
+from sgpo_data.engines.chat import Chat
+from sgpo_data.errors import EngineError, first_line
 from sgpo_data.rows import Finish
 
 if TYPE_CHECKING:
