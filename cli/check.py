@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sgpo_data.errors import DatasetError, GateError
+from sgpo_data.errors import DatasetError, GateError, ModelError
 from sgpo_data.execution import ROOT
 
 from .printing.closed_pipe import closed_pipe_allowed
@@ -41,7 +41,7 @@ def _checked(reference: str, root: Path) -> tuple[list[str], str]:
                 return [], f"whole: {identity}"
             return weights_faults(folder), f"{identity}, which was not trained here: there is no record to check it against"
         dataset = existing(reference, root)
-    except DatasetError as error:
+    except (DatasetError, ModelError) as error:
         if not any(place.exists() for place in (Path(reference), root / reference)):
             raise
         return [str(error)], ""

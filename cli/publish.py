@@ -38,11 +38,12 @@ def publish(
     The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
     The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.
     """
+    from sgpo_data.names import PREFIX
     from sgpo_data.publishing.publication import model_publication, publication
     from sgpo_data.publishing.publish import checked_tag
 
     *given, repository = references
-    name = repository.removeprefix("hf://datasets/")
+    name = repository.removeprefix(PREFIX)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
         raise UsageError(f"{repository}: the last argument is the repository, as org/name")
     if run is None and not given:

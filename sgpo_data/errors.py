@@ -29,7 +29,15 @@ class SchemaError(SgpoError):
 
 
 class DatasetError(SgpoError):
-    """A dataset, a source or a model folder is missing, incomplete or in use."""
+    """A dataset or a source is missing, incomplete or in use."""
+
+
+class ModelError(SgpoError):
+    """A model is missing, incomplete, not what it was, or not of the kind that is needed."""
+
+
+class QueryError(SgpoError):
+    """A query typed by hand cannot be run: type another."""
 
 
 class MissingRepositoryError(DatasetError):
@@ -60,7 +68,13 @@ class GateError(SgpoError):
 
 
 class HubError(SgpoError):
-    """The Hub, a server or the network failed: worth trying again."""
+    """The Hub or the network on the way to it failed: worth trying again."""
+
+    exit_code = 4
+
+
+class ServerError(SgpoError):
+    """The server of a model is down, overloaded or broken off: worth trying again."""
 
     exit_code = 4
 
@@ -81,6 +95,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without what follows, as a part of a sentence."""
+    return str(error).strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__
+
+
 def got(value: object) -> str:
     """The value found, as it is written in TOML, cut where it is long."""
     try:
@@ -89,8 +108,3 @@ def got(value: object) -> str:
         # Nested too deeply, an integer of thousands of digits, or keys that are no text.
         return f"(got a value of type {type(value).__name__})"
     return f"(got {text if len(text) <= GOT_CHARACTERS else text[: GOT_CHARACTERS - 3] + '...'})"
-
-
-def first_line(error: BaseException) -> str:
-    """What a library says, in one line; its name if it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

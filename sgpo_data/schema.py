@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sgpo_data.connection import quoted
 from sgpo_data.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ class Schema:
 
         One aggregate query over `rows`. As in SQL, a CHECK that comes out NULL is not broken.
         """
-        rules = {f"{column.name} is null": f"{_quoted(column.name)} IS NULL" for column in self.columns if column.required}
+        rules = {f"{column.name} is null": f"{quoted(column.name)} IS NULL" for column in self.columns if column.required}
         rules |= {check: f"NOT ({check})" for check in self.checks}
-        key = ", ".join(map(_quoted, self.key))
+        key = ", ".join(map(quoted, self.key))
         counts = [f"count(*) FILTER (WHERE {broken})" for broken in rules.values()]
         query = ", ".join([*counts, f"count(*) - count(DISTINCT ({key}))"])
         (found,) = rows.aggregate(query).fetchall()
@@ -193,7 +194,3 @@ def _canonical(arrow_type: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(arrow_type):
         return pa.struct([(field.name, _canonical(field.type)) for field in arrow_type])
     return arrow_type
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -34,7 +34,7 @@ class Interruptible:
     def result(self, step: Callable[[], T]) -> T:
         """What the step gives.
 
-        Raises RecipeError with DuckDB's words; KeyboardInterrupt once the query is told to stop.
+        Raises QueryError with DuckDB's words; KeyboardInterrupt once the query is told to stop.
         """
         running = self.worker.submit(step)
         try:

@@ -41,7 +41,7 @@ def answer(
     """Writes what the query gives to a file or to standard output; without a query, at a terminal, opens the shell.
 
     `limit` None or 0 is no limit, but that a table on standard output shows TABLE_ROWS unless it is 0.
-    Raises UsageError, DatasetError or RecipeError.
+    Raises UsageError, DatasetError or QueryError.
     """
     query, given = _query_and_references(arguments, example_name)
     kind = _format(form, out)

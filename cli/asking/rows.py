@@ -33,7 +33,7 @@ def list_examples() -> None:
 def write_answer(running: Interruptible, query: str, form: Format, sink: BinaryIO, *, limit: int | None, unsafe: bool) -> None:
     """Writes the rows of the query; nothing if it gives none, as a statement of an unsafe connection can.
 
-    Raises RecipeError with DuckDB's words.
+    Raises QueryError with DuckDB's words.
     """
     reader = running.result(partial(_opened, running.con, query, None if limit is None else limit + (form is Format.TABLE), unsafe))
     if reader is None:

@@ -15,6 +15,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
+from sgpo_data.connection import quoted
 from sgpo_data.errors import SgpoError, UsageError
 from sgpo_data.query.examples import example
 
@@ -100,8 +101,8 @@ def _take(running: Interruptible, text: str, *, unsafe: bool, limit: int | None)
     if command == ".tables":
         _show(running, _TABLES, unsafe=False, limit=None)
     elif command == ".schema" and argument:
-        view, escaped = argument.replace('"', '""'), argument.replace("'", "''")
-        _show(running, _SCHEMA.format(view=f'"{view}"', text=f"'{escaped}'"), unsafe=False, limit=None)
+        escaped = argument.replace("'", "''")
+        _show(running, _SCHEMA.format(view=quoted(argument), text=f"'{escaped}'"), unsafe=False, limit=None)
     elif command == ".macros":
         _show(running, _MACROS, unsafe=False, limit=None)
     elif command == ".examples" and argument:
@@ -112,8 +113,7 @@ def _take(running: Interruptible, text: str, *, unsafe: bool, limit: int | None)
         list_examples()
     elif command == ".set" and len(argument.split(None, 1)) == 2:
         name, value = argument.split(None, 1)
-        quoted = name.replace('"', '""')
-        running.con.execute(f'SET VARIABLE "{quoted}" = ?', [value])
+        running.con.execute(f"SET VARIABLE {quoted(name)} = ?", [value])
     elif command == ".help":
         print("\n".join([HELP, *(f"{name:<10} {about}" for name, about in COMMANDS.items())]))
     else:

@@ -77,7 +77,7 @@ def _header(dataset: Dataset) -> Iterator[tuple[str, str]]:
     if dataset.place is not None:
         yield "fetched from", dataset.place
     yield "stage", manifest.identity.stage
-    yield "made from", ", ".join(f"{record.reference} ({record.table or 'raw'}@{record.fingerprint[:8]})" for record in manifest.identity.inputs) or "nothing"
+    yield "made from", ", ".join(f"{record.reference} ({record.made_name})" for record in manifest.identity.inputs) or "nothing"
     yield "fingerprint", manifest.fingerprint + ("" if manifest.deterministic else " (the same recipe, not always the same text)")
     yield "rows", f"{manifest.rows} from {manifest.rows_in} in"
     if manifest.outcomes:

@@ -47,7 +47,7 @@ def _told(folder: Path, identity: str, manifest: ModelManifest | None) -> Iterat
         yield role, f"{record.identity} ({record.location})"
     if manifest.origin:
         yield "origin", f"{manifest.origin.identity} ({manifest.origin.location})"
-    yield "trained on", ", ".join(f"{record.reference} ({record.table or 'raw'}@{record.fingerprint[:8]})" for record in manifest.identity.inputs)
+    yield "trained on", ", ".join(f"{record.reference} ({record.made_name})" for record in manifest.identity.inputs)
     yield "rows", f"{manifest.rows}, {manifest.left_out} longer than max_tokens left out"
     if isinstance(manifest.identity.fields, dict):
         for name, value in manifest.identity.fields.items():

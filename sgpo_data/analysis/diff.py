@@ -8,7 +8,7 @@ import duckdb
 
 from sgpo_data.analysis.shift import Shift, shifts
 from sgpo_data.connection import quoted, spill_folder
-from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.errors import DatasetError, SchemaError, first_line
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
 
@@ -81,8 +81,7 @@ def diff(a: Dataset, b: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Diff
             b.relation(con).create_view("b")
             return _diff(con, a, b, sample_rows, seed)
     except duckdb.Error as error:
-        message = str(error).split("\n")[0]
-        raise DatasetError(f"{a.folder} or {b.folder}: cannot be read ({message}); sgpo check tells what is broken") from error
+        raise DatasetError(f"{a.folder} or {b.folder}: cannot be read ({first_line(error)}); sgpo check tells what is broken") from error
 
 
 def _diff(con: duckdb.DuckDBPyConnection, a: Dataset, b: Dataset, sample_rows: int, seed: int) -> Diff:

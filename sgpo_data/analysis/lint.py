@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sgpo_data.analysis.options import Thresholds
 from sgpo_data.errors import DatasetError, SchemaError
-from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.text.answer_faults import SHORTEST_LEAK, flagged
 from sgpo_data.text.measures import WORDS, distinct_2, words
 
@@ -127,8 +127,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) 
             con.execute(f"CREATE TEMP VIEW texts AS {TEXTS[dataset.table]}")
             _measure(con, thresholds.min_edit)
         except (duckdb.Error, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise DatasetError(f"{dataset.folder}: cannot be read ({reason}); sgpo check {dataset.folder} tells what is broken") from error
+            raise unreadable(dataset.folder, error) from error
         _find_leaks(con, filtered)
         con.execute(REPEATED)
         con.execute(TOLD.replace("$leaks", str(filtered is not None)))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import duckdb
 
 from sgpo_data.connection import quoted, spill_folder
-from sgpo_data.errors import DatasetError
 from sgpo_data.schema import Column, schema
-from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.dataset import Dataset, unreadable
 
 EXACT_ROWS = 1_000_000
 """Quantiles of larger tables are estimated (t-digest), since exact ones hold every value in memory."""
@@ -86,8 +85,7 @@ def look(dataset: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Look:
                 sample=_sample(con, dataset.table, sample_rows, seed),
             )
     except duckdb.Error as error:
-        message = str(error).split("\n")[0]
-        raise DatasetError(f"{dataset.folder}: cannot be read ({message}); sgpo check {dataset.folder} tells what is broken") from error
+        raise unreadable(dataset.folder, error) from error
 
 
 def _nulls(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> tuple[int, dict[str, int]]:

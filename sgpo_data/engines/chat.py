@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, ScoreRequest
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
 from sgpo_data.engines.template import SENTINEL, Template
-from sgpo_data.errors import DatasetError, MissingExtraError, first_line
+from sgpo_data.errors import MissingExtraError, ModelError, first_line
 from sgpo_data.rows import Finish, Message
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Chat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, place: str, template: ChatTemplate = DEFAULT_TEMPLATE) -> None:
         if not tokenizer.is_fast:
-            raise DatasetError(f"{place}: the tokenizer tells no offsets, so prompt and answer cannot be told apart; give a folder with tokenizer.json")
+            raise ModelError(f"{place}: the tokenizer tells no offsets, so prompt and answer cannot be told apart; give a folder with tokenizer.json")
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, place=place, arguments=template.template, name=template.template_name)
         self._special = _pattern(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
@@ -180,7 +180,7 @@ class Chat:
         if found is not None:
             return int(found), True
         if self.tokenizer.eos_token_id is None:
-            raise DatasetError(f"{place}: neither the chat template nor the tokenizer has an end of turn; set eos_token in tokenizer_config.json")
+            raise ModelError(f"{place}: neither the chat template nor the tokenizer has an end of turn; set eos_token in tokenizer_config.json")
         return int(self.tokenizer.eos_token_id), False
 
     def _glue(self) -> tuple[str, str]:
@@ -218,7 +218,7 @@ def _prefixes(tokenizer: PreTrainedTokenizerBase) -> bool:
 def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:
     """The chat of a model folder.
 
-    Raises DatasetError if it holds no tokenizer or no such chat template.
+    Raises ModelError if it holds no tokenizer or no such chat template.
     """
     # Rows are tokenised one by one: a pool of threads gains nothing for one, and where the cores are busy it triples the wait.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -227,11 +227,11 @@ def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:
     except ImportError as error:
         raise MissingExtraError("models", "transformers") from error
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
-        raise DatasetError(f"{folder}: no tokenizer.json, so this is no model folder; give a folder that save_pretrained wrote")
+        raise ModelError(f"{folder}: no tokenizer.json, so this is no model folder; give a folder that save_pretrained wrote")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
     _refuse_too_large(tokenizer, folder)
     return Chat(tokenizer, place=str(folder), template=template)
 
@@ -245,6 +245,6 @@ def _refuse_too_large(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         return
     token, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     if isinstance(rows, int) and number >= rows:
-        raise DatasetError(
+        raise ModelError(
             f"{folder}: the tokenizer has token {number} ({token}), and the model {rows} embeddings; resize them, or give the tokenizer that goes with it"
         )

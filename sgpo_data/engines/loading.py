@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sgpo_data.engines import ChatTemplate
-from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.errors import ModelError, RecipeError
 from sgpo_data.names import ENDPOINT
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ def resolved(
 ) -> Loading:
     """The same with nothing left to be guessed: the engine that suits the work, dtype of the checkpoint, context of the model.
 
-    Raises DatasetError if the model's config.json does not say, or the context asked for is longer than the model's;
-    RecipeError if the engine cannot do what is asked.
+    Raises ModelError if the model's config.json does not say, RecipeError if the context asked for is longer than the model's or the engine cannot do
+    what is asked.
     """
     if endpoint is not None:
         return replace(_at_endpoint(engine, dtype, context_tokens, work=work, quantization=quantization), chat=_told(chat))
@@ -59,12 +59,12 @@ def resolved(
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); give a model folder") from error
+        raise ModelError(f"{path}: cannot be read ({error}); give a model folder") from error
     limit = config.get("max_position_embeddings") or config.get("n_positions")
     if context_tokens is None and not isinstance(limit, int):
-        raise DatasetError(f"{path}: no max_position_embeddings; say how long the context is with --context-tokens")
+        raise ModelError(f"{path}: no max_position_embeddings; say how long the context is with --context-tokens")
     if context_tokens is not None and isinstance(limit, int) and context_tokens > limit:
-        raise DatasetError(f"--context-tokens: {context_tokens} is more than the model's {limit}; give at most that")
+        raise RecipeError(f"--context-tokens: {context_tokens} is more than the model's {limit}; give at most that")
     kept = config.get("dtype") or config.get("torch_dtype")
     chosen = automatic(work) if engine == "auto" else engine
     if quantization is not None and chosen != "vllm":

@@ -26,7 +26,7 @@ def open_engine(
 ) -> "Engine":
     """The model, loaded, or the server, asked whether it is there.
 
-    Raises DatasetError if the folder is no model with a chat template, MissingExtraError if the engine is not installed, HubError if no server answers.
+    Raises ModelError if the folder is no model with a chat template, MissingExtraError if the engine is not installed, ServerError if no server answers.
     """
     # What the engines import takes seconds: only for work that needs it.
     if endpoint is not None:

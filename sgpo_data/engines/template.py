@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from sgpo_data.errors import DatasetError, first_line
+from sgpo_data.errors import ModelError, first_line
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class Template:
         try:
             frame = self._frame(probe)
         except jinja2.TemplateError as error:
-            raise DatasetError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
+            raise ModelError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
         if frame is None:
-            raise DatasetError(f"{place}: the chat template loses the text of the answer; mend chat_template.jinja")
+            raise ModelError(f"{place}: the chat template loses the text of the answer; mend chat_template.jinja")
         self.head, self.tail = frame
         if QUESTION not in self.head.casefold():
-            raise DatasetError(f"{place}: the chat template loses the text of the question, so that all prompts would be the same; mend chat_template.jinja")
+            raise ModelError(f"{place}: the chat template loses the text of the question, so that all prompts would be the same; mend chat_template.jinja")
 
     def frame(self, messages: Sequence[Message]) -> Frame | None:
         """What stands before and after an answer to this conversation; None if the template refuses it, or loses one of its turns."""
@@ -124,12 +124,12 @@ class Template:
 
 def _source(templates: str | dict[str, str] | None, *, place: str, name: str | None) -> str:
     if not templates:
-        raise DatasetError(f"{place}: the tokenizer has no chat template; add chat_template.jinja to the folder")
+        raise ModelError(f"{place}: the tokenizer has no chat template; add chat_template.jinja to the folder")
     named = {"default": templates} if isinstance(templates, str) else templates
     if (name or "default") not in named:
         listed = ", ".join(sorted(named))
         asked = f"no chat template is named {name}" if name else "none of its chat templates is named default"
-        raise DatasetError(f"{place}: {asked}; choose one with template_name: {listed}")
+        raise ModelError(f"{place}: {asked}; choose one with template_name: {listed}")
     return named[name or "default"]
 
 
@@ -140,7 +140,7 @@ def _day(arguments: Mapping[str, object]) -> date:
     try:
         return date.fromisoformat(str(asked))
     except ValueError as error:
-        raise DatasetError(f"template.{DATE_ARGUMENT}: {asked} is no date; write it as 2026-01-31") from error
+        raise ModelError(f"template.{DATE_ARGUMENT}: {asked} is no date; write it as 2026-01-31") from error
 
 
 def _turn(role: str, content: str) -> Message:

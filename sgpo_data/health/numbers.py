@@ -7,10 +7,9 @@ import duckdb
 import polars as pl
 
 from sgpo_data.connection import spill_folder
-from sgpo_data.errors import DatasetError
 from sgpo_data.loop.rounds import Round, TrainedModel
 from sgpo_data.schema import schema
-from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.store.manifest import ModelManifest
 from sgpo_data.text.measures import WORDS, Words, words
 from sgpo_data.training.curves import curves
@@ -77,7 +76,7 @@ def answer_words(dataset: Dataset, column: str) -> Words:
         drawn = dataset.scan().filter(pl.col("prompt_id") <= last).select(*keys, pl.col(column).str.slice(0, 20 * WORDS))
         texts = drawn.sort(keys).head(SAMPLE_ROWS).collect(engine="streaming")[column].drop_nulls().to_list()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(dataset, error) from error
+        raise unreadable(dataset.folder, error) from error
     found, room = [], WORDS
     for text in texts:
         found.append(words(text)[:room])
@@ -101,7 +100,7 @@ def reference_nll_rise(before: Sequence[Dataset], scored: Dataset) -> float | No
     try:
         common, rise = joined.select(pl.len(), rise=mean[0] - mean[1]).collect(engine="streaming").row(0)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(scored, error) from error
+        raise unreadable(scored.folder, error) from error
     return float(rise) if common >= LEAST_COMMON else None
 
 
@@ -115,7 +114,7 @@ def _compared(dataset: Dataset, query: str) -> Numbers:
             dataset.relation(con).create_view("rows")
             ((found,),) = con.execute(f"SELECT struct FROM (SELECT {{{query}}} AS struct FROM rows)").fetchall()
     except duckdb.Error as error:
-        raise _unreadable(dataset, error) from error
+        raise unreadable(dataset.folder, error) from error
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -159,7 +158,7 @@ def _collected(numbers: pl.LazyFrame, dataset: Dataset) -> Numbers:
     try:
         row: Mapping[str, float | None] = numbers.collect(engine="streaming").row(0, named=True)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(dataset, error) from error
+        raise unreadable(dataset.folder, error) from error
     return {name: float(value) for name, value in row.items() if value is not None and math.isfinite(value)}
 
 
@@ -185,11 +184,6 @@ def _scorer(dataset: Dataset) -> str | None:
 def _references(dataset: Dataset) -> pl.LazyFrame:
     rows = dataset.scan().filter(pl.col("sample") == 0, pl.col("reference_nll").is_not_null())
     return rows.select("prompt_id", "reference_nll", "reference_tokens")
-
-
-def _unreadable(dataset: Dataset, error: Exception) -> DatasetError:
-    message = str(error).split("\n")[0]
-    return DatasetError(f"{dataset.folder}: cannot be read ({message}); sgpo check {dataset.folder} tells what is broken")
 
 
 def trained_on(model: TrainedModel, found: Mapping[str, Dataset]) -> list[Dataset]:

@@ -106,7 +106,7 @@ def pause(state: tenacity.RetryCallState) -> float:
 
 @contextmanager
 def hub_faults(name: str, revision: str | None = None, *, kind: Kind = "dataset") -> Iterator[None]:
-    """Turns whatever the Hub's clients raise about this repository into DatasetError (the user's turn) or HubError (try again)."""
+    """Turns whatever the Hub's clients raise about this repository into DatasetError or, of a model, ModelError (the user's turn), or HubError (try again)."""
     try:
         yield
     except SgpoError:
@@ -129,36 +129,37 @@ def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> Sgpo
         RevisionNotFoundError,
     )
 
+    missing = ModelError if kind == "model" else DatasetError
     for cause in _causes(error):
         match cause:
             case OfflineModeIsEnabled():
                 return HubError(f"{name}: HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to go on")
             case GatedRepoError():
-                return DatasetError(f"{name}: a gated {kind}; ask for access on its page, then run: hf auth login")
+                return missing(f"{name}: a gated {kind}; ask for access on its page, then run: hf auth login")
             case RevisionNotFoundError():
-                return DatasetError(f"{name}: no revision {revision or 'main'} in this Hub {kind}")
+                return missing(f"{name}: no revision {revision or 'main'} in this Hub {kind}")
             case RepositoryNotFoundError():
                 return MissingRepositoryError(f"{name}: no such {kind} on the Hub, or no access to it; if it is private, run: hf auth login")
             case HFValidationError():
-                return DatasetError(f"{name}: not the name of a Hub {kind}: {first_line(cause)}")
+                return missing(f"{name}: not the name of a Hub {kind}: {first_line(cause)}")
             case HfHubHTTPError():
-                return _answered(cause, name)
+                return _answered(cause, name, missing)
             case httpx2.HTTPError() | JSONDecodeError() | ConnectionError() | TimeoutError():
                 return HubError(f"{name}: the Hub cannot be reached: {first_line(cause)}; try again later")
     return HubError(f"{name}: cannot be fetched from the Hub: {first_line(error)}") if isinstance(error, OSError) else None
 
 
-def _answered(error: "httpx2.HTTPError", name: str) -> SgpoError:
+def _answered(error: "httpx2.HTTPError", name: str, missing: type[SgpoError]) -> SgpoError:
     from huggingface_hub.errors import HfHubHTTPError
 
     assert isinstance(error, HfHubHTTPError)
     match error.response.status_code:
         case 401:
-            return DatasetError(f"{name}: no login, or one that the Hub does not know (401); run: hf auth login")
+            return missing(f"{name}: no login, or one that the Hub does not know (401); run: hf auth login")
         case 403:
-            return DatasetError(f"{name}: this login may not do that (403); get a token that can write there, then run: hf auth login")
+            return missing(f"{name}: this login may not do that (403); get a token that can write there, then run: hf auth login")
         case 400 | 404 | 413 | 422 as code:
-            return DatasetError(f"{name}: the Hub refuses this ({code}): {error.server_message or 'without a reason'}")
+            return missing(f"{name}: the Hub refuses this ({code}): {error.server_message or 'without a reason'}")
         case code:
             return HubError(f"{name}: the Hub answered {code}; try again later")
 

@@ -1,7 +1,7 @@
 """A dataset on the Hub that is read where it lies: ranges of its parts as they are needed, each page held against its checksum."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -79,7 +79,7 @@ class StreamedDataset(Dataset):
 
         assert self.at is not None
         # The commit stands in each path: a branch is no snapshot, two reads of one file could come from two commits.
-        root = f"datasets/{self.at.repository}@{self.at.revision}"
+        root = replace(self.at, path="").address
         options = pads.ParquetFragmentScanOptions(pre_buffer=True, page_checksum_verification=True)
         form = pads.ParquetFileFormat(default_fragment_scan_options=options)
         system = PyFileSystem(FSSpecHandler(HfFileSystem(endpoint=api().endpoint)))  # type: ignore[abstract]

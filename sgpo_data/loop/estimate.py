@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue, ValidationError
 
 from sgpo_data.loop.plan import Step
+from sgpo_data.names import MODEL, MadeName
 from sgpo_data.running.job import Job
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.stages.seed import Seed
@@ -71,7 +72,9 @@ def record(folder: Path) -> Record | None:
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
-        manifest = ModelManifest.model_validate_json(content) if folder.name.startswith("model@") else Manifest.model_validate_json(content)
+        name = MadeName.parsed(folder.name)
+        trained = name is not None and name.of == MODEL
+        manifest = ModelManifest.model_validate_json(content) if trained else Manifest.model_validate_json(content)
     except (OSError, ValidationError):
         return None
     size = sum(place.stat().st_size for place in folder.iterdir() if place.is_file())

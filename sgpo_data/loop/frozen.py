@@ -1,7 +1,6 @@
 """A recipe as it was run: every value written out, so that it says the same elsewhere and later."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import JsonValue
 
 from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.names import HubRows, without_revision
 from sgpo_data.recipe.file import parsed
 from sgpo_data.recipe.recipe import WORDS, Phase, PhaseSource, Recipe
 from sgpo_data.running.job import Job
@@ -62,17 +62,17 @@ def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]
     if recipe.adapter is None:
         return {"model": _moved(recipe.model, recipe, folder, known)}
     base, adapter = recipe.located(recipe.model), recipe.located(recipe.adapter)
-    found = known.model(base, adapter).record.location.partition("+")[::2]
-    names = zip(("model", "adapter"), (recipe.model, recipe.adapter), (base, adapter), found, strict=True)
-    return {key: _moved(name, recipe, folder, known) if Path(place).exists() else location for key, name, place, location in names}
+    place = known.model(base, adapter).record.place
+    names = zip(("model", "adapter"), (recipe.model, recipe.adapter), (base, adapter), (place.base, place.adapter or ""), strict=True)
+    return {key: _moved(name, recipe, folder, known) if Path(there).exists() else location for key, name, there, location in names}
 
 
 def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
     """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
     entries = map(EvaluationReference.parsed, source.decontaminate)
-    sets = tuple(each.pinned if each.opened.identity.startswith("hub:") else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
-    commit = re.match(r"hub:[^@]+@([0-9a-f]+)/", opened.identity)
-    where = {"path": source.path.partition("@")[0], "revision": commit[1]} if commit else {}
+    sets = tuple(each.pinned if HubRows.parsed(each.opened.identity) else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
+    hub = HubRows.parsed(opened.identity)
+    where = {"path": without_revision(source.path), "revision": hub.commit} if hub else {}
     return source.model_copy(update={"decontaminate": sets, **where})
 
 

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError
+from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.recipe.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
+from sgpo_data.names import GIVEN
+from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
 from sgpo_data.references.model import Model, find_model, recorded_model
 from sgpo_data.running.job import Job, given_input, planned
 from sgpo_data.sources.options import EvaluationReference, Source
@@ -84,7 +85,7 @@ def plan_recipe(recipe: Recipe, execution: Execution, *, known: Known | None = N
     """Everything the recipe makes, each after what it is made of.
 
     Reads models and sources as far as their identity needs it; writes nothing.
-    Raises RecipeError, DatasetError, SchemaError or HubError with the place in the recipe.
+    Raises RecipeError, DatasetError, ModelError, SchemaError or HubError with the place in the recipe.
     """
     planner = _Planner(recipe, execution, known or Known())
     for position, phase in enumerate(recipe.phases, 1):
@@ -198,7 +199,7 @@ class _Planner:
     def _placed(self, place: str) -> Iterator[None]:
         try:
             yield
-        except (RecipeError, DatasetError, SchemaError, HubError) as error:
+        except (RecipeError, DatasetError, ModelError, SchemaError, HubError) as error:
             raise type(error)(f"{self.recipe.path}: {place}: {error}") from error
 
 

@@ -1,6 +1,5 @@
 """The steps that made a dataset, read back from the manifests of it and of all that came before it."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, got
 from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import HELD, Step
-from sgpo_data.names import trained_identity
+from sgpo_data.names import HubRows, TrainedModel
 from sgpo_data.references.model import Model
 from sgpo_data.running.job import REWARD_MODEL, Job
 from sgpo_data.sources.options import EvaluationReference, Source
@@ -33,7 +32,6 @@ from sgpo_data.training.options import Train
 STAGES: Mapping[str, type[Stage]] = {stage.stage_name: stage for stage in (Seed, Improve, ScorePpl, Filter, Pair)}
 PHASE = "all"
 T = TypeVar("T", bound=BaseModel)
-_HUB = re.compile(r"hub:(?P<name>[^@]+)@(?P<commit>[0-9a-f]+)/(?P<config>[^/]+)/(?P<split>.+)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class _Remaking:
     def __init__(self, datasets: Sequence[Manifest], models: Sequence[ModelManifest], execution: Execution) -> None:
         self.store = execution.store
         self.of_dataset = {each.fingerprint: each for each in datasets}
-        self.of_model = {trained_identity(each.fingerprint): each for each in models}
+        self.of_model = {str(TrainedModel.made(each.fingerprint)): each for each in models}
         self.given: dict[str, Given] = {}
         self.models: dict[str, Model] = {}
         self.steps: list[Step] = []
@@ -75,10 +73,13 @@ class _Remaking:
         return self.given[fingerprint]
 
     def _prompts(self, identity: Identity) -> PromptsJob:
+        if not identity.inputs:
+            raise _unknown(identity, "inputs", "prompts are read from one at least", 0)
         origin, *records = identity.inputs
         fields = dict(_fields(identity))
         read = fields.pop("decontaminate", [])
-        assert isinstance(read, list)
+        if not isinstance(read, list) or len(read) != len(records):
+            raise _unknown(identity, "decontaminate", f"is not the list of its {len(records)} evaluation sets", read)
         sets = tuple(_evaluation_set(record, each, identity) for record, each in zip(records, read, strict=True))
         where = _on_hub(origin)
         source = _validated(Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets)}, identity)
@@ -87,8 +88,10 @@ class _Remaking:
     def _job(self, identity: Identity) -> Job:
         kind = STAGES.get(identity.stage)
         if kind is None:
-            raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: no stage of this version of sgpo-data")
+            raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
+        if len(identity.inputs) != 1:
+            raise _unknown(identity, "inputs", "a stage has one", len(identity.inputs))
         (record,) = identity.inputs
         model = next((self._model(each) for role, each in identity.models.items() if role != REWARD_MODEL), None)
         rewarding = identity.models.get(REWARD_MODEL)
@@ -110,13 +113,15 @@ class _Remaking:
         train = _validated(Train, dict(_fields(identity)), identity)
         inputs = tuple(self._input(record) for record in identity.inputs)
         roles = {role: self._model(record) for role, record in identity.models.items()}
+        if "start" not in roles:
+            raise _unknown(identity, "models", "there is no start", list(roles))
         job = TrainJob(train, inputs, roles["start"], roles.get("reference"))
         return job.output(self._added("train", job, HELD))
 
     @staticmethod
     def _foreign(record: ModelRecord) -> Model:
-        base, _, adapter = record.location.partition("+")
-        return Model(Path(base), Path(adapter) if adapter else None, record, record, config=Path(base))
+        base, adapter = Path(record.place.base), record.place.adapter
+        return Model(base, None if adapter is None else Path(adapter), record, record, config=base)
 
     def _added(self, stage: str, job: PromptsJob | Job | TrainJob, table: str) -> Path:
         folder = self.store / job.name
@@ -126,9 +131,11 @@ class _Remaking:
 
 def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) -> EvaluationSet:
     """An evaluation set as the entry that reads it again."""
-    assert isinstance(read, dict)
+    if not isinstance(read, dict) or not {"name", "shape", "columns"} <= read.keys():
+        raise _unknown(identity, "decontaminate", "an evaluation set has name, shape and columns", read)
     columns = read["columns"]
-    assert isinstance(columns, list)
+    if not isinstance(columns, list):
+        raise _unknown(identity, "decontaminate.columns", "is no list", columns)
     options = {"name": str(read["name"]), **_on_hub(record)}
     options |= {"shape": str(read["shape"])} if read["shape"] != "auto" else {}
     options |= {"columns": ",".join(map(str, columns))} if columns else {}
@@ -139,21 +146,26 @@ def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) ->
 
 def _on_hub(record: InputRecord) -> dict[str, str]:
     """Options that find a Hub dataset again, none for what is no Hub dataset."""
-    hub = _HUB.fullmatch(record.fingerprint)
+    hub = HubRows.parsed(record.fingerprint)
     if hub is None:
         return {}
-    config = {} if hub["config"] == "default" else {"config": hub["config"]}
-    return {**config, "split": hub["split"], "revision": hub["commit"]}
+    config = {} if hub.config == "default" else {"config": hub.config}
+    return {**config, "split": hub.split, "revision": hub.commit}
 
 
 def _reference(record: InputRecord) -> str:
-    hub = _HUB.fullmatch(record.fingerprint)
-    return record.reference if hub is None else hub["name"]
+    hub = HubRows.parsed(record.fingerprint)
+    return record.reference if hub is None else hub.name
 
 
 def _fields(identity: Identity) -> Mapping[str, JsonValue]:
-    assert isinstance(identity.fields, dict)
+    if not isinstance(identity.fields, dict):
+        raise _unknown(identity, "fields", "is no table", identity.fields)
     return identity.fields
+
+
+def _unknown(identity: Identity, place: str, what: str, value: JsonValue) -> DatasetError:
+    return DatasetError(f"{identity.made_name}: {place}: {what} {got(value)}; this version of sgpo-data does not know it")
 
 
 def _template(name: str, value: JsonValue) -> object:
@@ -170,4 +182,4 @@ def _validated(kind: type[T], fields: Mapping[str, object], identity: Identity) 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise DatasetError(f"{identity.stage}@{identity.fingerprint[:8]}: {place}: {first['msg']}; this version of sgpo-data does not know it") from error
+        raise DatasetError(f"{identity.made_name}: {place}: {first['msg']}; this version of sgpo-data does not know it") from error

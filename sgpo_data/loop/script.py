@@ -1,7 +1,6 @@
 """A plan as a shell script of single commands, which end with the same fingerprints."""
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 
 from sgpo_data.execution import ROOT, Execution
 from sgpo_data.loop.plan import Step
+from sgpo_data.names import HubRows
 from sgpo_data.references.model import Model
 from sgpo_data.running.job import Job
 from sgpo_data.sources.prompts import PromptsJob
@@ -85,9 +85,9 @@ def _input(given: Given, made: dict[Path, Step]) -> Iterator[str]:
         yield shlex.quote(str(given.folder))
     elif isinstance(step.job, PromptsJob):
         opened = step.job.opened
-        commit = re.match(r"hub:([^@]+)@([0-9a-f]+)/", opened.identity)
-        yield shlex.quote(commit[1] if commit else opened.reference)
-        pinned = {"decontaminate": tuple(each.pinned for each in opened.evaluation)} | ({"revision": commit[2]} if commit else {})
+        hub = HubRows.parsed(opened.identity)
+        yield shlex.quote(hub.name if hub else opened.reference)
+        pinned = {"decontaminate": tuple(each.pinned for each in opened.evaluation)} | ({"revision": hub.commit} if hub else {})
         yield from _flags(opened.source.model_copy(update=pinned), "source.")
     else:
         yield f"{STORE}/{step.job.name}"
@@ -101,8 +101,8 @@ def _model(model: Model, made: dict[Path, Step]) -> str:
 
 def _places(model: Model) -> tuple[str, str]:
     """Where a model that is there already is found, and its adapter: on the Hub by commit, at a server by name."""
-    base, _, adapter = (model.record.location, "", "") if model.endpoint else model.record.location.partition("+")
-    return str(model.folder) if base.startswith("/") else base, adapter
+    place = model.record.place
+    return str(model.folder) if place.base.startswith("/") else place.base, place.adapter or ""
 
 
 def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:

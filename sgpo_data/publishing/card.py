@@ -1,6 +1,5 @@
 """The card of a published dataset: what the Hub and its readers are told of it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pyarrow as pa
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.hub.repository import HubRepository
+from sgpo_data.names import AdaptedModel, HubModel, HubRows
 from sgpo_data.publishing.card_text import sections
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.schema import schema
@@ -17,7 +17,6 @@ from sgpo_data.store.manifest import InputRecord
 SPLIT = "train"
 CARD = "README.md"
 TAGS = {"pairs": ("preference", "dpo"), "examples": ("sft",), "filtered": ("perplexity",), "scored": ("perplexity",)}
-SOURCE = re.compile(r"hub:(?P<name>[^@]+)@(?P<commit>[0-9a-f]+)/")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def inherited_license(lineage: Lineage) -> str | None:
     Raises HubError if the Hub cannot be asked.
     """
     found = {_license(name, commit) for name, commit in hub_sources(lineage)}
-    local = any(record.table is None and not SOURCE.match(record.fingerprint) for record in _raw(lineage))
+    local = any(record.table is None and HubRows.parsed(record.fingerprint) is None for record in _raw(lineage))
     return None if local or len(found) != 1 else found.pop()
 
 
@@ -92,8 +91,8 @@ def _license(name: str, commit: str) -> str | None:
 
 def hub_sources(lineage: Lineage) -> list[tuple[str, str]]:
     """Name and commit of each source on the Hub, in the order in which they are found."""
-    matches = [SOURCE.match(record.fingerprint) for record in _raw(lineage)]
-    return list(dict.fromkeys((found["name"], found["commit"]) for found in matches if found))
+    sources = [HubRows.parsed(record.fingerprint) for record in _raw(lineage)]
+    return list(dict.fromkeys((source.name, source.commit) for source in sources if source))
 
 
 def _raw(lineage: Lineage) -> list[InputRecord]:
@@ -108,8 +107,9 @@ def _models(facts: CardFacts) -> list[str]:
     """Models of the Hub that took part, by name."""
     identities = [each.identity for each in (*facts.lineage.datasets, *(config.dataset.manifest for config in facts.configs))]
     identities += [each.identity for each in facts.lineage.models]
-    records = [record for identity in identities for record in identity.models.values()]
-    return sorted({part.removeprefix("hub:").partition("@")[0] for record in records for part in record.identity.split("+") if part.startswith("hub:")})
+    models = [record.kind for identity in identities for record in identity.models.values()]
+    parts = [part for model in models for part in ((model.base, model.adapter) if isinstance(model, AdaptedModel) else (model,))]
+    return sorted({part.name for part in parts if isinstance(part, HubModel)})
 
 
 def _size(rows: int) -> str:

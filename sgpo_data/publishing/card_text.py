@@ -7,6 +7,7 @@ import duckdb
 import orjson
 from pydantic import JsonValue
 
+from sgpo_data.names import HubPlace
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
@@ -67,14 +68,14 @@ def _made(published: Sequence[Manifest], lineage: Lineage) -> Iterator[str]:
     if models:
         yield from _table(("training", "model", "rows", "of", "start"), models)
     if lineage.gone:
-        gone = ", ".join(f"{each.table}@{each.fingerprint[:8]}" for each in lineage.gone)
+        gone = ", ".join(f"{each.made_name}" for each in lineage.gone)
         yield from (f"The manifests of {gone} were not at hand when this was published.", "")
     for each in steps:
         if each.table == "filtered":
-            yield from (f"### Why rows of filtered@{each.fingerprint[:8]} are kept or not", "", *_table(("outcome", "rows", "share"), _shares(each)))
+            yield from (f"### Why rows of {each.made_name} are kept or not", "", *_table(("outcome", "rows", "share"), _shares(each)))
     yield from ("<details><summary>Settings of every step</summary>", "")
     for identity in [each.identity for each in steps] + [each.identity for each in reversed(lineage.models)]:
-        yield from (f"`{identity.stage}@{identity.fingerprint[:8]}`", "", "```json", _settings(identity), "```", "")
+        yield from (f"`{identity.made_name}`", "", "```json", _settings(identity), "```", "")
     yield from ("</details>", "")
 
 
@@ -82,7 +83,7 @@ def _step_row(manifest: Manifest) -> Sequence[str]:
     identity = manifest.identity
     return (
         f"`{identity.stage}`",
-        f"`{manifest.table}@{manifest.fingerprint[:8]}`",
+        f"`{manifest.made_name}`",
         str(manifest.rows_in),
         str(manifest.rows),
         _inputs(identity),
@@ -96,7 +97,7 @@ def _model_row(manifest: ModelManifest) -> Sequence[str]:
 
 
 def _inputs(identity: Identity) -> str:
-    told = [f"`{each.table}@{each.fingerprint[:8]}`" if each.table else f"`{_cell(each.fingerprint[:64])}`" for each in identity.inputs]
+    told = [f"`{each.made_name}`" if each.table else f"`{_cell(each.fingerprint[:64])}`" for each in identity.inputs]
     return ", ".join(told)
 
 
@@ -122,18 +123,18 @@ def _loading(repository: str, tag: str, split: str, config: str, table: str) -> 
         "```",
         "",
     )
-    files = f"hf://datasets/{repository}@{tag}/{config}/*.parquet"
+    files = f"{HubPlace(repository, tag, config)}/*.parquet"
     yield from ("```python", "import polars as pl", "", f'{table} = pl.scan_parquet("{files}")', "```", "")
     yield from ("```sql", f"-- DuckDB\nFROM '{files}';", "```", "")
     if table in TRAINERS:
         trainer, start = TRAINERS[table], "the/model-that-wrote-them" if table == "pairs" else "a/model"
         yield from ("```python", f"from trl import {trainer}", "", f'{trainer}(model="{start}", train_dataset={table}).train()', "```", "")
-    yield from ("```sh", f'sgpo sql "SELECT count(*) FROM {table}" hf://datasets/{repository}@{tag}/{config}', "```", "")
+    yield from ("```sh", f'sgpo sql "SELECT count(*) FROM {table}" {HubPlace(repository, tag, config)}', "```", "")
 
 
 def _again(repository: str, tag: str, *, recipe: bool) -> Iterator[str]:
     what = "the recipe" if recipe else "the commands"
-    yield from ("## Make it again", "", "```sh", f"sgpo reproduce hf://datasets/{repository}@{tag}", "```", "")
+    yield from ("## Make it again", "", "```sh", f"sgpo reproduce {HubPlace(repository, tag, '')}", "```", "")
     yield f"writes {what} that made this version, and says what is needed, which fingerprints will be the same, and where sampled text or weights may differ."
     yield ""
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from sgpo_data.errors import DatasetError
-from sgpo_data.names import trained_identity
+from sgpo_data.errors import DatasetError, ModelError
+from sgpo_data.names import AdaptedModel, EndpointModel, HubModel, HubRows, ModelPlace, TrainedModel, WholeModel, hub_place
 from sgpo_data.references.model import model_manifest
 from sgpo_data.store.dataset import Dataset, open_dataset
 from sgpo_data.store.manifest import Identity, InputRecord, Manifest, ModelManifest, ModelRecord
@@ -68,7 +68,7 @@ class _Walk:
     def _input(self, record: InputRecord, beside: Path) -> None:
         # A reference is as it was given, and may have been given in another folder.
         given = Path(record.reference)
-        for folder in (given, beside / given.name, self.store / f"{record.table}@{record.fingerprint[:8]}"):
+        for folder in (given, beside / given.name, self.store / str(record.made_name)):
             manifest = _manifest(folder)
             if manifest is not None and manifest.fingerprint == record.fingerprint:
                 self.datasets.append(manifest)
@@ -77,12 +77,13 @@ class _Walk:
         self.gone.append(record)
 
     def _model(self, record: ModelRecord) -> None:
-        if not record.identity.startswith("train:") or record.identity in self.seen:
+        model = record.kind
+        if not isinstance(model, TrainedModel) or record.identity in self.seen:
             return
         self.seen.add(record.identity)
-        for folder in (Path(record.location), self.store / f"model@{record.identity.removeprefix('train:')[:8]}"):
+        for folder in (Path(record.location), self.store / str(model.name)):
             manifest = _model_manifest(folder)
-            if manifest is not None and trained_identity(manifest.fingerprint) == record.identity:
+            if manifest is not None and TrainedModel.made(manifest.fingerprint) == model:
                 self.models.append(manifest)
                 self.follow(manifest.identity, folder.parent)
                 return
@@ -98,7 +99,7 @@ def _manifest(folder: Path) -> Manifest | None:
 def _model_manifest(folder: Path) -> ModelManifest | None:
     try:
         return model_manifest(folder)
-    except DatasetError:
+    except ModelError:
         return None
 
 
@@ -110,13 +111,19 @@ def _placeless_update(record: Manifest | ModelManifest) -> dict[str, object]:
 
 
 def _named_input(record: InputRecord) -> InputRecord:
-    on_hub = record.reference.startswith("hf://") or record.fingerprint.startswith("hub:")
+    on_hub = hub_place(record.reference) is not None or HubRows.parsed(record.fingerprint) is not None
     return record if on_hub else record.model_copy(update={"reference": Path(record.reference).name})
 
 
 def _named(record: ModelRecord) -> ModelRecord:
-    if record.identity.startswith("endpoint:"):
-        return record
-    # A model and its adapter, each with an identity of its own.
-    places = zip(record.identity.split("+"), record.location.split("+"), strict=False)
-    return record.model_copy(update={"location": "+".join(place if identity.startswith("hub:") else Path(place).name for identity, place in places)})
+    model, place = record.kind, record.place
+    if isinstance(model, AdaptedModel):
+        named = ModelPlace(_shared_place(model.base, place.base), _shared_place(model.adapter, place.adapter or ""))
+    else:
+        named = ModelPlace(_shared_place(model, place.base))
+    return record.model_copy(update={"location": str(named)})
+
+
+def _shared_place(model: WholeModel | None, place: str) -> str:
+    """As others can find it; of a folder of this machine, its name."""
+    return place if isinstance(model, HubModel | EndpointModel) else Path(place).name

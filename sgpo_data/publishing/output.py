@@ -99,13 +99,13 @@ def _pushed(dataset: Dataset, place: HubPlace, branch: str, execution: Execution
             if place.file(MANIFEST) not in there:
                 return []
             before = remote_manifest(place.at(head), there)
-            log.info("%s: takes the place of %s@%s, which stays at %s", place, before.table, before.fingerprint[:8], place.at(head))
+            log.info("%s: takes the place of %s, which stays at %s", place, before.made_name, place.at(head))
             own = {file.path for file in files}
             return [path for path in (place.file(record.name) for record in before.files) if path in there and path not in own]
 
         def met(commit: HubCommit) -> None:
             """Whoever else writes to the branch is none of our business."""
 
-        title = f"{dataset.manifest.identity.stage}: {dataset.table}@{dataset.manifest.fingerprint[:8]}"
+        title = f"{dataset.manifest.identity.stage}: {dataset.manifest.made_name}"
         contribution = Contribution(hub, files, files_id(place.path, files), title)
         return committed(contribution, branch, since=hub.refs().branches[branch], settled=lambda now: None, obsolete=obsolete, met=met)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sgpo_data.errors import DatasetError, UsageError
+from sgpo_data.errors import DatasetError, ModelError, UsageError
 from sgpo_data.hub.client import Kind
 from sgpo_data.hub.commit import Contribution, HubFile, files_id, text_file
 from sgpo_data.hub.repository import HubRepository
@@ -101,9 +101,9 @@ def model_publication(folder: Path, repository: str, *, tag: str, license: str |
     """
     manifest = model_manifest(folder)
     if manifest is None:
-        raise DatasetError(f"{folder}: no {MANIFEST}, so no training of ours made this model; only those are published")
+        raise ModelError(f"{folder}: no {MANIFEST}, so no training of ours made this model; only those are published")
     if content_digest(folder) != manifest.weights:
-        raise DatasetError(f"{folder}: the weights have changed since they were trained; copy them back, or train again")
+        raise ModelError(f"{folder}: the weights have changed since they were trained; copy them back, or train again")
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
     files = [_file(path, path.relative_to(folder).as_posix()) for path in paths if path.name not in (MANIFEST, CARD)]
     files += [text_file(MANIFEST, model_without_places(manifest).model_dump_json(indent=2)), text_file(CARD, _card(folder, license))]

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from sgpo_data.errors import DatasetError, HubError, UsageError
+from sgpo_data.errors import DatasetError, HubError, ModelError, UsageError
 from sgpo_data.hub.client import Kind, again, api, hub_faults, status
 from sgpo_data.hub.commit import Met, committed
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.hub.version import publication_record
-from sgpo_data.names import PREFIX
+from sgpo_data.names import HubModel, HubPlace
 from sgpo_data.publishing.publication import Publication
 
 
@@ -28,7 +28,7 @@ class Published:
     @property
     def reference(self) -> str:
         """Of its commit, which no later version changes."""
-        return f"{PREFIX if self.kind == 'dataset' else ''}{self.repository}@{self.commit}"
+        return str(HubPlace(self.repository, self.commit, "")) if self.kind == "dataset" else HubModel(self.repository, self.commit).place
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
     Raises DatasetError if the tag holds something else or the login may not write, HubError if the Hub fails for too long.
     """
     hub = HubRepository(publication.repository, publication.kind)
-    with hub_faults(hub.name, branch):
+    with hub_faults(hub.name, branch, kind=hub.kind):
         again(lambda: api().create_repo(hub.name, repo_type=hub.kind, private=private, exist_ok=True))
         refs = hub.refs()
         if publication.tag in refs.tags:
@@ -75,7 +75,7 @@ def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
     hub = HubRepository(publication.repository, publication.kind)
     try:
         refs = hub.refs()
-    except DatasetError:
+    except (DatasetError, ModelError):
         there: Mapping[str, Digest] = {}
         old: list[str] = []
     else:

@@ -15,7 +15,7 @@ from sgpo_data.loop.frozen import FROZEN
 from sgpo_data.loop.plan import plan_recipe
 from sgpo_data.loop.remade import remade
 from sgpo_data.loop.script import script
-from sgpo_data.names import HubPlace
+from sgpo_data.names import AdaptedModel, HubModel, HubPlace, HubRows, ModelIdentity, TrainedModel
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.publishing.publication import LINEAGE, RECIPE
 from sgpo_data.recipe.file import read_recipe
@@ -90,7 +90,7 @@ def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduct
         file = folder / SCRIPT
         _write(file, script(f"{version.place}", steps, execution))
         command, planned = f"sh {file}", {step.job.identity.fingerprint for step in steps}
-    told = [(f"{each.table}@{each.fingerprint[:8]}", each) for each in version.datasets]
+    told = [(str(each.made_name), each) for each in version.datasets]
     same = () if isinstance(planned, str) else tuple(name for name, each in told if each.fingerprint in planned)
     why = planned if isinstance(planned, str) else "this version of sgpo-data makes it otherwise; install the one that its manifest names"
     return Reproduction(
@@ -112,27 +112,31 @@ def _planned(recipe: Path, execution: Execution) -> set[str] | str:
 
 
 def _needs(version: Version) -> Iterator[str]:
-    made = {f"train:{each.fingerprint[:32]}" for each in version.lineage.models}
+    made = {str(TrainedModel.made(each.fingerprint)) for each in version.lineage.models}
     identities = [each.identity for each in (*version.lineage.datasets, *version.datasets)] + [each.identity for each in version.lineage.models]
     found: dict[str, str] = {}
     for identity in identities:
         for record in identity.models.values():
-            if record.identity not in made and not record.identity.startswith("hub:"):
+            if record.identity not in made and not _on_hub(record.kind):
                 found[record.identity] = f"model {record.location}: {record.identity}"
         for given in identity.inputs:
-            if given.table is None and not given.fingerprint.startswith("hub:"):
+            if given.table is None and HubRows.parsed(given.fingerprint) is None:
                 found[given.fingerprint] = f"source {given.reference}: {given.fingerprint[:21]}..."
     yield from found.values()
-    yield from (f"dataset {each.reference}: {each.table}@{each.fingerprint[:8]}, whose making is not recorded here" for each in version.lineage.gone)
+    yield from (f"dataset {each.reference}: {each.made_name}, whose making is not recorded here" for each in version.lineage.gone)
+
+
+def _on_hub(model: ModelIdentity | None) -> bool:
+    return all(isinstance(part, HubModel) for part in ((model.base, model.adapter) if isinstance(model, AdaptedModel) else (model,)))
 
 
 def _may_differ(datasets: Iterable[Manifest], models: Iterable[ModelManifest]) -> Iterator[str]:
     for each in datasets:
         if not each.deterministic:
-            yield f"text of {each.table}@{each.fingerprint[:8]}: {_where(each.identity, each)}"
+            yield f"text of {each.made_name}: {_where(each.identity, each)}"
     for model in models:
         if not model.deterministic:
-            yield f"weights of model@{model.fingerprint[:8]}: {_where(model.identity, model)}"
+            yield f"weights of {TrainedModel.made(model.fingerprint).name}: {_where(model.identity, model)}"
 
 
 def _where(identity: Identity, manifest: Manifest | ModelManifest) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
-from sgpo_data.names import hub_place
+from sgpo_data.names import MadeName, hub_place
 from sgpo_data.query.sandbox import Tables, sandbox
 from sgpo_data.query.text_files import TextFile
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
@@ -191,7 +191,9 @@ def _of_step(folder: Path) -> Iterable[Dataset]:
 
 def _of_store(root: Path) -> Iterable[Visible]:
     store = root / "store"
-    finished = [open_dataset(path.parent) for path in sorted(store.glob(f"*@*/{MANIFEST}")) if path.parent.name.partition("@")[0] in tables()]
+    finished = [
+        open_dataset(path.parent) for path in sorted(store.glob(f"*@*/{MANIFEST}")) if (name := MadeName.parsed(path.parent.name)) and name.of in tables()
+    ]
     if not finished:
         raise DatasetError(f"{store}: no finished dataset; name one as REF, or a run with --run")
     newest = {dataset.table: dataset for dataset in sorted(finished, key=lambda dataset: dataset.manifest.created)}

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from sgpo_data.connection import quoted, spill_folder
-from sgpo_data.errors import DatasetError, RecipeError, SgpoError
+from sgpo_data.errors import DatasetError, QueryError, SgpoError
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading
 from sgpo_data.query.text_files import TextFile, create_table
@@ -72,17 +72,17 @@ def open_connection(tables: Tables) -> duckdb.DuckDBPyConnection:
 def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
     """What one SELECT gives, lazily; the relation keeps the connection.
 
-    Raises RecipeError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB cannot plan it.
+    Raises QueryError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB cannot plan it.
     """
     try:
         statements = con.extract_statements(query)
         if len(statements) != 1:
-            raise RecipeError(f"sql: {len(statements)} statements; give one SELECT")
+            raise QueryError(f"sql: {len(statements)} statements; give one SELECT")
         kind = statements[0].type.name
         if kind == "MULTI":
-            raise RecipeError("sql: PIVOT has to name its columns here; write FROM (PIVOT t ON x IN ('a', 'b') USING ...)")
+            raise QueryError("sql: PIVOT has to name its columns here; write FROM (PIVOT t ON x IN ('a', 'b') USING ...)")
         if kind != "SELECT":
-            raise RecipeError(f"sql: {kind} is not possible, sql only reads; give one SELECT (WITH, FROM, DESCRIBE and SUMMARIZE too)")
+            raise QueryError(f"sql: {kind} is not possible, sql only reads; give one SELECT (WITH, FROM, DESCRIBE and SUMMARIZE too)")
         refuse_all_but_reading(con, query)
         relation = con.sql(query)
     except duckdb.Error as error:
@@ -94,7 +94,7 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
 def executed(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
     """What the last of any statements gives, None if that gives no rows.
 
-    Raises RecipeError with DuckDB's words.
+    Raises QueryError with DuckDB's words.
     """
     try:
         found: duckdb.DuckDBPyRelation | None = con.sql(query)
@@ -112,10 +112,10 @@ def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
     if isinstance(error, duckdb.CatalogException) and (missing := _NO_TABLE.search(message)):
         views = con.execute(_VIEWS).fetchall()
         known = f"there are {', '.join(name for (name,) in views)}" if views else "none was given"
-        return RecipeError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query")
+        return QueryError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query")
     if isinstance(error, duckdb.PermissionException):
         message += "; sql only reads the tables it was given, give other data as a REF"
-    return RecipeError(f"sql: {message}")
+    return QueryError(f"sql: {message}")
 
 
 def _fill(con: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, Path]:

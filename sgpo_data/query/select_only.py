@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import duckdb
 
-from sgpo_data.errors import RecipeError
+from sgpo_data.errors import QueryError
 
 QUERIES = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
 """Kinds of query that read; INSERT_QUERY_NODE and COPY_QUERY_NODE are what else can stand in a WITH."""
@@ -25,20 +25,20 @@ def refuse_all_but_reading(con: duckdb.DuckDBPyConnection, query: str) -> None:
     """Nothing if the query is one SELECT that reads tables by their names.
 
     DuckDB counts WITH x AS (COPY ... TO ...) SELECT ... as a SELECT, so its kind alone tells too little.
-    Raises RecipeError with what else stands in it.
+    Raises QueryError with what else stands in it.
     """
     found = con.cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
     tree = json.loads(found[0][0])
     if tree["error"]:
-        raise RecipeError(f"sql: {tree['error_message']}; give one SELECT")
+        raise QueryError(f"sql: {tree['error_message']}; give one SELECT")
     for node in _nodes(tree["statements"]):
         kind = node["type"]
         if kind not in READING:
-            raise RecipeError(f"sql: {str(kind).split('_')[0]} inside of a query is not possible, sql only reads; --unsafe allows it")
+            raise QueryError(f"sql: {str(kind).split('_')[0]} inside of a query is not possible, sql only reads; --unsafe allows it")
         if kind == "TABLE_FUNCTION":
             _refuse_function(node)
         if kind == "BASE_TABLE" and PATH_MARKS & set(str(node["table_name"])):
-            raise RecipeError(f"sql: {node['table_name']}: is no table; a file is given behind the query, and is a view then: name={node['table_name']}")
+            raise QueryError(f"sql: {node['table_name']}: is no table; a file is given behind the query, and is a view then: name={node['table_name']}")
 
 
 def _refuse_function(node: dict[str, object]) -> None:
@@ -46,7 +46,7 @@ def _refuse_function(node: dict[str, object]) -> None:
     assert isinstance(function, dict)
     name = str(function["function_name"]).lower()
     if name not in TABLE_FUNCTIONS:
-        raise RecipeError(f"sql: {name}() is not possible, sql only reads the tables it was given; give a file behind the query as name=FILE, or --unsafe")
+        raise QueryError(f"sql: {name}() is not possible, sql only reads the tables it was given; give a file behind the query as name=FILE, or --unsafe")
 
 
 def _nodes(tree: object) -> Iterator[dict[str, object]]:

@@ -8,9 +8,9 @@ import jinja2
 from jinja2 import meta
 
 from sgpo_data.errors import got, nearest
-from sgpo_data.names import ENDPOINT
+from sgpo_data.names import ENDPOINT, GIVEN
 from sgpo_data.recipe.faults import Fault, Place
-from sgpo_data.recipe.recipe import FIRST, GIVEN, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
+from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
 from sgpo_data.stages.improve.templates import Template
 from sgpo_data.training.settings import trl_faults
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sgpo_data.names import SCHEME, endpoint_name
+from sgpo_data.names import GIVEN, SCHEME, endpoint_name
 from sgpo_data.sources.options import Source
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter.filter import Filter
@@ -20,7 +20,7 @@ from sgpo_data.stages.seed import Seed
 from sgpo_data.training.options import Train
 
 PREVIOUS, FIRST, RECIPE = "previous", "first", "recipe"
-SELF, ORIGIN, GIVEN, START = "self", "origin", "given", "start"
+SELF, ORIGIN, START = "self", "origin", "start"
 WORDS = (PREVIOUS, FIRST, RECIPE, SELF, ORIGIN, GIVEN, START)
 """What names a model by its part in the loop, so no phase may be called so."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sgpo_data.errors import DatasetError, HubError
+from sgpo_data.errors import HubError, ModelError
 from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
-from sgpo_data.names import endpoint_name, trained_identity
+from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
@@ -41,21 +41,21 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
     """The model of a folder or of `org/name@revision` on the Hub, with its adapter.
 
     A Hub revision is resolved to its commit first; a folder is known by its content, one that was trained here by its fingerprint.
-    Raises DatasetError if there is no such model, if its training was never finished, or if its weights are not those that were trained;
+    Raises ModelError if there is no such model, if its training was never finished, or if its weights are not those that were trained;
     HubError if the Hub cannot be asked. `openai:NAME` is a model at a server, of which nothing but the name is known.
     """
     if (endpoint := endpoint_name(reference)) is not None:
         if adapter is not None:
-            raise DatasetError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
-        record = ModelRecord(identity=f"endpoint:{endpoint}", location=reference, verifiable=False)
+            raise ModelError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
+        record = ModelRecord(identity=str(EndpointModel(endpoint)), location=reference, verifiable=False)
         return Model(Path(), None, record, record, config=Path(), endpoint=endpoint)
     folder, identity, location = _found(reference)
     if adapter is None:
-        record = ModelRecord(identity=identity, location=location)
+        record = ModelRecord(identity=str(identity), location=location)
         manifest = model_manifest(folder)
         return Model(folder, None, record, record if manifest is None else manifest.origin or record, config=folder)
     adapter_folder, adapter_identity, adapter_location = _found(adapter)
-    record = ModelRecord(identity=f"{identity}+{adapter_identity}", location=f"{location}+{adapter_location}")
+    record = ModelRecord(identity=str(AdaptedModel(identity, adapter_identity)), location=str(ModelPlace(location, adapter_location)))
     return Model(folder, adapter_folder, record, record, config=folder)
 
 
@@ -73,12 +73,12 @@ def model_folder(reference: str, root: Path) -> Path | None:
 def model_manifest(folder: Path) -> ModelManifest | None:
     """The record of the training that made this folder, None if it was not made here.
 
-    Raises DatasetError if the training was never finished, or if the folder holds a dataset.
+    Raises ModelError if the training was never finished, or if the folder holds a dataset.
     """
     path = folder / MANIFEST
     if not path.is_file():
         if (folder / WORK).is_dir():
-            raise DatasetError(f"{folder}: no {MANIFEST}, so its training was never finished; run the same sgpo train again")
+            raise ModelError(f"{folder}: no {MANIFEST}, so its training was never finished; run the same sgpo train again")
         return None
     content = path.read_bytes()
     try:
@@ -86,10 +86,10 @@ def model_manifest(folder: Path) -> ModelManifest | None:
     except ValidationError as error:
         found = _keys(content)
         if "table" in found:
-            raise DatasetError(f"{folder}: holds a dataset, not a model; give a model folder or a Hub model as org/name@revision") from error
+            raise ModelError(f"{folder}: holds a dataset, not a model; give a model folder or a Hub model as org/name@revision") from error
         if "fingerprint" not in found:
             return None
-        raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+        raise ModelError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
 
 
 def weights_faults(folder: Path) -> list[str]:
@@ -112,7 +112,7 @@ def content_digest(folder: Path) -> str:
     """First 32 hex digits of the SHA-256 over names and contents of what makes the model: weights, configuration, tokenizer, template."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in COUNTED and path.name not in NOT_COUNTED)
     if not any(path.name in CONFIGS for path in files):
-        raise DatasetError(f"{folder}: no config.json, so this is no model folder")
+        raise ModelError(f"{folder}: no config.json, so this is no model folder")
     whole = hashlib.sha256()
     for path in files:
         whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
@@ -122,39 +122,38 @@ def content_digest(folder: Path) -> str:
 def recorded_model(record: ModelRecord, *, flag: str) -> Model:
     """The model of a manifest, if it still is what it was.
 
-    Raises DatasetError if it is gone or has changed.
+    Raises ModelError if it is gone or has changed.
     """
-    base, _, adapter = (record.location, "", "") if endpoint_name(record.location) else record.location.partition("+")
     try:
-        model = find_model(base, adapter or None)
-    except DatasetError as error:
-        raise DatasetError(f"{error}; the input was made with it: give its new place with {flag}") from error
+        model = find_model(record.place.base, record.place.adapter)
+    except ModelError as error:
+        raise ModelError(f"{error}; the input was made with it: give its new place with {flag}") from error
     if model.record.identity != record.identity:
-        raise DatasetError(f"{record.location}: is {model.record.identity} now, the input was made with {record.identity}; name the model to use with {flag}")
+        raise ModelError(f"{record.location}: is {model.record.identity} now, the input was made with {record.identity}; name the model to use with {flag}")
     return model
 
 
-def _found(reference: str) -> tuple[Path, str, str]:
+def _found(reference: str) -> tuple[Path, WholeModel, str]:
     folder = Path(reference)
     if folder.is_dir():
         return folder, _folder_identity(folder), str(folder.resolve())
-    name, _, revision = reference.removeprefix("hf://").partition("@")
+    name, revision = split_revision(reference)
     if reference.startswith(("/", ".", "~")) or name.count("/") != 1:
-        raise DatasetError(f"{reference}: no such model folder; give a folder or a Hub model as org/name@revision")
-    return _from_hub(name, revision or None)
+        raise ModelError(f"{reference}: no such model folder; give a folder or a Hub model as org/name@revision")
+    return _from_hub(name, revision)
 
 
-def _folder_identity(folder: Path) -> str:
+def _folder_identity(folder: Path) -> WholeModel:
     manifest = model_manifest(folder)
     digest = content_digest(folder)
     if manifest is None:
-        return f"folder:{digest}"
+        return FolderModel(digest)
     if digest != manifest.weights:
-        raise DatasetError(
+        raise ModelError(
             f"{folder}: the weights have changed since they were trained, content {digest[:8]} in place of {manifest.weights[:8]}; "
             f"copy them back, or remove its {MANIFEST} to use them as a model of their own"
         )
-    return trained_identity(manifest.fingerprint)
+    return TrainedModel.made(manifest.fingerprint)
 
 
 def _keys(content: bytes) -> set[str]:
@@ -165,7 +164,7 @@ def _keys(content: bytes) -> set[str]:
     return set(found) if isinstance(found, dict) else set()
 
 
-def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
+def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
     from huggingface_hub import snapshot_download
 
     try:
@@ -173,10 +172,10 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, str, str]:
             # Asked first, because the download alone would fall back on a stale cache without a word.
             commit = HubRepository(name, "model").commit(revision)
             folder = again(lambda: snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"]))
-    except DatasetError as error:
-        raise DatasetError(f"{error}; and there is no folder {name}") from error
+    except ModelError as error:
+        raise ModelError(f"{error}; and there is no folder {name}") from error
     except HubError as error:
         raise HubError(f"{error}; and there is no folder {name}") from error
     # One that a training step of ours made is known by its fingerprint wherever it lies.
-    identity = f"hub:{name}@{commit}" if model_manifest(Path(folder)) is None else _folder_identity(Path(folder))
-    return Path(folder), identity, f"{name}@{commit}"
+    hub = HubModel(name, commit)
+    return Path(folder), hub if model_manifest(Path(folder)) is None else _folder_identity(Path(folder)), hub.place

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sgpo_data.loop.rounds import MODEL, Round
-from sgpo_data.names import trained_identity
+from sgpo_data.names import DIGITS, AdaptedModel, EndpointModel, HubModel, TrainedModel
 from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import PLACE, count, line
 from sgpo_data.store.dataset import Dataset
@@ -116,15 +116,20 @@ def tall(rounds: Sequence[Round]) -> Flow:
 
 def short(record: ModelRecord) -> str:
     """What a model is called where there is little room: no path of this machine."""
-    kind, _, name = record.identity.partition(":")
-    if kind == "hub":
-        return line(name.partition("@")[0].rpartition("/")[2], 15)
-    return line(name, 15) if kind == "endpoint" else f"@{name[:8]}"
+    match record.kind.base if isinstance(record.kind, AdaptedModel) else record.kind:
+        case HubModel() as model:
+            return line(model.name.rpartition("/")[2], 15)
+        case EndpointModel() as model:
+            return line(model.name, 15)
+        case None:
+            return line(record.identity, 15)
+        case model:
+            return f"@{model.digest[:DIGITS]}"
 
 
 def trained_record(manifest: ModelManifest) -> ModelRecord:
     """What rows name this model by."""
-    return ModelRecord(identity=trained_identity(manifest.fingerprint), location="")
+    return ModelRecord(identity=str(TrainedModel.made(manifest.fingerprint)), location="")
 
 
 def _across(row: list[Box], stops: list[_Stop]) -> Iterator[Arrow]:
@@ -174,7 +179,7 @@ def _stops(made: Round) -> Iterator[_Stop]:
 
 def _made(table: str, dataset: Dataset) -> _Stop:
     manifest = dataset.manifest
-    about = f"@{manifest.fingerprint[:8]}"
+    about = f"@{manifest.fingerprint[:DIGITS]}"
     if table == "filtered":
         kept = manifest.outcomes.get(KEPT, 0)
         return _Stop(table, manifest.rows, f"{count(kept)} kept", manifest.rows - kept)

@@ -60,7 +60,7 @@ def models(rounds: Sequence[Round]) -> list[Trained]:
 
 def _origin(place: str, name: str, fingerprint: str, rows: int, identity: Identity, seconds: float, repeats: bool) -> Origin:
     # A reference may be a path of this machine; the fingerprint is what it is known by elsewhere.
-    made_of = tuple(f"{record.table or 'raw'}@{record.fingerprint.rpartition(':')[2][:8]}" for record in identity.inputs)
+    made_of = tuple(str(record.made_name) for record in identity.inputs)
     named = tuple((role, short(record), record.identity) for role, record in identity.models.items())
     return Origin(place, name, fingerprint, rows, identity.stage, made_of, named, seconds, repeats)
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from sgpo_data.connection import spill_folder
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.health.health import Finding, Health, shown
 from sgpo_data.health.measures import MEASURES
 from sgpo_data.loop.frozen import FROZEN
@@ -55,8 +55,7 @@ def page(run: Run, health: Health) -> str:
             drawn = pictures(con, rounds, health)
             found = list(samples(con, rounds))
     except duckdb.Error as error:
-        message = str(error).split("\n")[0]
-        raise DatasetError(f"{run.folder}: cannot be read ({message}); sgpo check tells which dataset is broken") from error
+        raise DatasetError(f"{run.folder}: cannot be read ({first_line(error)}); sgpo check tells which dataset is broken") from error
     values = _values(run, health, falls, drawn)
     room = BYTES - MARGIN - len(_filled(values, _Rows(Markup(), (), (), 0, 0)).encode())
     return _filled(values, _rows(found, room))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from sgpo_data.connection import quoted
 from sgpo_data.loop.rounds import Round
 from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import line, visible
@@ -115,12 +116,13 @@ def _types(con: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
 
 def _cut(name: str, sql_type: str) -> str:
     """The column with its texts cut and their lengths beside them, so that no long text is ever held."""
+    column = quoted(name)
     if sql_type == "VARCHAR":
-        return f'left("{name}", {CHARACTERS}) AS "{name}", length("{name}") AS "{name}_characters"'
+        return f"left({column}, {CHARACTERS}) AS {column}, length({column}) AS {quoted(f'{name}_characters')}"
     if sql_type.startswith("STRUCT") and sql_type.endswith("[]"):
         turn = f'{{"role": turn."role", "content": left(turn.content, {CHARACTERS}), "characters": length(turn.content)}}'
-        return f'list_transform("{name}"[-{TURNS}:], lambda turn: {turn}) AS "{name}", len("{name}") AS "{name}_turns"'
-    return f'"{name}"'
+        return f"list_transform({column}[-{TURNS}:], lambda turn: {turn}) AS {column}, len({column}) AS {quoted(f'{name}_turns')}"
+    return column
 
 
 def _sample(place: str, outcome: str, row: Value) -> SampleRow:

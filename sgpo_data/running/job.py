@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sgpo_data.engines.loading import resolved
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
+from sgpo_data.names import MadeName
 from sgpo_data.references.dataset import find_dataset
 from sgpo_data.references.model import Model, recorded_model
 from sgpo_data.schema import schema
@@ -45,7 +46,7 @@ class Job:
     @property
     def name(self) -> str:
         """Name of its folder in the store."""
-        return f"{self.stage.writes}@{self.identity.fingerprint[:8]}"
+        return str(MadeName.made(self.stage.writes, self.identity.fingerprint))
 
     @property
     def origin(self) -> ModelRecord | None:
@@ -72,7 +73,7 @@ def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Mo
     """The stage over this input, every auto resolved.
 
     Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for score-ppl alone.
-    Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, or that model has changed.
+    Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, ModelError if that model has changed.
     """
     if given.record.table not in stage.reads:
         raise SchemaError(f"{given.record.reference}: holds {given.record.table}; {stage.stage_name} reads {' or '.join(stage.reads)}")

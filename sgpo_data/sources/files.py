@@ -245,7 +245,7 @@ def _parquet(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
                 yield from arrow_records(batch, names, name=file.name, first=first)
                 first += batch.num_rows
     except pa.ArrowException as error:
-        raise DatasetError(f"{file.name}: not a whole Parquet file: {str(error).splitlines()[0]}") from error
+        raise DatasetError(f"{file.name}: not a whole Parquet file: {first_line(error)}") from error
 
 
 def _arrow(file: RawFile, columns: Collection[str]) -> Iterator[Record]:

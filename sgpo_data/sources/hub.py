@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sgpo_data.errors import DatasetError, MissingExtraError, first_line
 from sgpo_data.hub.client import hub_faults
 from sgpo_data.hub.repository import HubRepository
+from sgpo_data.names import HubRows
 from sgpo_data.sources.files import arrow_records
 from sgpo_data.sources.shapes import Record
 
@@ -30,7 +31,7 @@ class HubSplit:
     @property
     def identity(self) -> str:
         """Where the rows stand; `default` stands for the config that the commit itself makes its default."""
-        return f"hub:{self.name}@{self.commit}/{self.config or 'default'}/{self.split}"
+        return str(HubRows(self.name, self.commit, self.config or "default", self.split))
 
     def records(self, columns: Collection[str]) -> Iterator[Record]:
         """Every row in order; of other columns than these, the values may be left out.

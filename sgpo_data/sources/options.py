@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sgpo_data.names import without_revision
 from sgpo_data.sources.shapes import PART_NAMES
 
 
@@ -116,7 +117,7 @@ class EvaluationReference:
 
     def pinned(self, commit: str) -> str:
         """The same entry at a commit of the Hub."""
-        return self._written(self.path.partition("@")[0], {**self.options, "revision": commit})
+        return self._written(without_revision(self.path), {**self.options, "revision": commit})
 
     def _written(self, path: str, options: dict[str, str]) -> str:
         return f"{path}?{urlencode(options, safe='=,/')}" if options else path

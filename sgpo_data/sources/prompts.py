@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sgpo_data.execution import Execution
+from sgpo_data.names import MadeName
 from sgpo_data.schema import schema
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.options import Source
@@ -48,7 +49,7 @@ class PromptsJob:
     @property
     def name(self) -> str:
         """Name of its folder in the store."""
-        return f"prompts@{self.identity.fingerprint[:8]}"
+        return str(MadeName.made("prompts", self.identity.fingerprint))
 
     def output(self, folder: Path) -> Given:
         """What it makes, as the input of the next job."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.errors import DatasetError, SchemaError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.files import file_digest
@@ -69,11 +69,16 @@ class Dataset:
         return con.read_parquet([str(path) for path in self.paths])
 
     def numbered(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-        """The same with `position`: the number of each row from 0, in order."""
+        """The same with `position`: the number of each row from 0, in order.
+
+        Raises DatasetError if the manifest has parts of which no row's number can be told.
+        """
         if not self.paths:
             return self.relation(con).project("*, 0::BIGINT AS position")
         full = self.manifest.files[0].rows
-        assert all(record.rows == full for record in self.manifest.files[:-1]), "every part but the last has as many rows as the first"
+        uneven = next((record for record in self.manifest.files[:-1] if record.rows != full), None)
+        if uneven is not None:
+            raise DatasetError(f"{self.folder / MANIFEST}: {uneven.name} has {uneven.rows} rows, and each part but the last has {full}; run its stage again")
         return self.relation(con).project(f"*, file_index::BIGINT * {full} + file_row_number AS position")
 
     def scan(self) -> "pl.LazyFrame":
@@ -95,7 +100,12 @@ def part_rows(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield from cast(list[Row], batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); sgpo check {path.parent} tells what is broken") from error
+        raise unreadable(path.parent, error, part=path) from error
+
+
+def unreadable(folder: Path, error: Exception, *, part: Path | None = None) -> DatasetError:
+    """What to say of a dataset whose files are not what they were, or of this part of it."""
+    return DatasetError(f"{part or folder}: cannot be read ({first_line(error)}); sgpo check {folder} tells what is broken")
 
 
 def open_dataset(folder: Path) -> Dataset:

@@ -109,10 +109,7 @@ def refuse_other(folder: Path, there: Identity, wanted: Identity) -> None:
     """
     if there.fingerprint != wanted.fingerprint:
         changes = "; ".join(change if len(change) < 160 else f"{change[:160]}..." for change in there.differences(wanted)[:4])
-        raise DatasetError(
-            f"{folder}: belongs to another fingerprint, {there.stage}@{there.fingerprint[:8]}, not {wanted.stage}@{wanted.fingerprint[:8]} "
-            f"({changes}); give another -o, or remove it"
-        )
+        raise DatasetError(f"{folder}: belongs to another fingerprint, {there.made_name}, not {wanted.made_name} ({changes}); give another -o, or remove it")
 
 
 def _refuse_foreign(folder: Path) -> None:

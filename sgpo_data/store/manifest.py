@@ -11,6 +11,8 @@ from importlib import metadata
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from sgpo_data.names import MadeName, ModelIdentity, ModelPlace, model_identity
+
 MANIFEST = "manifest.json"
 
 
@@ -37,6 +39,11 @@ class InputRecord(_Record):
     fingerprint: str
     """Of its manifest; of what is not ours, the Hub commit or the content digest."""
 
+    @property
+    def made_name(self) -> MadeName:
+        """What it is called in messages; raw for what is not ours."""
+        return MadeName.made(self.table or "raw", self.fingerprint.rpartition(":")[2])
+
 
 class ModelRecord(_Record):
     """A model that took part."""
@@ -47,6 +54,16 @@ class ModelRecord(_Record):
     """Where it was found: a folder or a Hub reference."""
     verifiable: bool = True
     """False for an endpoint, whose name is all that is known."""
+
+    @property
+    def kind(self) -> ModelIdentity | None:
+        """The identity taken apart; None if it is of no form that is known here."""
+        return model_identity(self.identity)
+
+    @property
+    def place(self) -> ModelPlace:
+        """The location taken apart."""
+        return ModelPlace.parsed(self.location, self.identity)
 
 
 class Identity(_Record):
@@ -59,6 +76,11 @@ class Identity(_Record):
     fields: JsonValue
     inputs: tuple[InputRecord, ...]
     models: dict[str, ModelRecord]
+
+    @property
+    def made_name(self) -> MadeName:
+        """What its stage made, in messages."""
+        return MadeName.made(self.stage, self.fingerprint)
 
     @property
     def fingerprint(self) -> str:
@@ -100,6 +122,12 @@ class Manifest(_Record):
     table: str
     fingerprint: str
     identity: Identity
+
+    @property
+    def made_name(self) -> MadeName:
+        """What it is called, in the store and in messages."""
+        return MadeName.made(self.table, self.fingerprint)
+
     origin: ModelRecord | None
     """The model that the lineage began with; it scores unless another is named."""
     rows_in: int

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
@@ -57,8 +57,9 @@ def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) ->
         try:
             yield into
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-            reason = str(error).splitlines()[0]
-            raise DatasetError(f"{folder}: stopped ({reason}); make room, or find the broken input with sgpo check, then run the same command again") from error
+            raise DatasetError(
+                f"{folder}: stopped ({first_line(error)}); make room, or find the broken input with sgpo check, then run the same command again"
+            ) from error
         finally:
             into.close()
 

@@ -57,5 +57,9 @@ def _change(removed: str, added: str) -> Iterator[Piece]:
 
 
 def sides(pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-    """The pieces of the text before and of the text after; joined they give the texts again."""
-    return tuple(piece for piece in pieces if piece.kind != "added"), tuple(piece for piece in pieces if piece.kind != "removed")
+    """The pieces of the text before and of the text after; joined they give the texts again. Other space between the same words is no difference there."""
+    return _side(pieces, "added"), _side(pieces, "removed")
+
+
+def _side(pieces: tuple[Piece, ...], other: Literal["added", "removed"]) -> tuple[Piece, ...]:
+    return tuple(Piece("same", piece.text) if piece.text.isspace() else piece for piece in pieces if piece.kind != other)

@@ -3,7 +3,7 @@
 import json
 from pathlib import PurePath
 
-from sgpo_data.names import trained_identity
+from sgpo_data.names import HubModel, TrainedModel
 from sgpo_data.store.manifest import ModelManifest, ModelRecord
 from sgpo_data.training.options import Train
 from sgpo_data.training.task import ADAPTER, LOG
@@ -24,7 +24,7 @@ def model_card(manifest: ModelManifest, start: ModelRecord) -> str:
     metrics = [f"| {name} | {value:.6g} |" for name, value in manifest.metrics.items()]
     return "\n".join([
         *_front_matter(train, start),
-        f"# {trained_identity(manifest.fingerprint)}",
+        f"# {TrainedModel.made(manifest.fingerprint)}",
         "",
         f"Trained with {'DPO on preference pairs' if train.objective == 'dpo' else 'SFT on examples'} by `sgpo train`, through TRL.",
         "",
@@ -45,7 +45,7 @@ def model_card(manifest: ModelManifest, start: ModelRecord) -> str:
 
 
 def _front_matter(train: Train, start: ModelRecord) -> list[str]:
-    base = start.identity.removeprefix("hub:").partition("@")[0] if start.identity.startswith("hub:") else None
+    base = start.kind.name if isinstance(start.kind, HubModel) else None
     lines = ["library_name: transformers", "pipeline_tag: text-generation", "tags:", "- sgpo-data", "- trl", f"- {train.objective}"]
     return ["---", *lines, *([f"base_model: {base}"] if base else []), "---", ""]
 

@@ -7,7 +7,7 @@ from statistics import fmean
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import ModelError
 from sgpo_data.training.task import LOG
 
 END = 0.1
@@ -37,7 +37,7 @@ class Curve:
 def curves(folder: Path) -> dict[str, Curve]:
     """The curves of the model in this folder by name; none if it keeps none.
 
-    Raises DatasetError if they cannot be read.
+    Raises ModelError if they cannot be read.
     """
     path = folder / LOG
     if not path.is_file():
@@ -45,7 +45,7 @@ def curves(folder: Path) -> dict[str, Curve]:
     try:
         columns = pq.read_table(path, columns=["step", "epoch", "name", "value"]).sort_by("step").to_pydict()
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); copy it back, or train again") from error
+        raise ModelError(f"{path}: cannot be read ({error}); copy it back, or train again") from error
     found: dict[str, list[tuple[int, float, float]]] = {}
     for step, epoch, name, value in zip(*columns.values(), strict=True):
         found.setdefault(name, []).append((step, epoch, value))

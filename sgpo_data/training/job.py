@@ -12,9 +12,9 @@ import duckdb
 from pydantic import JsonValue
 
 from sgpo_data.engines.loading import DTYPES
-from sgpo_data.errors import DatasetError, RecipeError, SchemaError
+from sgpo_data.errors import ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.names import trained_identity
+from sgpo_data.names import GIVEN, TrainedModel, model_identity
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest, recorded_model
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 REVISION = 2
 READS = {"dpo": "pairs", "sft": "examples"}
 LEARNING_RATES = {"dpo": 5e-7, "sft": 2e-5}
-GIVEN = "given"
-"""Stands for pairs that no model of ours wrote."""
-KINDS = ("train:", "folder:", "hub:", "endpoint:")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class TrainJob:
     @property
     def name(self) -> str:
         """Name of its folder in the store."""
-        return f"model@{self.identity.fingerprint[:8]}"
+        return str(TrainedModel.made(self.identity.fingerprint).name)
 
     @property
     def origin(self) -> ModelRecord | None:
@@ -71,7 +68,7 @@ class TrainJob:
 
     def output(self, folder: Path) -> Model:
         """The model it makes, before it is made."""
-        record = ModelRecord(identity=trained_identity(self.identity.fingerprint), location=str(folder.resolve()))
+        record = ModelRecord(identity=str(TrainedModel.made(self.identity.fingerprint)), location=str(folder.resolve()))
         return Model(folder, None, record, self.origin or record, config=self.start.config)
 
 
@@ -79,7 +76,7 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
     """The training of this start on these inputs, every default written out.
 
     Without `reference` it is the one the options name. Models in `allow_policies` become their identities.
-    Raises SchemaError if an input is of the wrong table, RecipeError if an option makes no sense, DatasetError if a model is not there.
+    Raises SchemaError if an input is of the wrong table, RecipeError if an option makes no sense, ModelError if a model is not there.
     """
     wanted = READS[train.objective]
     for given in inputs:
@@ -104,7 +101,7 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
 def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
     """The model of this job in this folder, trained now as far as it is not trained already.
 
-    Raises DatasetError, SchemaError, RecipeError or EngineError; the same call goes on from the last checkpoint that an error or a kill has left.
+    Raises DatasetError, ModelError, SchemaError, RecipeError or EngineError; the same call goes on from the last checkpoint that an error or a kill has left.
     """
     if _made(job, folder):
         log.info("%s: trained already", folder)
@@ -141,7 +138,7 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
 
 
 def _identity(policy: str) -> str:
-    return policy if policy == GIVEN or policy.startswith(KINDS) else find_model(policy).record.identity
+    return policy if policy == GIVEN or model_identity(policy) is not None else find_model(policy).record.identity
 
 
 def _reference(train: Train, start: Model) -> Model:
@@ -155,13 +152,13 @@ def _reference(train: Train, start: Model) -> Model:
 def _made(job: TrainJob, folder: Path) -> bool:
     """Whether the folder holds this model whole.
 
-    Raises DatasetError if it holds something else.
+    Raises DatasetError or ModelError if it holds something else.
     """
     if not (folder / MANIFEST).is_file():
         return False
     manifest = model_manifest(folder)
     if manifest is None:
-        raise DatasetError(f"{folder}: holds a model that was not trained here; give another -o")
+        raise ModelError(f"{folder}: holds a model that was not trained here; give another -o")
     refuse_other(folder, manifest.identity, job.identity)
     return True
 
@@ -215,7 +212,7 @@ def _shape(folder: Path) -> tuple[str, int | None]:
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); give a model folder") from error
+        raise ModelError(f"{path}: cannot be read ({error}); give a model folder") from error
     dtype, context = config.get("dtype") or config.get("torch_dtype"), config.get("max_position_embeddings") or config.get("n_positions")
     return dtype if dtype in DTYPES else "float32", context if isinstance(context, int) else None
 
@@ -224,7 +221,7 @@ def _present(model: Model) -> Model:
     """The model as it lies there now, which has to be the one that was planned with."""
     found = find_model(str(model.folder))
     if found.record.identity != model.record.identity:
-        raise DatasetError(f"{model.folder}: is {found.record.identity} now, the training is of {model.record.identity}; run the same command again")
+        raise ModelError(f"{model.folder}: is {found.record.identity} now, the training is of {model.record.identity}; run the same command again")
     return found
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sgpo_data.engines import ScoreRequest
 from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.local.transformers import TransformersEngine
-from sgpo_data.errors import DatasetError, EngineError
+from sgpo_data.errors import EngineError, ModelError
 from sgpo_data.rows import Message
 
 ROWS = [
@@ -236,13 +236,13 @@ def test_text_is_valid_unicode_even_if_a_character_is_cut() -> None:
 
 def test_tokenizer_without_template_or_end_is_refused() -> None:
     tokenizer = tiny_tokenizer(template="")
-    with pytest.raises(DatasetError, match=r"^m: the tokenizer has no chat template; add chat_template\.jinja to the folder$"):
+    with pytest.raises(ModelError, match=r"^m: the tokenizer has no chat template; add chat_template\.jinja to the folder$"):
         Chat(tokenizer, place="m")
     endless = tiny_tokenizer(template=TURN + "{% endfor %}")
     endless.eos_token = None
-    with pytest.raises(DatasetError, match="neither the chat template nor the tokenizer has an end of turn"):
+    with pytest.raises(ModelError, match="neither the chat template nor the tokenizer has an end of turn"):
         Chat(endless, place="m")
-    with pytest.raises(DatasetError, match="the chat template refuses a question and an answer: never"):
+    with pytest.raises(ModelError, match="the chat template refuses a question and an answer: never"):
         Chat(tiny_tokenizer(template="{{ raise_exception('never') }}"), place="m")
 
 

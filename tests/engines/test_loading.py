@@ -7,7 +7,7 @@ import pytest
 
 from sgpo_data.engines.loading import Loading, Work, automatic, resolved
 from sgpo_data.engines.opening import open_engine
-from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.errors import ModelError, RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.names import endpoint_name
 
@@ -47,7 +47,7 @@ def test_endpoint_is_named_in_the_reference() -> None:
     assert endpoint_name("openai:org/name") == "org/name"
     assert endpoint_name("org/name") is None
     assert endpoint_name("./openai:name") is None
-    with pytest.raises(DatasetError, match="no name of a model"):
+    with pytest.raises(ModelError, match="no name of a model"):
         endpoint_name("openai: ")
 
 

@@ -17,7 +17,7 @@ from tiny_model import question, sampled
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
 from sgpo_data.engines.server.openai import OpenAIEngine, shown
-from sgpo_data.errors import EngineError, HubError, MissingExtraError, SgpoError
+from sgpo_data.errors import EngineError, MissingExtraError, ServerError, SgpoError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.store.dataset import open_dataset
@@ -110,10 +110,10 @@ def test_end_of_an_answer_and_refusal_of_a_row_are_its_finish(fault: str, finish
         ("403 no", EngineError, "the key of environment variable OPENAI_API_KEY is refused (403)"),
         ("404 The model `m` does not exist", EngineError, "no model m there (404: "),
         ("402 pay first, sk-secret", EngineError, "cannot be used (402: "),
-        ("503 busy", HubError, "overloaded or broken (503: "),
-        ("429 slower", HubError, "overloaded or broken (429: "),
-        ("drop", HubError, "cannot be reached"),
-        ("hang", HubError, "does not answer in time"),
+        ("503 busy", ServerError, "overloaded or broken (503: "),
+        ("429 slower", ServerError, "overloaded or broken (429: "),
+        ("drop", ServerError, "cannot be reached"),
+        ("hang", ServerError, "does not answer in time"),
     ],
 )
 def test_failure_of_the_server_ends_the_stream_in_one_line_without_the_key(
@@ -200,7 +200,7 @@ def closed_port() -> int:
 
 def test_server_that_is_down_is_named() -> None:
     url = f"http://127.0.0.1:{closed_port()}/v1"
-    with pytest.raises(HubError) as caught:
+    with pytest.raises(ServerError) as caught:
         connect(url)
     assert str(caught.value) == f"{url}/: cannot be reached; see whether the server runs, then give the same command again"
 

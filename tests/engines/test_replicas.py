@@ -11,7 +11,7 @@ from sgpo_data.engines import GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.copies.replicas import Replicas
 from sgpo_data.engines.loading import Loading
 from sgpo_data.engines.opening import open_engine
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 from sgpo_data.execution import Execution
 
 USUAL = Sampling(temperature=0.7, top_p=0.9, max_tokens=24)
@@ -86,7 +86,7 @@ def test_a_stream_that_is_dropped_leaves_the_copies_usable(copies: Replicas) -> 
 
 def test_what_a_copy_can_not_do_is_said_as_without_copies(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(DatasetError, match=f"^{tmp_path}: no weights"):
+    with pytest.raises(ModelError, match=f"^{tmp_path}: no weights"):
         Replicas.start(LOADING, tmp_path, adapter=None, how=HOW)
     with pytest.raises(EngineError, match=r"^device cuda:1: --data-parallel takes the GPUs that are visible; set CUDA_VISIBLE_DEVICES"):
         Replicas.start(LOADING, folder, adapter=None, how=HOW.model_copy(update={"device": "cuda:1"}))

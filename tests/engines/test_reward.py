@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from sgpo_data.engines import RewardRequest
 from sgpo_data.engines.local.reward import ClassifierRewarder
-from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.errors import ModelError, RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.loop.plan import plan_recipe
@@ -99,11 +99,11 @@ def test_what_does_not_fit_or_is_refused_has_no_reward(folder: Path) -> None:
 
 
 def test_what_is_no_reward_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"has no score\.weight, so this is no reward model; give a sequence classifier"):
+    with pytest.raises(ModelError, match=r"has no score\.weight, so this is no reward model; give a sequence classifier"):
         rewarder(write_model(tmp_path / "causal"))
-    with pytest.raises(DatasetError, match="has 3 labels, and a reward model has one"):
+    with pytest.raises(ModelError, match="has 3 labels, and a reward model has one"):
         rewarder(write_classifier(tmp_path / "three", labels=3))
-    with pytest.raises(DatasetError, match="the reward model cannot be read"):
+    with pytest.raises(ModelError, match="the reward model cannot be read"):
         rewarder(model_folder(tmp_path / "nothing"))
 
 

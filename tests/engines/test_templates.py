@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.local.transformers import TransformersEngine
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import DatasetError, ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Message
 from sgpo_data.training.options import Train
@@ -198,7 +198,7 @@ def test_what_a_template_does_is_said_before_anything_is_generated(template: str
     ],
 )
 def test_a_template_that_loses_a_turn_is_refused(template: str, words: str) -> None:
-    with pytest.raises(DatasetError, match=words):
+    with pytest.raises(ModelError, match=words):
         Chat(tokenizer_of("byte", template), place="x")
 
 
@@ -220,7 +220,7 @@ def test_arguments_reach_the_template_and_a_day_is_pinned() -> None:
     assert "26 Jul 2024" in prompt(LLAMA3)
     assert "31 Jan 2026" in prompt(LLAMA3, today="2026-01-31")
     assert prompt(QWEN3, enable_thinking=False) == prompt(QWEN3)
-    with pytest.raises(DatasetError, match=r"template\.today: soon is no date"):
+    with pytest.raises(ModelError, match=r"template\.today: soon is no date"):
         prompt(LLAMA3, today="soon")
 
 
@@ -228,7 +228,7 @@ def test_a_named_template_is_chosen_and_a_missing_one_is_one_line_that_lists_the
     tokenizer = tokenizer_of("byte", CHATML)
     tokenizer.chat_template = {"tool_use": CHATML, "rag": QWEN25}  # type: ignore[assignment]
     assert Chat(tokenizer, place="x", template=ChatTemplate(template_name="rag")).prompt_ids(ask("q"))
-    with pytest.raises(DatasetError, match=r"x: none of its chat templates is named default; choose one with template_name: rag, tool_use"):
+    with pytest.raises(ModelError, match=r"x: none of its chat templates is named default; choose one with template_name: rag, tool_use"):
         Chat(tokenizer, place="x")
 
 

@@ -21,7 +21,7 @@ from sgpo_data.engines.chat import load_chat
 from sgpo_data.engines.local.sampling import sampled_tokens
 from sgpo_data.engines.local.transformers import TransformersEngine
 from sgpo_data.engines.threads import fit_threads
-from sgpo_data.errors import DatasetError, EngineError
+from sgpo_data.errors import EngineError, ModelError, RecipeError, SgpoError
 from sgpo_data.rows import Message
 
 FREE = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
@@ -349,7 +349,7 @@ def test_close_frees_the_model(folder: Path) -> None:
 def test_incomplete_model_folder_is_named_with_what_it_lacks(folder: Path, tmp_path: Path, missing: str, message: str) -> None:
     broken = tmp_path / "model"
     shutil.copytree(folder, broken, ignore=shutil.ignore_patterns(missing))
-    with pytest.raises(DatasetError) as caught:
+    with pytest.raises(ModelError) as caught:
         engine(broken)
     assert str(caught.value) == f"{broken}: {message}"
 
@@ -358,13 +358,13 @@ def test_broken_weights_foreign_adapter_and_too_long_a_context_are_named_in_one_
     broken = tmp_path / "model"
     shutil.copytree(folder, broken)
     (broken / "model.safetensors").write_bytes(b"no weights")
-    cases: list[tuple[Callable[[], object], str]] = [
-        (lambda: engine(broken), f"{broken}: the model cannot be read: "),
-        (lambda: engine(folder, adapter=folder), f"{folder}: no adapter_config.json, so this is no adapter folder"),
-        (lambda: engine(folder, context_tokens=CONTEXT + 1), f"context_tokens: {CONTEXT + 1} is more than the {CONTEXT} positions of {folder}"),
+    cases: list[tuple[Callable[[], object], type[SgpoError], str]] = [
+        (lambda: engine(broken), ModelError, f"{broken}: the model cannot be read: "),
+        (lambda: engine(folder, adapter=folder), ModelError, f"{folder}: no adapter_config.json, so this is no adapter folder"),
+        (lambda: engine(folder, context_tokens=CONTEXT + 1), RecipeError, f"context_tokens: {CONTEXT + 1} is more than the {CONTEXT} positions of {folder}"),
     ]
-    for call, words in cases:
-        with pytest.raises(DatasetError) as caught:
+    for call, kind, words in cases:
+        with pytest.raises(kind) as caught:
             call()
         assert str(caught.value).startswith(words)
         assert "\n" not in str(caught.value)

@@ -24,7 +24,7 @@ from sgpo_data.engines.loading import resolved
 from sgpo_data.engines.local.transformers import TransformersEngine
 from sgpo_data.engines.opening import open_engine
 from sgpo_data.engines.vllm.engine import VllmEngine
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError, SgpoError
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError, SgpoError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.rows import Message
@@ -294,9 +294,9 @@ def test_logits_that_are_not_finite_end_the_generation(folder: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("missing", "kind", "words"),
     [
-        ("model.safetensors", DatasetError, "no weights (model.safetensors)"),
-        ("tokenizer*", DatasetError, "no tokenizer.json"),
-        ("chat_template.jinja", DatasetError, "no chat template"),
+        ("model.safetensors", ModelError, "no weights (model.safetensors)"),
+        ("tokenizer*", ModelError, "no tokenizer.json"),
+        ("chat_template.jinja", ModelError, "no chat template"),
         ("config.json", EngineError, "vllm cannot load the model"),
     ],
 )
@@ -313,7 +313,7 @@ def test_what_vllm_can_not_do_here_is_said_in_one_line(folder: Path) -> None:
     cases: list[tuple[Callable[[], object], type[SgpoError], str]] = [
         (lambda: load(folder, device="cuda"), EngineError, "device cuda: vllm is built for the CPU here"),
         (lambda: load(folder, device="cuda:1"), EngineError, "device cuda:1: vllm takes the first GPUs"),
-        (lambda: load(folder, adapter=folder), DatasetError, f"{folder}: no adapter_config.json"),
+        (lambda: load(folder, adapter=folder), ModelError, f"{folder}: no adapter_config.json"),
     ]
     for call, kind, words in cases:
         with pytest.raises(kind) as caught:

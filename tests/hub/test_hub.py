@@ -6,7 +6,7 @@ import pytest
 from hub_faults import Fault
 from hub_server import Hub
 
-from sgpo_data.errors import DatasetError, HubError
+from sgpo_data.errors import HubError, ModelError
 from sgpo_data.hub import client as ours
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.references.model import find_model
@@ -48,7 +48,7 @@ def test_a_model_of_the_hub_is_known_by_its_commit(hub: Hub, monkeypatch: pytest
     assert (model.record.identity, model.record.location) == (f"hub:org/m@{old}", f"org/m@{old}")
     assert (model.folder / "config.json").read_bytes() == b"{}"
     for reference, words in (("org/m@v2", "org/m: no revision v2 in this Hub model; and there is no folder org/m"), ("org/n", "no such model on the Hub")):
-        with pytest.raises(DatasetError, match=words):
+        with pytest.raises(ModelError, match=words):
             find_model(reference)
     hub.faults.add(Fault("status"))
     with pytest.raises(HubError, match="org/m: the Hub answered 503; try again later; and there is no folder org/m"):

@@ -16,7 +16,7 @@ from sgpo_data.cli.run import add_run
 from two_by_two import TWO_BY_TWO, UNTRAINED, Plain
 from typer.testing import CliRunner, Result
 
-from sgpo_data.errors import DatasetError, RecipeError
+from sgpo_data.errors import DatasetError, ModelError, RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import estimates
 from sgpo_data.loop.folder import RecipeFolder
@@ -250,7 +250,7 @@ def test_every_round_can_start_from_the_first_model(place: Path, how: Execution)
 def test_a_missing_source_or_model_is_told_with_its_place(place: Path, how: Execution) -> None:
     with pytest.raises(DatasetError, match=r"x.toml: phases.1.source.path: no such file or folder: .*nothing.jsonl"):
         steps_of(UNTRAINED.replace("prompts.jsonl", "nothing.jsonl"), place, how)
-    with pytest.raises(DatasetError, match=r"x.toml: model: .*nowhere/else/at: no such model folder"):
+    with pytest.raises(ModelError, match=r"x.toml: model: .*nowhere/else/at: no such model folder"):
         steps_of(UNTRAINED.replace('"model"', '"nowhere/else/at"'), place, how)
 
 

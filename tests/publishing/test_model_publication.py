@@ -8,7 +8,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
-from sgpo_data.errors import DatasetError
+from sgpo_data.errors import ModelError
 from sgpo_data.publishing.publication import model_publication
 from sgpo_data.references.model import content_digest, find_model
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, host
@@ -58,7 +58,7 @@ def test_a_published_model_is_the_same_model_where_it_is_read(hub: Hub, trained:
 
 def test_weights_that_changed_since_they_were_trained_are_not_published(trained: Path) -> None:
     (trained / "model.safetensors").write_bytes(b"others")
-    with pytest.raises(DatasetError, match="weights have changed"):
+    with pytest.raises(ModelError, match="weights have changed"):
         model_publication(trained, "org/m", tag="v1", license=None)
 
 
@@ -75,5 +75,5 @@ def test_weights_that_the_hub_has_otherwise_are_not_taken_for_ours(hub: Hub, tra
     files = [path for path in trained.iterdir() if path.is_file() and path.name != "model.safetensors"]
     operations = [*(CommitOperationAdd(path.name, path) for path in files), CommitOperationAdd("model.safetensors", b"others")]
     api.create_commit("org/m", operations, commit_message="m")
-    with pytest.raises(DatasetError, match="weights have changed"):
+    with pytest.raises(ModelError, match="weights have changed"):
         find_model("org/m")

@@ -13,7 +13,7 @@ from literal_rows import row
 from made import made_dataset
 
 import sgpo_data
-from sgpo_data.errors import DatasetError, RecipeError, UsageError
+from sgpo_data.errors import DatasetError, QueryError, UsageError
 from sgpo_data.query.catalog import catalog
 from sgpo_data.query.sandbox import open_connection, selected
 from sgpo_data.query.select_only import refuse_all_but_reading
@@ -246,7 +246,7 @@ def aimed(attack: str, con: duckdb.DuckDBPyConnection, scored: Dataset, outside:
 def test_query_can_do_nothing_but_read_its_tables(attack: str, scored: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     con = catalog([str(scored.folder)], root=tmp_path).connect()
-    with pytest.raises((RecipeError, duckdb.Error)):
+    with pytest.raises((QueryError, duckdb.Error)):
         selected(con, aimed(attack, con, scored, tmp_path / "outside")).fetchall()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "manifest.json", "part-00000.parquet", "part-00001.parquet"]
     assert faults(scored) == []
@@ -270,7 +270,7 @@ WRITES = [attack for attack in ATTACKS if attack.startswith(("WITH", "FROM read"
 @pytest.mark.parametrize("attack", WRITES)
 def test_what_does_more_than_read_is_refused_even_where_all_is_open(attack: str, scored: Dataset, tmp_path: Path) -> None:
     con = open_connection(catalog([str(scored.folder)], root=tmp_path).tables)
-    with pytest.raises(RecipeError, match="sql"):
+    with pytest.raises(QueryError, match="sql"):
         refuse_all_but_reading(con, aimed(attack, con, scored, tmp_path / "outside"))
     con.close()
 
@@ -359,7 +359,7 @@ def test_broken_file_is_told_with_its_name(name: str, tmp_path: Path) -> None:
 
 
 def test_file_in_a_query_is_told_how_to_give_it(scored: Dataset) -> None:
-    with pytest.raises(RecipeError, match=r"x\.csv: is no table; a file is given behind the query, and is a view then: name=x\.csv"):
+    with pytest.raises(QueryError, match=r"x\.csv: is no table; a file is given behind the query, and is a view then: name=x\.csv"):
         sgpo_data.sql("FROM 'x.csv'", scored.folder)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from fake_model import FakeModel, model_folder, use
 
-from sgpo_data.errors import DatasetError, RecipeError, SchemaError
+from sgpo_data.errors import DatasetError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Role
 from sgpo_data.running.runner import run
@@ -219,7 +219,7 @@ def test_a_model_that_changed_since_is_not_used(prompts: str, model: str, how: E
     use(monkeypatch, FakeModel())
     seeded = run(Seed(), prompts, model=model, execution=how)
     (Path(model) / "tokenizer.json").write_text("{}")
-    with pytest.raises(DatasetError, match=r"the input was made with folder:.*--model"):
+    with pytest.raises(ModelError, match=r"the input was made with folder:.*--model"):
         run(Improve(), str(seeded.folder), execution=how)
 
 

@@ -19,7 +19,7 @@ from tiny_model import CONTEXT, END, question, tiny_tokenizer, write_model
 from transformers import AutoModelForCausalLM, TrainerState
 from typer.testing import CliRunner
 
-from sgpo_data.errors import DatasetError, EngineError, RecipeError, SchemaError
+from sgpo_data.errors import DatasetError, EngineError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest
 from sgpo_data.rows import Message
@@ -215,7 +215,7 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint_to_the_same_by
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
-    with pytest.raises(DatasetError, match="training was never finished; run the same sgpo train again"):
+    with pytest.raises(ModelError, match="training was never finished; run the same sgpo train again"):
         find_model(str(folder))
     assert sorted(path.name for path in (folder / ".unfinished" / CHECKPOINTS).glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-4"]
     resumed = do_train(job(options, start, data), folder, how)
@@ -263,12 +263,12 @@ def test_weights_that_changed_since_training_are_noticed(place: Path, imitating:
     content = bytearray((copy / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (copy / "model.safetensors").write_bytes(content)
-    with pytest.raises(DatasetError, match="the weights have changed since they were trained"):
+    with pytest.raises(ModelError, match="the weights have changed since they were trained"):
         find_model(str(copy))
 
 
 def test_a_dataset_is_no_model(pairs: Dataset) -> None:
-    with pytest.raises(DatasetError, match="holds a dataset, not a model"):
+    with pytest.raises(ModelError, match="holds a dataset, not a model"):
         find_model(str(pairs.folder))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import Rewarded, RewardRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, first_line
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, first_line
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class ClassifierRewarder:
     def load(cls, folder: Path, *, dtype: str, context_tokens: int, device: str, batch_tokens: int) -> ClassifierRewarder:
         """The classifier of a folder that `save_pretrained` wrote; a batch is at most `batch_tokens` padded tokens. Code in the folder is never run.
 
-        Raises DatasetError if the folder is no sequence classifier with one label and a chat template.
+        Raises ModelError if the folder is no sequence classifier with one label and a chat template.
         """
         try:
             import torch
@@ -49,11 +49,11 @@ class ClassifierRewarder:
                 folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False, output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise DatasetError(f"{folder}: the reward model cannot be read: {first_line(error)}") from error
+            raise ModelError(f"{folder}: the reward model cannot be read: {first_line(error)}") from error
         if loaded["missing_keys"]:
-            raise DatasetError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")
+            raise ModelError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")
         if model.config.num_labels != 1:
-            raise DatasetError(f"{folder}: has {model.config.num_labels} labels, and a reward model has one; give another classifier")
+            raise ModelError(f"{folder}: has {model.config.num_labels} labels, and a reward model has one; give another classifier")
         fit_threads(model, beside=True)
         placed = torch.nn.Module.to(model, _device(device))
         return cls(cast("PreTrainedModel", placed), load_chat(folder), context_tokens=context_tokens, batch_tokens=batch_tokens)

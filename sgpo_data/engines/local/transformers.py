@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,7 +50,7 @@ class TransformersEngine:
         `context_tokens` None is the longest context the model declares. `device` is auto, cpu, cuda or cuda:1; auto takes the GPU if there is one.
         `batch_tokens` bounds a batch in padded tokens, `window` the requests that are drawn and not yet given back. Code in the folder is never run.
 
-        Raises DatasetError if the folder lacks config, weights, tokenizer, chat template or so long a context.
+        Raises ModelError if the folder lacks config, weights, tokenizer, chat template or so long a context.
         """
         for package in ("torch", "transformers"):
             if find_spec(package) is None:
@@ -136,7 +136,7 @@ def _context(model: PreTrainedModel, folder: Path, *, asked: int | None) -> int:
     declared: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     context_tokens = declared if asked is None else asked
     if context_tokens is None:
-        raise DatasetError(f"{folder}: config.json has no max_position_embeddings; give context_tokens")
+        raise ModelError(f"{folder}: config.json has no max_position_embeddings; give context_tokens")
     if declared is not None and context_tokens > declared:
-        raise DatasetError(f"context_tokens: {context_tokens} is more than the {declared} positions of {folder}; lower it")
+        raise RecipeError(f"context_tokens: {context_tokens} is more than the {declared} positions of {folder}; lower it")
     return context_tokens

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sgpo_data.errors import DatasetError, MissingExtraError, first_line
+from sgpo_data.errors import MissingExtraError, ModelError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,7 +18,7 @@ NAMED = 3
 def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreTrainedModel:
     """The model of a folder that `save_pretrained` wrote, in evaluation mode; code in the folder is never run. Device meta reads names and shapes alone.
 
-    Raises DatasetError if config or weights are missing, or if the weights are not those of the config: transformers fills in the rest at random.
+    Raises ModelError if config or weights are missing, or if the weights are not those of the config: transformers fills in the rest at random.
     """
     import torch
     from safetensors import SafetensorError
@@ -29,9 +29,9 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not (folder / "config.json").is_file():
-        raise DatasetError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
+        raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise DatasetError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
+        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
     try:
         # Its annotation does not know of the second.
         both: Any = AutoModelForCausalLM.from_pretrained(
@@ -44,7 +44,7 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
             ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise DatasetError(f"{folder}: the model cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{folder}: the model cannot be read: {first_line(error)}") from error
     model, found = both
     refuse_misfits(folder, found)
     return cast("PreTrainedModel", model)
@@ -53,37 +53,37 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
 def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
     """Nothing if every weight of the model came from its file.
 
-    Raises DatasetError that names the first weights that did not.
+    Raises ModelError that names the first weights that did not.
     """
     if missing := sorted(found["missing_keys"]):
-        raise DatasetError(f"{folder}: the weights lack {_named(missing)}; give the whole folder, or the config that goes with the weights")
+        raise ModelError(f"{folder}: the weights lack {_named(missing)}; give the whole folder, or the config that goes with the weights")
     if mismatched := sorted(found["mismatched_keys"]):
         name, kept, wanted = mismatched[0]
         more = f", and {len(mismatched) - 1} more differ" if len(mismatched) > 1 else ""
-        raise DatasetError(f"{folder}: {name} is {_shape(kept)} in the weights and {_shape(wanted)} in config.json{more}; give the config that goes with them")
+        raise ModelError(f"{folder}: {name} is {_shape(kept)} in the weights and {_shape(wanted)} in config.json{more}; give the config that goes with them")
 
 
 def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     """The model with the weights of a LoRA adapter merged in.
 
-    Raises DatasetError if the folder is no adapter, or one of another model.
+    Raises ModelError if the folder is no adapter, or one of another model.
     """
     try:
         from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
     except ImportError as error:
         raise MissingExtraError("models", "peft") from error
     if not (adapter / "adapter_config.json").is_file():
-        raise DatasetError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
+        raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
     try:
         adapted = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
         # What does not fit is left out or left as it was drawn, which peft tells only here.
         loaded: Any = set_peft_model_state_dict(adapted, load_peft_weights(str(adapter), device="cpu"))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DatasetError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
+        raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
     missing = sorted(name for name in loaded.missing_keys if "lora_" in name)
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
-        raise DatasetError(f"{adapter}: the adapter does not fit {model.name_or_path}: it {what}; give the model that it was trained over")
+        raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: it {what}; give the model that it was trained over")
     return cast("PreTrainedModel", adapted.merge_and_unload().eval())
 
 

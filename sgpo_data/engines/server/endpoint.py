@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.server.completion import Completion, NoCompletionError, ServerFailureError, completion
-from sgpo_data.errors import EngineError, HubError, SgpoError
+from sgpo_data.errors import EngineError, ServerError, SgpoError
 from sgpo_data.rows import Finish
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Endpoint:
     async def check(self, attempts: int) -> None:
         """Asks whether the server is there and takes the key.
 
-        Raises HubError or EngineError.
+        Raises ServerError or EngineError.
         """
         try:
             # As it comes: the list itself is of no use, and the library does not read every one.
@@ -63,7 +63,7 @@ class Endpoint:
     async def answer(self, request: GenerateRequest) -> Generation:
         """The answer, or why there is none.
 
-        Raises HubError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
+        Raises ServerError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
         """
         logprobs, limit = self._logprobs, self._limit
         try:
@@ -83,7 +83,7 @@ class Endpoint:
             hint = "is this the base URL of an OpenAI-compatible server?"
             raise EngineError(f"{self._place}: what came back is no chat completion but {error}; {hint}") from error
         except ServerFailureError as error:
-            raise HubError(f"{self._place}: answered with an error ({self._without_key(str(error))}); the same command goes on from here") from error
+            raise ServerError(f"{self._place}: answered with an error ({self._without_key(str(error))}); the same command goes on from here") from error
         return self._generation(request, answer)
 
     async def _asked(self, request: GenerateRequest) -> bytes:
@@ -112,7 +112,7 @@ class Endpoint:
 
     def _generation(self, request: GenerateRequest, answer: Completion) -> Generation:
         if answer.finish_reason in BROKEN_OFF:
-            raise HubError(f"{self._place}: the server broke off an answer ({answer.finish_reason}); the same command goes on from here")
+            raise ServerError(f"{self._place}: the server broke off an answer ({answer.finish_reason}); the same command goes on from here")
         if answer.text is None or answer.finish_reason == "content_filter":
             return _none(request, "refused")
         finish: Finish = "length" if answer.finish_reason == "length" else "stop" if answer.text.strip() else "empty"
@@ -131,7 +131,7 @@ class Endpoint:
     def _failure(self, error: openai.APIError) -> SgpoError:
         if not isinstance(error, openai.APIStatusError):
             said = "does not answer in time" if isinstance(error, openai.APITimeoutError) else "cannot be reached"
-            return HubError(f"{self._place}: {said}; see whether the server runs, then give the same command again")
+            return ServerError(f"{self._place}: {said}; see whether the server runs, then give the same command again")
         status, said = error.status_code, self._said(error)
         if status in (401, 403):
             # What the server says of it may hold a part of the key.
@@ -140,7 +140,7 @@ class Endpoint:
         if status == 404:
             return EngineError(f"{self._place}: no model {self._model} there ({said}); give its name as the server has it, and a base URL that ends in /v1")
         if status in (408, 409, 429) or status >= 500:
-            return HubError(f"{self._place}: overloaded or broken ({said}); give the same command again later, it goes on from here")
+            return ServerError(f"{self._place}: overloaded or broken ({said}); give the same command again later, it goes on from here")
         return EngineError(f"{self._place}: cannot be used ({said}); check the base URL and the account")
 
     def _said(self, error: openai.APIStatusError) -> str:

@@ -53,7 +53,7 @@ class OpenAIEngine:
         `key_variable` names the environment variable that holds the key; the key itself is in no message and no file. `window` bounds the requests that are
         under way at once, `request_seconds` the wait for one answer. `template` are arguments of the server's chat template.
 
-        Raises HubError if no server answers, EngineError if it refuses the key.
+        Raises ServerError if no server answers, EngineError if it refuses the key.
         """
         if find_spec("openai") is None:
             raise MissingExtraError("openai", "openai")
@@ -74,7 +74,7 @@ class OpenAIEngine:
         return engine
 
     def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
-        """As `Generator.generate`; raises HubError if the server is gone or overloaded for longer than the attempts last."""
+        """As `Generator.generate`; raises ServerError if the server is gone or overloaded for longer than the attempts last."""
         endpoint, loop = self._open()
         return loop.results(endpoint.answer, requests, window=self._window)
 

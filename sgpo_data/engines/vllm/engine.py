@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.errors import DatasetError, EngineError, MissingExtraError, RecipeError, first_line
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -75,13 +75,13 @@ class VllmEngine:
         `device` is auto, cpu or cuda, as vLLM was built for. `batch_tokens` bounds the tokens of one step, `window` the requests that are drawn and not
         yet given back, `memory_share` the part of the device's memory that is taken. Code in the folder is never run. The random state of the process is set.
 
-        Raises DatasetError if the folder lacks something, EngineError if vLLM cannot load it here.
+        Raises ModelError if the folder lacks something, EngineError if vLLM cannot load it here.
         """
         for package in ("vllm", "transformers"):
             if find_spec(package) is None:
                 raise MissingExtraError("vllm", package)
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-            raise DatasetError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
+            raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
         rendered_by = load_chat(folder, chat)
         rank = None if adapter is None else _rank(adapter)
         settings: dict[str, object] = {
@@ -155,7 +155,7 @@ class VllmEngine:
             self._open()[0].add_lora(lora)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             self.close()
-            raise DatasetError(f"{adapter}: the adapter does not fit the model: {first_line(error)}") from error
+            raise ModelError(f"{adapter}: the adapter does not fit the model: {first_line(error)}") from error
         self._lora = lora
 
 
@@ -201,11 +201,11 @@ def _rank(adapter: Path) -> int:
     """The smallest rank vLLM knows that the adapter fits in."""
     path = adapter / "adapter_config.json"
     if not path.is_file():
-        raise DatasetError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
+        raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
     rank = json.loads(path.read_bytes()).get("r")
     fitting = [known for known in RANKS if isinstance(rank, int) and known >= rank]
     if not fitting:
-        raise DatasetError(f"{path}: r is {rank}, and vllm takes ranks up to {RANKS[-1]}; use engine transformers")
+        raise ModelError(f"{path}: r is {rank}, and vllm takes ranks up to {RANKS[-1]}; use engine transformers")
     return fitting[0]
 
 

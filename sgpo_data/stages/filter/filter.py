@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from sgpo_data.errors import RecipeError
+from sgpo_data.connection import quoted
+from sgpo_data.errors import RecipeError, first_line
 from sgpo_data.schema import schema
 from sgpo_data.stages import Decided, TableStage
 from sgpo_data.stages.filter.fences import Fences
@@ -116,7 +117,7 @@ class Filter(TableStage):
             facts |= fences.facts(con)
             warnings += fences.warnings(con)
         con.execute(f"CREATE OR REPLACE TEMP VIEW decided AS SELECT *, failed_rules[1] AS dropped_by FROM {standing}")
-        rows = con.sql(f"SELECT {', '.join(map(_quoted, schema('filtered').column_names))} FROM decided")
+        rows = con.sql(f"SELECT {', '.join(map(quoted, schema('filtered').column_names))} FROM decided")
         return Decided(rows=rows, warnings=(*warnings, *_nothing_kept(con)), facts=facts)
 
     @property
@@ -124,7 +125,7 @@ class Filter(TableStage):
         if self.ppl.group_by is None:
             return f"'{WHOLE}'"
         # As JSON, null and the text 'null' are two groups.
-        return f"coalesce(to_json({_quoted(self.ppl.group_by)})::VARCHAR, 'null')"
+        return f"coalesce(to_json({quoted(self.ppl.group_by)})::VARCHAR, 'null')"
 
     @property
     def _own_rules(self) -> str:
@@ -140,11 +141,11 @@ class Filter(TableStage):
             try:
                 con.execute(f"SELECT count(*) FROM input WHERE NOT {in_parentheses(predicate)}").fetchall()
             except (duckdb.DataError, duckdb.ProgrammingError) as error:
-                raise RecipeError(f"filter: rules.{name}: {' '.join(str(error).split(chr(10))[0].split())}; mend it, for example with TRY(...)") from error
+                raise RecipeError(f"filter: rules.{name}: {' '.join(first_line(error).split())}; mend it, for example with TRY(...)") from error
 
     def _set_variables(self, con: "duckdb.DuckDBPyConnection") -> None:
         for name, value in _flat("", {"gates": self.gates.model_dump(), "ppl": self.ppl.model_dump()}):
-            con.execute(f"SET VARIABLE {_quoted(name)} = ?", [value])
+            con.execute(f"SET VARIABLE {quoted(name)} = ?", [value])
         con.execute("SET VARIABLE last_position = (SELECT coalesce(max(position), 0) FROM input)")
 
 
@@ -166,7 +167,3 @@ def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, obje
             yield from _flat(f"{prefix}{name}.", value)
         else:
             yield f"{prefix}{name}", value
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

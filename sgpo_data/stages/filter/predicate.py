@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, JsonValue
 
+from sgpo_data.connection import quoted
 from sgpo_data.schema import schema
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _connection() -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     con = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False, "autoload_known_extensions": False})
-    columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in schema("scored").columns)
+    columns = ", ".join(f"{quoted(column.name)} {column.sql_type}" for column in schema("scored").columns)
     con.execute(f"CREATE TABLE input ({columns})")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
