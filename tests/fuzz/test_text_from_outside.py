@@ -125,3 +125,10 @@ def test_a_folder_to_write_with_a_name_too_long_is_one_line(tmp_path: Path) -> N
 
     for name in ("x" * 300, "a\0b", "\ud800"):
         assert refused(lambda name=name: taken(name))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "beta", "epochs", "sft_weight"])
+@pytest.mark.parametrize("value", ['"5e-7"', "inf"])
+def test_a_number_of_a_training_is_a_finite_number_and_no_text(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"phases\.1\.train\.{key}: Input should be a .*number"):
+        parsed(f"{RECIPE}[phases.train]\n{key} = {value}\n", tmp_path / "x.toml")
