@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import tenacity
 
-from sgpo_data.errors import DatasetError, HubError, MissingRepositoryError, SgpoError, first_line
+from sgpo_data.errors import DatasetError, HubError, MissingRepositoryError, ModelError, SgpoError, first_line
 
 if TYPE_CHECKING:
     import httpx2

@@ -8,6 +8,7 @@ from pathlib import Path
 from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.names import GIVEN
+from sgpo_data.paths import local_path
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
 from sgpo_data.references.model import Model, find_model, recorded_model
 from sgpo_data.running.job import Job, given_input, planned
@@ -211,5 +212,5 @@ def _refuse_options(phase: Phase, source: PhaseSource) -> None:
 
 
 def _key(reference: str) -> str:
-    path = Path(reference).expanduser()
+    path = local_path(reference)
     return str(path.resolve()) if path.exists() else reference

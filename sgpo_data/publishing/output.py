@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sgpo_data.errors import DatasetError, MissingRepositoryError, UsageError
 from sgpo_data.execution import Execution
@@ -12,6 +11,7 @@ from sgpo_data.hub.commit import Contribution, committed, files_id
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.names import HubPlace, hub_place
+from sgpo_data.paths import local_path
 from sgpo_data.publishing.publication import dataset_files
 from sgpo_data.publishing.secret_scan import refuse_secrets
 from sgpo_data.running.job import Job
@@ -41,7 +41,7 @@ def made_at(job: Job, out: str | None, execution: Execution) -> Made:
     """
     place = None if out is None else hub_place(out)
     if place is None:
-        dataset = do(job, Path(out) if out else execution.store / job.name, execution)
+        dataset = do(job, local_path(out) if out else execution.store / job.name, execution)
         return Made(dataset.manifest, str(dataset.folder))
     branch = _branch(place)
     head = _head(place, branch)

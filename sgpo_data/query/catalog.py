@@ -13,6 +13,7 @@ import pyarrow as pa
 from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.names import MadeName, hub_place
+from sgpo_data.paths import local_path
 from sgpo_data.query.sandbox import Tables, sandbox
 from sgpo_data.query.text_files import TextFile
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
@@ -140,14 +141,14 @@ def _of_reference(given: str, root: Path) -> list[Visible | VisibleFile]:
     if place is not None and not place.path and (version := find_datasets(given, root)):
         return [Visible(dataset.table, dataset) for dataset in version]
     named = NAMED.fullmatch(given)
-    if named is None or find_dataset(given, root) is not None or Path(given).is_file():
+    if named is None or find_dataset(given, root) is not None or local_path(given).is_file():
         name, reference = None, given
     else:
         name, reference = named.groups()
     function = file_function(reference)
-    if named is None and "=" in given and not Path(given).exists() and find_dataset(given.partition("=")[2], root) is not None:
+    if named is None and "=" in given and not local_path(given).exists() and find_dataset(given.partition("=")[2], root) is not None:
         raise UsageError(f"{given}: {given.partition('=')[0]} cannot name a view; take letters, digits and _")
-    if function is not None and Path(reference).is_file():
+    if function is not None and local_path(reference).is_file():
         return [VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)]
     dataset = existing(reference, root)
     return [Visible(name or dataset.table, dataset)]

@@ -12,7 +12,7 @@ import pyarrow as pa
 from sgpo_data.connection import quoted, spill_folder
 from sgpo_data.errors import DatasetError, QueryError, SgpoError
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
-from sgpo_data.query.select_only import refuse_all_but_reading
+from sgpo_data.query.select_only import refuse_all_but_reading, refuse_no_text
 from sgpo_data.query.text_files import TextFile, create_table
 
 MEMORY_LIMIT = "60%"
@@ -74,6 +74,7 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
 
     Raises QueryError if the query is no SELECT, if it is several, if anything in it could do else than read, or if DuckDB cannot plan it.
     """
+    refuse_no_text(query)
     try:
         statements = con.extract_statements(query)
         if len(statements) != 1:
@@ -96,6 +97,7 @@ def executed(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
 
     Raises QueryError with DuckDB's words.
     """
+    refuse_no_text(query)
     try:
         found: duckdb.DuckDBPyRelation | None = con.sql(query)
     except duckdb.Error as error:

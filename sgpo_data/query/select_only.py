@@ -28,7 +28,10 @@ def refuse_all_but_reading(con: duckdb.DuckDBPyConnection, query: str) -> None:
     Raises QueryError with what else stands in it.
     """
     found = con.cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()
-    tree = json.loads(found[0][0])
+    try:
+        tree = json.loads(found[0][0])
+    except (RecursionError, ValueError) as error:
+        raise QueryError("sql: nested too deeply to be looked through; write it in several steps, WITH x AS (...)") from error
     if tree["error"]:
         raise QueryError(f"sql: {tree['error_message']}; give one SELECT")
     for node in _nodes(tree["statements"]):
@@ -39,6 +42,15 @@ def refuse_all_but_reading(con: duckdb.DuckDBPyConnection, query: str) -> None:
             _refuse_function(node)
         if kind == "BASE_TABLE" and PATH_MARKS & set(str(node["table_name"])):
             raise QueryError(f"sql: {node['table_name']}: is no table; a file is given behind the query, and is a view then: name={node['table_name']}")
+
+
+def refuse_no_text(query: str) -> None:
+    """Nothing if DuckDB can be given these characters.
+
+    Raises QueryError at a NUL or a lone surrogate.
+    """
+    if "\0" in query or any("\ud800" <= character <= "\udfff" for character in query):
+        raise QueryError("sql: holds a NUL or bytes that are not UTF-8; write such a character as chr(...)")
 
 
 def _refuse_function(node: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from sgpo_data.errors import RecipeError, got
+from sgpo_data.paths import local_path
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults
 from sgpo_data.recipe.faults import Fault, found_in, mended
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
@@ -36,7 +37,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises RecipeError with all its faults, each at its place with the value found; phases count from 1.
     """
     try:
-        text = path.read_bytes().decode()
+        text = local_path(path).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
         raise RecipeError(f"{path}: no recipe can be read there ({reason}); give a TOML file such as recipes/sgpo.toml") from error
@@ -50,7 +51,11 @@ def parsed(text: str, path: Path) -> Recipe:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise _refused(path, [Fault((), "is nested too deeply to be read; a recipe has tables of two or three levels")]) from error
+    except ValueError as error:
+        if not isinstance(error, tomllib.TOMLDecodeError):
+            raise _refused(path, [Fault((), "holds an integer of thousands of digits; TOML has integers of 64 bits")]) from error
         what, _, where = str(error).rpartition(" (at ")
         raise _refused(path, [Fault((), f"{where.rstrip(')')}: {what}; TOML writes key = value, texts in quotes")]) from error
     try:

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sgpo_data.names import GIVEN, SCHEME, endpoint_name
+from sgpo_data.paths import local_path
 from sgpo_data.sources.options import Source
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter.filter import Filter
@@ -109,8 +110,8 @@ class Recipe:
         """A path beside the recipe if there is one, else the reference as it is, which names something on the Hub."""
         if endpoint_name(reference) is not None or reference.startswith(SCHEME):
             return reference
-        beside = Path(os.path.normpath(self.path.parent / Path(reference).expanduser()))
-        return str(beside) if beside.exists() or reference.startswith((".", "/", "~")) or reference.count("/") != 1 else reference
+        beside = Path(os.path.normpath(self.path.parent / local_path(reference)))
+        return str(beside) if local_path(beside).exists() or reference.startswith((".", "/", "~")) or reference.count("/") != 1 else reference
 
     def earlier(self, name: str) -> Iterator[Phase]:
         """The phases before the one of this name, the nearest first."""

@@ -8,6 +8,7 @@ from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.streamed import StreamedDataset, streamed
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import HubPlace, hub_place
+from sgpo_data.paths import local_path
 from sgpo_data.references.model import model_folder
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.manifest import MANIFEST
@@ -59,7 +60,7 @@ def places(place: HubPlace, root: Path) -> list[HubPlace]:
 
 def missing(reference: str, root: Path) -> str:
     """What to say of a reference that names no dataset."""
-    path = Path(reference)
+    path = local_path(reference)
     if path.exists():
         return f"{reference}: is {f'a folder without {MANIFEST}' if path.is_dir() else 'a file'}, no dataset; sgpo seed and sgpo run read raw rows"
     return f"{reference}: no such dataset, here or in {root}"
@@ -73,7 +74,7 @@ def _at(place: HubPlace, root: Path, *, stream: bool) -> "Dataset | StreamedData
 
 
 def _local(reference: str, root: Path) -> Dataset | None:
-    for folder in (Path(reference), root / reference):
+    for folder in (local_path(reference), local_path(root / reference)):
         if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
             return open_dataset(folder)
     if model_folder(reference, root) is not None:

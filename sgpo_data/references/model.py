@@ -12,6 +12,7 @@ from sgpo_data.errors import HubError, ModelError
 from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
+from sgpo_data.paths import local_path
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
@@ -61,7 +62,7 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
 
 def model_folder(reference: str, root: Path) -> Path | None:
     """The folder of a model that the reference names, here or in the root; None if it names something else or nothing."""
-    for folder in (Path(reference), root / reference):
+    for folder in (local_path(reference), local_path(root / reference)):
         path = folder / MANIFEST
         found = _keys(path.read_bytes()) if path.is_file() else set()
         foreign = "fingerprint" not in found and any((folder / name).is_file() for name in CONFIGS)
@@ -134,7 +135,7 @@ def recorded_model(record: ModelRecord, *, flag: str) -> Model:
 
 
 def _found(reference: str) -> tuple[Path, WholeModel, str]:
-    folder = Path(reference)
+    folder = local_path(reference)
     if folder.is_dir():
         return folder, _folder_identity(folder), str(folder.resolve())
     name, revision = split_revision(reference)

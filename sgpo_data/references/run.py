@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.paths import local_path
 
 STEP = re.compile(r"(?P<phase>.+)-(?P<round>\d+)")
 
@@ -13,7 +14,7 @@ def run_folder(run: str, root: Path) -> Path:
 
     Raises DatasetError if there is none.
     """
-    folder = next((place for place in (root / run, Path(run)) if place.is_dir()), None)
+    folder = next((place for place in (local_path(root / run), local_path(run)) if place.is_dir()), None)
     if folder is None:
         known = sorted(place.name for place in root.iterdir() if place.is_dir() and place.name != "store") if root.is_dir() else []
         raise DatasetError(f"{run}: no such run in {root}; " + (f"there are {', '.join(known)}" if known else "make one with: sgpo run RECIPE"))

@@ -78,7 +78,8 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
     """
     kinds = ", ".join(_READERS)
     if path.is_dir():
-        inside = [found for found in path.rglob("*") if found.is_file() and _kind(found) in _READERS]
+        with _readable(str(path)):
+            inside = [found for found in path.rglob("*") if found.is_file() and _kind(found) in _READERS]
         named = {found.relative_to(path): found for found in inside}
         named = {name: found for name, found in named.items() if not any(part.startswith(".") for part in name.parts)}
         if any(found.suffix == ".arrow" for found in named.values()):

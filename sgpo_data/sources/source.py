@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, UsageError
 from sgpo_data.names import PREFIX, hub_place
+from sgpo_data.paths import local_path
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
 from sgpo_data.sources.files import names_a_file, raw_files
@@ -245,7 +246,7 @@ def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
             content = _content(entry.path, entry.source)
         except (DatasetError, RecipeError, HubError, UsageError) as error:
             raise type(error)(f"evaluation set {text}: {error}") from error
-        name = entry.options.get("name") or (content.name if isinstance(content, HubSplit) else Path(entry.path).expanduser().resolve().name)
+        name = entry.options.get("name") or (content.name if isinstance(content, HubSplit) else local_path(entry.path).resolve().name)
         if name in [each.name for each in found]:
             raise RecipeError(f"evaluation set {text}: two sets are called {name}; give one another name, as PATH?name=...")
         found.append(EvaluationSet(name, entry, OpenedSource(entry.path, entry.source, content)))
@@ -260,7 +261,7 @@ def _content(reference: str, source: Source) -> RawContent:
                 f"{reference}: no dataset of ours there; for raw rows write {PREFIX}org/name@revision, and what of it with source.config and source.split"
             )
         return _hub(reference, place.repository, source, place.revision)
-    path = Path(reference).expanduser()
+    path = local_path(reference)
     if path.exists() or names_a_file(reference) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference):
         set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]
         if set_in_vain:

@@ -13,6 +13,7 @@ import filelock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.paths import local_path
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.manifest import MANIFEST, Identity
@@ -80,18 +81,20 @@ def claimed(folder: Path) -> Iterator[None]:
 
     Raises DatasetError if it holds something that is not ours, if another process is making it, or if it cannot be written.
     """
-    _refuse_foreign(folder)
+    _refuse_foreign(local_path(folder))
     with held(folder, folder / WORK / "lock", folder / WORK / "holder.json"):
         yield
 
 
 def frozen_plan(folder: Path, wanted: Planned, *, begun: bool) -> Planned:
-    """The plan this folder was begun with, which is `wanted` if it is new or if nothing was begun that another plan would lose.
+    """The plan this folder was begun with, which is `wanted` if nothing was begun that another plan would lose.
 
-    Raises DatasetError if it was begun for another fingerprint.
+    Raises DatasetError if it was begun for another fingerprint, or if the plan is lost.
     """
     path = folder / WORK / PLAN
-    if not (begun and path.is_file()):
+    if begun and not path.is_file():
+        raise DatasetError(f"{folder}: begun, but {WORK}/{PLAN} is gone, so nothing tells what its parts were made with; remove the folder, or give another -o")
+    if not begun:
         write_text(path, wanted.model_dump_json(indent=2))
         return wanted
     try:

@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from time import monotonic
@@ -12,7 +13,7 @@ import duckdb
 from pydantic import JsonValue
 
 from sgpo_data.engines.loading import DTYPES
-from sgpo_data.errors import ModelError, RecipeError, SchemaError
+from sgpo_data.errors import MissingExtraError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.names import GIVEN, TrainedModel, model_identity
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest, recorded_model
@@ -31,6 +32,8 @@ from sgpo_data.training.task import CHECKPOINTS, LOG, MODEL, Task, Trained
 log = logging.getLogger(__name__)
 
 REVISION = 2
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+"""What a training imports, at its first step."""
 READS = {"dpo": "pairs", "sft": "examples"}
 LEARNING_RATES = {"dpo": 5e-7, "sft": 2e-5}
 
@@ -76,8 +79,12 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
     """The training of this start on these inputs, every default written out.
 
     Without `reference` it is the one the options name. Models in `allow_policies` become their identities.
-    Raises SchemaError if an input is of the wrong table, RecipeError if an option makes no sense, ModelError if a model is not there.
+    Raises MissingExtraError without the models extra, SchemaError if an input is of the wrong table, RecipeError if an option makes no sense,
+    ModelError if a model is not there.
     """
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise MissingExtraError("models", package)
     wanted = READS[train.objective]
     for given in inputs:
         if given.record.table != wanted:

@@ -27,10 +27,12 @@ class Train(ChatTemplate):
     reference: str = Field(
         "start", description="dpo: the reference policy: start (the model training starts from), origin (the one the lineage began with), or a model."
     )
-    beta: float = Field(0.1, gt=0, description="dpo: weight of the reference policy (arXiv 2305.18290, eq. 7).")
-    sft_weight: float = Field(0.0, ge=0, description="dpo: weight of an SFT loss on chosen, added to that of dpo.")
-    learning_rate: float | None = Field(None, gt=0, description="Peak learning rate; 5e-7 for dpo and 2e-5 for sft if not given.")
-    epochs: float = Field(1.0, gt=0, description="Passes over the data.")
+    beta: float = Field(0.1, strict=True, allow_inf_nan=False, gt=0, description="dpo: weight of the reference policy (arXiv 2305.18290, eq. 7).")
+    sft_weight: float = Field(0.0, strict=True, allow_inf_nan=False, ge=0, description="dpo: weight of an SFT loss on chosen, added to that of dpo.")
+    learning_rate: float | None = Field(
+        None, strict=True, allow_inf_nan=False, gt=0, description="Peak learning rate; 5e-7 for dpo and 2e-5 for sft if not given."
+    )
+    epochs: float = Field(1.0, strict=True, allow_inf_nan=False, gt=0, description="Passes over the data.")
     batch_rows: int = Field(32, ge=1, description="Pairs or examples of each optimizer step, over all devices.")
     max_tokens: int = Field(1024, ge=8, description="Longest prompt and answer together; longer ones are left out, and counted.")
     seed: int = Field(0, ge=0, description="Seed of order and dropout.")

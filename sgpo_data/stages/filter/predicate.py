@@ -56,6 +56,15 @@ RuleName = Annotated[str, AfterValidator(_name_checked)]
 
 def _fault(predicate: str) -> str | None:
     """Why this is no rule; None if it is one."""
+    if "\0" in predicate or any("\ud800" <= character <= "\udfff" for character in predicate):
+        return "holds a NUL or bytes that are not UTF-8; write such a character as chr(...)"
+    try:
+        return _planning_fault(predicate)
+    except RecursionError:
+        return "is nested too deeply to be looked through; make several rules of it"
+
+
+def _planning_fault(predicate: str) -> str | None:
     import duckdb
 
     with _connection() as con:

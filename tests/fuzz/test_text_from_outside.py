@@ -1,0 +1,134 @@
+"""References, queries, rules and recipes of any text: what we can do, or one line."""
+
+from pathlib import Path
+
+import pytest
+from fuzzing import TEXTS, numbered, refused, text
+from pydantic import ValidationError
+
+from sgpo_data.errors import RecipeError
+from sgpo_data.query.sandbox import Tables, sandbox, selected
+from sgpo_data.recipe.file import parsed
+from sgpo_data.references.dataset import existing
+from sgpo_data.references.model import find_model, model_folder
+from sgpo_data.references.run import run_folder
+from sgpo_data.sources.options import Source
+from sgpo_data.sources.source import open_source
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.store.lock import claimed
+
+
+def on_the_hub(reference: str) -> bool:
+    return reference.startswith("hf://") or reference.count("/") == 1
+
+
+def test_every_reference_is_found_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for rng in numbered("references"):
+        reference = "".join(rng.choice(("", "x", "/", "~", ".", text(rng))) for _ in range(rng.randint(1, 3)))
+        if reference.startswith(("/", "~")) or ".." in reference:
+            # Nothing of this machine is read; names of users are looked at below.
+            reference = f"x{reference}"
+        ways = [lambda r: run_folder(r, tmp_path), lambda r: model_folder(r, tmp_path)]
+        if not on_the_hub(reference):
+            ways += [lambda r: existing(r, tmp_path), find_model, lambda r: open_source(r, Source())]
+        way = rng.choice(ways)
+        refused(lambda way=way, reference=reference: way(reference))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("reference", ["a\0b", "\ud800", "x\udcff", "x" * 300, "x/" * 3000, "~no-such-user/x"])
+def test_a_name_that_no_file_system_holds_is_one_line_wherever_it_is_given(reference: str, tmp_path: Path) -> None:
+    for way in (existing, run_folder, model_folder):
+        assert refused(lambda way=way: way(reference, tmp_path))  # type: ignore[misc]
+    assert refused(lambda: find_model(reference))
+    assert refused(lambda: open_source(reference, Source()))
+    assert refused(lambda: parsed(f'model = "{"x" * 300}"', Path(reference)))
+
+
+def test_every_query_is_answered_or_one_line() -> None:
+    con = sandbox(Tables({}, {}, {}, {}))
+    words = (
+        "SELECT",
+        "1",
+        "FROM",
+        "WHERE",
+        "x",
+        "(",
+        ")",
+        "[",
+        "]",
+        ",",
+        "+",
+        "'",
+        '"',
+        "NULL",
+        "WITH",
+        "AS",
+        "CASE",
+        "{",
+        "}",
+        ":",
+        "::",
+        "-",
+        "--",
+        "\n",
+        ";",
+        "$1",
+        "?",
+    )
+    for rng in numbered("sql"):
+        query = " ".join(rng.choice(words) if rng.random() < 0.9 else text(rng) for _ in range(rng.randint(1, 14)))
+        refused(lambda query=query: selected(con, query))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT " + "(" * 5000 + "1" + ")" * 5000, "SELECT " + "1+" * 900 + "1", "SELECT '\0'", "SELECT '\ud800'", "SELECT " + "9" * 5000]
+)
+def test_a_query_that_cannot_be_taken_apart_is_one_line(query: str) -> None:
+    refused(lambda: selected(sandbox(Tables({}, {}, {}, {})), query))
+
+
+@pytest.mark.parametrize(
+    "rule", ["(" * 5000 + "true" + ")" * 5000, " AND ".join(["true"] * 3000), "NOT " * 900 + "true", "'\0' = ''", "'\ud800' = ''", "9" * 5000]
+)
+def test_a_rule_that_cannot_be_taken_apart_is_a_fault(rule: str) -> None:
+    def checked() -> None:
+        try:
+            Filter(rules={"mine": rule})
+        except ValidationError as error:
+            raise RecipeError(*(each["msg"] for each in error.errors())) from error
+
+    refused(checked)
+
+
+RECIPE = 'model = "m"\n[[phases]]\n[phases.source]\npath = "p.jsonl"\n[phases.seed]\nsampling.max_tokens = 5\n'
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "[" * 5000 + "]" * 5000, "9" * 5000, "{a=" * 3000])
+def test_a_recipe_that_cannot_be_read_is_one_fault(value: str, tmp_path: Path) -> None:
+    assert refused(lambda: parsed(f"model = {value}\n", tmp_path / "x.toml"))
+
+
+def test_every_recipe_is_read_or_its_faults(tmp_path: Path) -> None:
+    for rng in numbered("recipes"):
+        at = rng.randrange(len(RECIPE))
+        new = rng.choice((*TEXTS, '"5"', "inf", "nan", "[]", "{}", "=", "\n", "[phases.pair]\n", "1979-05-27"))
+        changed = RECIPE[:at] + new + RECIPE[at + rng.randrange(6) :]
+        refused(lambda changed=changed: parsed(changed, tmp_path / "x.toml"))  # type: ignore[misc]
+
+
+def test_a_folder_to_write_with_a_name_too_long_is_one_line(tmp_path: Path) -> None:
+    def taken(name: str) -> None:
+        with claimed(tmp_path / name):
+            pass
+
+    for name in ("x" * 300, "a\0b", "\ud800"):
+        assert refused(lambda name=name: taken(name))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "beta", "epochs", "sft_weight"])
+@pytest.mark.parametrize("value", ['"5e-7"', "inf"])
+def test_a_number_of_a_training_is_a_finite_number_and_no_text(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"phases\.1\.train\.{key}: Input should be a .*number"):
+        parsed(f"{RECIPE}[phases.train]\n{key} = {value}\n", tmp_path / "x.toml")

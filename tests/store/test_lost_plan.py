@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from sgpo_data.errors import DatasetError, MissingExtraError
+from sgpo_data.store.dataset import WORK
+from sgpo_data.store.lock import PLAN
+from sgpo_data.store.manifest import Identity
+from sgpo_data.store.resume import taken_up
+from sgpo_data.training.job import planned_training
+from sgpo_data.training.options import Train
+
+
+def test_a_part_beside_a_lost_plan_is_refused_and_kept(tmp_path: Path) -> None:
+    identity = Identity(stage="seed", revision=1, fields={}, inputs=(), models={})
+    folder = tmp_path / "out"
+    with taken_up(folder, identity, table="responses", part_rows=2):
+        pass
+    (folder / "part-00000.parquet").write_bytes(b"rows of other settings")
+    (folder / WORK / PLAN).unlink()
+    with pytest.raises(DatasetError, match=r"plan\.json is gone"), taken_up(folder, identity, table="responses", part_rows=2):
+        pass
+    assert (folder / "part-00000.parquet").read_bytes() == b"rows of other settings"
+
+
+def test_training_without_the_models_extra_says_what_to_install_before_it_looks_at_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sgpo_data.training.job.find_spec", lambda name: None if name == "trl" else object())
+    with pytest.raises(MissingExtraError, match=r"^trl is not installed; run: pip install 'sgpo-data\[models\]'$"):
+        planned_training(Train(), (), None)  # type: ignore[arg-type]
