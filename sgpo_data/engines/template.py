@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 SENTINEL, QUESTION, SYSTEM = "sgpo-data-answer-7f3a", "sgpo-data-question-3c1d", "sgpo-data-system-5e2b"
 TODAY = date(2024, 7, 26)
@@ -126,6 +129,10 @@ def _source(templates: str | dict[str, str] | None, *, place: str, name: str | N
     if not templates:
         raise ModelError(f"{place}: the tokenizer has no chat template; add chat_template.jinja to the folder")
     named = {"default": templates} if isinstance(templates, str) else templates
+    if name is None and len(named) == 1 and "default" not in named:
+        (only,) = named
+        log.info("%s: its only chat template is named %s and is taken", place, only)
+        return named[only]
     if (name or "default") not in named:
         listed = ", ".join(sorted(named))
         asked = f"no chat template is named {name}" if name else "none of its chat templates is named default"
