@@ -13,6 +13,8 @@ from rich.text import Text
 
 log = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
+TELLING_ROWS = 20
+"""Rows after which their speed tells how long the rest will take."""
 
 Report = Callable[[int, int], None]
 """Called with rows done in all, and tokens of this session."""
@@ -61,5 +63,5 @@ class _Lines:
             return
         self.last = now
         before, since = self.first
-        left = f", about {(self.rows - done) * (now - since) / (done - before):.0f} s left" if done > before else ""
+        left = f", about {(self.rows - done) * (now - since) / (done - before):.0f} s left" if done - before >= TELLING_ROWS else ""
         log.info("%s: %d of %d rows, %.0f tokens/s%s", self.what, done, self.rows, tokens / (now - self.started), left)

@@ -10,11 +10,11 @@ import datasets  # type: ignore[import-untyped]
 from sgpo_data.engines.chat import Chat, Rendering
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Message
+from sgpo_data.training.objectives import OBJECTIVES, Objective
 from sgpo_data.training.task import Task
 
 log = logging.getLogger(__name__)
 
-ANSWERS = {"dpo": ("chosen", "rejected"), "sft": ("completion",)}
 MOST_UNUSABLE = 0.05
 """Share of rows that a template may spoil before training is refused: then it is the template that has to be mended, and not the rows."""
 REFUSED = "refused by the chat template, or without one of its turns in it"
@@ -44,15 +44,15 @@ def token_rows(task: Task, chat: Chat) -> TokenRows:
     The loss is over the tokens of each answer and its end of turn: those that are sampled and scored, and no others.
     Raises DatasetError if no row is short enough, or if more than a few cannot be trained on.
     """
-    objective = task.train.objective
+    objective = OBJECTIVES[task.train.objective]
     files = [str(path) for path in task.files]
-    raw = datasets.Dataset.from_parquet(files, columns=["prompt", *ANSWERS[objective]], cache_dir=str(task.work / "cache"))
+    raw = datasets.Dataset.from_parquet(files, columns=["prompt", *objective.answers], cache_dir=str(task.work / "cache"))
     rows: list[dict[str, list[int]]] = []
     lengths: list[list[int]] = []
     too_long: list[int] = []
     unusable: Counter[str] = Counter()
     for row in raw:
-        read = [_read(chat, row["prompt"], row[answer]) for answer in ANSWERS[objective]]
+        read = [_read(chat, row["prompt"], row[answer]) for answer in objective.answers]
         if reason := _fault(row, read, objective):
             unusable[reason] += 1
             continue
@@ -62,7 +62,7 @@ def token_rows(task: Task, chat: Chat) -> TokenRows:
             too_long.append(max(tokens))
             continue
         lengths.append(tokens)
-        rows.append(_pair(*whole) if objective == "dpo" else _example(*whole))
+        rows.append(_pair(*whole) if objective.prefers else _example(*whole))
     _refuse(unusable, len(raw))
     if not rows:
         raise DatasetError(f"train: all {len(raw)} rows are longer than {task.longest} tokens, the shortest has {min(too_long)}; raise max_tokens")
@@ -74,11 +74,11 @@ def _read(chat: Chat, prompt: list[Message], answer: list[Message]) -> Rendering
     return chat.rendering([*prompt, *earlier], last["content"])
 
 
-def _fault(row: dict[str, list[Message]], read: list[Rendering | None], objective: str) -> str | None:
+def _fault(row: dict[str, list[Message]], read: list[Rendering | None], objective: Objective) -> str | None:
     """Why a row cannot be trained on."""
     if None in read:
         return REFUSED
-    if any(each is not None and each.altered and KEPT not in row[answer][-1]["content"] for answer, each in zip(ANSWERS[objective], read, strict=True)):
+    if any(each is not None and each.altered and KEPT not in row[answer][-1]["content"] for answer, each in zip(objective.answers, read, strict=True)):
         return ALTERED
     answers = [each.answer for each in read if each is not None]
     return EQUAL if len(answers) == 2 and answers[0] == answers[1] else None
