@@ -139,7 +139,8 @@ def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> Sgpo
             case RevisionNotFoundError():
                 return missing(f"{name}: no revision {revision or 'main'} in this Hub {kind}")
             case RepositoryNotFoundError():
-                return MissingRepositoryError(f"{name}: no such {kind} on the Hub, or no access to it; if it is private, run: hf auth login")
+                absent = missing if kind == "model" else MissingRepositoryError
+                return absent(f"{name}: no such {kind} on the Hub, or no access to it; if it is private, run: hf auth login")
             case HFValidationError():
                 return missing(f"{name}: not the name of a Hub {kind}: {first_line(cause)}")
             case HfHubHTTPError():

@@ -10,36 +10,50 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from sgpo_data.errors import DatasetError, HubError, first_line
+from sgpo_data.errors import HubError, first_line
 from sgpo_data.hub.client import api, hub_faults, passing, status
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import HubPlace
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
-from sgpo_data.store.dataset import BATCH_ROWS, Dataset
+from sgpo_data.store.dataset import BATCH_ROWS
+from sgpo_data.store.manifest import Manifest
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 @dataclass(frozen=True)
-class StreamedDataset(Dataset):
-    """A finished table of which nothing is kept on this machine; `folder` is where it lies, not a path."""
+class StreamedDataset:
+    """A finished table of which nothing is kept on this machine."""
 
-    at: HubPlace | None = None
+    at: HubPlace
+    manifest: Manifest
 
     @property
-    def paths(self) -> list[Path]:
-        """None of its parts is a file here.
+    def folder(self) -> Path:
+        """Where it lies, which is no path."""
+        return Path(self.place)
 
-        Raises DatasetError.
-        """
-        raise DatasetError(f"{self.place}: is read where it lies, and this needs its files; leave out --stream")
+    @property
+    def place(self) -> str:
+        """Where it lies, at its commit."""
+        return str(self.at)
+
+    @property
+    def reference(self) -> str:
+        """What names it: its place."""
+        return self.place
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.manifest.table
 
     @property
     def readable(self) -> list[str]:
-        """None."""
+        """None: none of its parts is a file here."""
         return []
 
     def rows(self) -> Iterator[Row]:
@@ -47,7 +61,6 @@ class StreamedDataset(Dataset):
 
         Raises HubError if the Hub fails, or if what comes is damaged.
         """
-        assert self.at is not None
         with hub_faults(self.at.repository, self.at.revision):
             try:
                 for batch in self.arrow.to_batches(batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1):
@@ -77,7 +90,6 @@ class StreamedDataset(Dataset):
         from huggingface_hub import HfFileSystem
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-        assert self.at is not None
         # The commit stands in each path: a branch is no snapshot, two reads of one file could come from two commits.
         root = replace(self.at, path="").address
         options = pads.ParquetFragmentScanOptions(pre_buffer=True, page_checksum_verification=True)
@@ -94,4 +106,4 @@ def streamed(place: HubPlace) -> StreamedDataset:
     """
     assert place.revision is not None
     manifest = remote_manifest(place, HubRepository(place.repository).files(place.revision))
-    return StreamedDataset(Path(str(place)), manifest, place=str(place), at=place)
+    return StreamedDataset(place, manifest)

@@ -5,37 +5,44 @@ from pathlib import Path
 from sgpo_data.errors import DatasetError
 from sgpo_data.hub.fetch import fetched, in_store
 from sgpo_data.hub.repository import HubRepository
-from sgpo_data.hub.streamed import StreamedDataset, streamed
+from sgpo_data.hub.streamed import streamed
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import HubPlace, hub_place
 from sgpo_data.paths import local_path
 from sgpo_data.references.model import model_folder
-from sgpo_data.store.dataset import WORK, Dataset, open_dataset
+from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.manifest import MANIFEST
 
 
-def find_dataset(reference: str, root: Path, *, stream: bool = False) -> Dataset | None:
-    """The dataset that a reference names; None if it names no dataset.
+def find_dataset(reference: str, root: Path) -> Dataset | None:
+    """The dataset that a reference names, as files; None if it names no dataset.
 
-    One on the Hub is fetched into the store of the root at the commit that its revision stands for now; with `stream` it is read where it lies.
+    One on the Hub is fetched into the store of the root at the commit that its revision stands for now.
     Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub cannot be asked.
     """
     place = hub_place(reference)
     if place is None:
         return _local(reference, root)
-    found = places(place, root)
-    if len(found) > 1:
-        raise DatasetError(f"{reference}: holds {len(found)} datasets; name one: {', '.join(str(place.folder(each.path)) for each in found)}")
-    return _at(found[0], root, stream=stream) if found else None
+    one = _only(reference, place, root)
+    return None if one is None else _here(one, root)
 
 
-def find_datasets(reference: str, root: Path, *, stream: bool = False) -> list[Dataset]:
+def find_readable(reference: str, root: Path, *, stream: bool) -> Readable | None:
+    """As `find_dataset`, but one on the Hub is read where it lies if it is to be streamed and is not here yet."""
+    place = hub_place(reference)
+    if place is None or not stream:
+        return find_dataset(reference, root)
+    one = _only(reference, place, root)
+    return None if one is None else in_store(one, root / "store") or streamed(one)
+
+
+def find_datasets(reference: str, root: Path) -> list[Dataset]:
     """As `find_dataset`, but a published version on the Hub is all its datasets."""
     place = hub_place(reference)
     if place is None:
         dataset = _local(reference, root)
         return [] if dataset is None else [dataset]
-    return [_at(each, root, stream=stream) for each in places(place, root)]
+    return [_here(each, root) for each in places(place, root)]
 
 
 def places(place: HubPlace, root: Path) -> list[HubPlace]:
@@ -66,11 +73,16 @@ def missing(reference: str, root: Path) -> str:
     return f"{reference}: no such dataset, here or in {root}"
 
 
-def _at(place: HubPlace, root: Path, *, stream: bool) -> "Dataset | StreamedDataset":
-    made = in_store(place, root / "store")
-    if made is not None:
-        return made
-    return streamed(place) if stream else fetched(place, root / "store")
+def _only(reference: str, place: HubPlace, root: Path) -> HubPlace | None:
+    """Where the dataset of a place lies; None if there is none."""
+    found = places(place, root)
+    if len(found) > 1:
+        raise DatasetError(f"{reference}: holds {len(found)} datasets; name one: {', '.join(str(place.folder(each.path)) for each in found)}")
+    return found[0] if found else None
+
+
+def _here(place: HubPlace, root: Path) -> Dataset:
+    return in_store(place, root / "store") or fetched(place, root / "store")
 
 
 def _local(reference: str, root: Path) -> Dataset | None:

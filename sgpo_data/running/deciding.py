@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.dataset import Readable
 
 MEMORY = 1 << 30
 """Most bytes that DuckDB holds, however many the machine has: an aggregate over more rows than fit goes on in files."""
@@ -20,7 +20,7 @@ _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <
 
 
 @contextmanager
-def deciding(source: Dataset, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def deciding(source: Readable, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the rows of the dataset, numbered by `position`; what does not fit in memory goes to the folder `spill` while it is open."""
     with duckdb.connect(config={"temp_directory": str(spill), **_CLOSED}) as con:
         # A cache of files would fill the memory with what is read once.

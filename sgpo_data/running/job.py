@@ -6,7 +6,7 @@ from pathlib import Path
 from sgpo_data.engines.loading import resolved
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.names import MadeName
-from sgpo_data.references.dataset import find_dataset
+from sgpo_data.references.dataset import find_readable
 from sgpo_data.references.model import Model, recorded_model
 from sgpo_data.schema import schema
 from sgpo_data.stages import RowStage, Stage
@@ -65,7 +65,7 @@ def given_input(reference: str, root: Path, *, stream: bool = False) -> Given | 
 
     Raises DatasetError if it was never finished, HubError if the Hub cannot be asked.
     """
-    dataset = find_dataset(reference, root, stream=stream)
+    dataset = find_readable(reference, root, stream=stream)
     return None if dataset is None else input_of(dataset, reference)
 
 

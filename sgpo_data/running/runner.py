@@ -23,7 +23,7 @@ from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
 from sgpo_data.stages.score_ppl import ScorePpl
-from sgpo_data.store.dataset import WORK, Dataset, open_dataset
+from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.store.resume import finished, make, taken_up
 from sgpo_data.store.unfinished import Found, Unfinished
@@ -152,14 +152,14 @@ def _lane(job: Job, into: Unfinished, report: Report) -> Lane:
     return Lane(job.stage, into, job.model.record.identity, report)
 
 
-def _source(job: Job) -> Dataset:
+def _source(job: Job) -> Readable:
     source = job.given.dataset or open_dataset(job.given.folder)
     if source.manifest.rows == 0:
         raise DatasetError(f"{source.reference}: has no rows, so there is nothing to {job.stage.stage_name}; look at it with: sgpo inspect {source.reference}")
     return source
 
 
-def _check_fit(stage: Stage, source: Dataset) -> None:
+def _check_fit(stage: Stage, source: Readable) -> None:
     if isinstance(stage, RowStage) and (why := stage.unfit(source.rows())):
         raise RecipeError(f"{stage.stage_name}: {source.reference}: {why}")
 
@@ -187,7 +187,7 @@ def _found(job: Job, rows_in: int) -> Found:
     return Found(rows_in, job.stage.outcome, origin=job.origin, exact=types == {"float32"})
 
 
-def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
+def _decide(stage: TableStage, source: Readable, into: Unfinished) -> Found:
     with deciding(source, into.folder / WORK / "spill") as con:
         decided = stage.table(con, source.table)
         for warning in decided.warnings:
@@ -198,7 +198,7 @@ def _decide(stage: TableStage, source: Dataset, into: Unfinished) -> Found:
     return Found(source.manifest.rows, stage.outcome, origin=source.manifest.origin, facts=decided.facts, warnings=decided.warnings)
 
 
-def _fill(job: Job, source: Dataset, into: Unfinished, execution: Execution, engines: Engines) -> None:
+def _fill(job: Job, source: Readable, into: Unfinished, execution: Execution, engines: Engines) -> None:
     stage, model = job.stage, job.model
     assert isinstance(stage, RowStage)
     assert model is not None
@@ -206,7 +206,7 @@ def _fill(job: Job, source: Dataset, into: Unfinished, execution: Execution, eng
         stream(stage, source.rows(), into, author=model.record.identity, opened=partial(_opened, job, stage, model, into, engines), report=report)
 
 
-def _rows_of(stage: Stage, source: Dataset) -> int:
+def _rows_of(stage: Stage, source: Readable) -> int:
     """Rows that a row-wise stage makes of a source that has some."""
     assert isinstance(stage, RowStage)
     return source.manifest.rows * len(list(stage.items(next(source.rows()))))

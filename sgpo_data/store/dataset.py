@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import duckdb
 import pyarrow as pa
@@ -23,6 +23,56 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1024
 WORK = ".unfinished"
 """Folder that only a dataset in the making has."""
+
+
+class Readable(Protocol):
+    """A finished table, wherever it lies: what a stage reads."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder; of one that is read on the Hub its place, which is no path."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was recorded when it was finished."""
+        ...
+
+    @property
+    def place(self) -> str | None:
+        """Its place on the Hub, at a commit, if it is from there."""
+        ...
+
+    @property
+    def reference(self) -> str:
+        """What names it: its place on the Hub, or its folder."""
+        ...
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        ...
+
+    @property
+    def readable(self) -> list[str]:
+        """The files that DuckDB reads itself for `relation`; what comes from elsewhere comes through Arrow."""
+        ...
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in order."""
+        ...
+
+    def relation(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """All rows, lazily, for SQL."""
+        ...
+
+    def numbered(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """The same with `position`: the number of each row from 0, in order."""
+        ...
+
+    def scan(self) -> "pl.LazyFrame":
+        """All rows, lazily, in order, for Polars."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.dataset import Readable
 from sgpo_data.store.manifest import InputRecord, ModelRecord
 
 
@@ -17,11 +17,11 @@ class Given:
     """The model that the lineage began with."""
     policy: ModelRecord | None
     """The model that wrote its responses."""
-    dataset: Dataset | None = None
+    dataset: Readable | None = None
     """None if it is still to be made."""
 
 
-def input_of(dataset: Dataset, reference: str) -> Given:
+def input_of(dataset: Readable, reference: str) -> Given:
     """A dataset that is made, as an input; of a place on the Hub its commit is recorded, whatever it was called by."""
     manifest = dataset.manifest
     record = InputRecord(reference=dataset.place or reference, table=manifest.table, fingerprint=manifest.fingerprint)

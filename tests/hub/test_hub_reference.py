@@ -20,7 +20,7 @@ from sgpo_data.names import HubPlace, hub_place
 from sgpo_data.publishing.card import Config
 from sgpo_data.publishing.publication import publication
 from sgpo_data.publishing.publish import publish
-from sgpo_data.references.dataset import find_dataset
+from sgpo_data.references.dataset import find_dataset, find_readable
 from sgpo_data.store.dataset import WORK, Dataset
 
 ROWS = [row(name) for name in "abcde"]
@@ -151,7 +151,7 @@ def test_a_streamed_input_is_read_where_it_lies_and_gives_the_same(hub: Hub, tmp
     assert sgpo("pair", place, "-o", str(tmp_path / "fetched"), "--root", str(tmp_path / "b"))[0] == 0
     files = [{file.name: file.read_bytes() for file in (tmp_path / each).glob("*.parquet")} for each in ("streamed", "fetched")]
     assert files[0] == files[1]
-    streamed = find_dataset(place, tmp_path / "a", stream=True)
+    streamed = find_readable(place, tmp_path / "a", stream=True)
     assert streamed is not None
     assert [each["prompt_id"] for each in streamed.rows()] == [each["prompt_id"] for each in ROWS]
     assert streamed.scan().select("prompt_id").collect().height == 5
@@ -159,7 +159,7 @@ def test_a_streamed_input_is_read_where_it_lies_and_gives_the_same(hub: Hub, tmp
 
 def test_a_flipped_byte_in_a_stream_is_found(hub: Hub, tmp_path: Path) -> None:
     put(made_dataset(tmp_path / "made", "filtered", ROWS))
-    streamed = find_dataset("hf://datasets/org/x/filtered", tmp_path, stream=True)
+    streamed = find_readable("hf://datasets/org/x/filtered", tmp_path, stream=True)
     assert streamed is not None
     hub.faults.add(Fault("flip", "GET", "/content/"))
     with pytest.raises(HubError, match="comes damaged"):
