@@ -32,11 +32,12 @@ def _command() -> Callable[..., None]:
     def command(reference: str, root: Path, json: bool, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
         from sgpo_data.analysis.lint import lint
-        from sgpo_data.references.dataset import filtered_source
+        from sgpo_data.references.dataset import source_of
 
         thresholds = built(Thresholds, given)
         dataset = _linted(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
-        _show(dataset, lint(dataset, thresholds, filtered=filtered_source(dataset, root)), as_json=json)
+        filtered, improved = (source_of(dataset, table, root) for table in ("filtered", "improved"))
+        _show(dataset, lint(dataset, thresholds, filtered=filtered, improved=improved), as_json=json)
 
     own: dict[str, tuple[object, object]] = {
         "reference": (

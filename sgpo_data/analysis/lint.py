@@ -12,9 +12,12 @@ import pyarrow as pa
 
 from sgpo_data.analysis.options import Thresholds
 from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.stages.improve.templates import recorded_templates, wording_of
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.text.answer_faults import SHORTEST_LEAK, flagged
-from sgpo_data.text.measures import WORDS, distinct_2, words
+from sgpo_data.text.measures import WORDS, distinct_2
+from sgpo_data.text.wording import Wording
+from sgpo_data.text.words import words
 
 BATCH_ROWS = 16384
 DIVERSITY_ROWS = 1000
@@ -22,13 +25,15 @@ MEMORY: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "1GiB
 
 TEXTS = {
     "pairs": """
-        SELECT prompt_id, sample, prompt[-1].content AS asked, chosen[1].content AS chosen, rejected[1].content AS rejected,
-            edited_words, chosen_nll / chosen_tokens AS chosen_nll_per_token, rejected_nll / rejected_tokens AS rejected_nll_per_token
+        SELECT prompt_id, sample, prompt[-1].content AS asked, [coalesce(turn.content, '') FOR turn IN prompt] AS turns,
+            chosen[1].content AS chosen, rejected[1].content AS rejected, edited_words,
+            chosen_nll / chosen_tokens AS chosen_nll_per_token, rejected_nll / rejected_tokens AS rejected_nll_per_token
         FROM rows
     """,
     # The prompt of a rewrite is a template around the draft: it has nothing to leak, and its script is not that of the user.
     "examples": """
-        SELECT prompt_id, sample, CASE WHEN kind = 'reference' THEN prompt[-1].content END AS asked, completion[1].content AS chosen,
+        SELECT prompt_id, sample, CASE WHEN kind = 'reference' THEN prompt[-1].content END AS asked,
+            [coalesce(turn.content, '') FOR turn IN prompt] AS turns, completion[1].content AS chosen,
             NULL::VARCHAR AS rejected, NULL::INTEGER AS edited_words, NULL::DOUBLE AS chosen_nll_per_token, NULL::DOUBLE AS rejected_nll_per_token
         FROM rows
     """,
@@ -110,11 +115,12 @@ class Finding:
     """prompt_id/sample of the first row that was counted, by key; of length_bias, of the greatest difference."""
 
 
-def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) -> tuple[Finding, ...]:
+def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, improved: Dataset | None = None) -> tuple[Finding, ...]:
     """What each check finds, in a fixed order.
 
     Texts are read once, in batches; what was measured of them waits in a temporary DuckDB file, so memory is bounded by its limit.
-    References are looked for in the filtered dataset that the rows were made of, where it is given.
+    References are looked for in the filtered dataset that the rows were made of, where it is given; residue is that of the templates that the improved
+    dataset was made with, else of those that ship here.
     Raises SchemaError if the dataset holds neither pairs nor examples, DatasetError if it has no rows or cannot be read.
     """
     if dataset.table not in TEXTS:
@@ -125,7 +131,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) 
         try:
             dataset.relation(con).create_view("rows")
             con.execute(f"CREATE TEMP VIEW texts AS {TEXTS[dataset.table]}")
-            _measure(con, thresholds.min_edit)
+            _measure(con, thresholds.min_edit, wording_of(recorded_templates(improved.manifest.identity.fields) if improved else ()))
         except (duckdb.Error, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise DatasetError(f"{dataset.folder}: cannot be read ({reason}); sgpo check {dataset.folder} tells what is broken") from error
@@ -135,13 +141,13 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) 
         return tuple(_findings(con, thresholds))
 
 
-def _measure(con: duckdb.DuckDBPyConnection, min_edit: float) -> None:
+def _measure(con: duckdb.DuckDBPyConnection, min_edit: float, wording: Wording) -> None:
     """Table `measured`: one row per row, flags and numbers in place of texts."""
     reader = con.sql("FROM texts").to_arrow_reader(BATCH_ROWS)
     writer = con.cursor()
     made = False
     for batch in reader:
-        found = flagged(pl.DataFrame(batch), min_edit=min_edit).to_arrow()
+        found = flagged(pl.DataFrame(batch), min_edit=min_edit, wording=wording).to_arrow()
         if made:
             writer.from_arrow(found).insert_into("measured")
         else:

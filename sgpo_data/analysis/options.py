@@ -18,13 +18,15 @@ class Thresholds(BaseModel):
     max_longer: float = Field(0.7, ge=0, le=1, description="longer: greatest share of pairs whose chosen has more words.")
     max_near_identical: float = Field(0.02, ge=0, le=1, description="near_identical: greatest share of pairs that differ in less than min_edit.")
     min_edit: float = Field(0.05, ge=0, le=1, description="near_identical: words edited, as a share of the longer answer, below which a pair counts.")
-    max_prompt_leaks: float = Field(0.02, ge=0, le=1, description="prompt_leak: greatest share of answers that repeat the turn they answer, word for word.")
+    max_prompt_leaks: float = Field(
+        0.02, ge=0, le=1, description="prompt_leak: greatest share of answers that repeat the turn they answer, of 20 characters or more, word for word."
+    )
     max_reference_leaks: float = Field(
         0.02, ge=0, le=1, description="reference_leak: greatest share of rewrites that hold the whole reference; needs the filtered dataset they were made of."
     )
     max_refusals: float = Field(0.05, ge=0, le=1, description="refusal: greatest share of answers that open by declining, in English.")
     max_truncated: float = Field(0.05, ge=0, le=1, description="truncated: greatest share of answers that break off in a sentence, a word or a code block.")
-    max_residue: float = Field(0.01, ge=0, le=1, description="residue: greatest share of rows with tokens of a template or talk about the rewrite.")
+    max_residue: float = Field(0.01, ge=0, le=1, description="residue: greatest share of rows with tokens or words of a template, or talk about the rewrite.")
     max_damaged: float = Field(
         0.01, ge=0, le=1, description="damaged: greatest share of rows with U+FFFD, control characters, UTF-8 read as Latin-1, or endless spaces."
     )

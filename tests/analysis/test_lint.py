@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from sgpo_data.analysis.lint import FLAGS, Finding, lint
 from sgpo_data.analysis.options import Thresholds
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.references.dataset import filtered_source
+from sgpo_data.references.dataset import source_of
 from sgpo_data.running.runner import run
+from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.store.dataset import Dataset
 
@@ -68,7 +70,7 @@ def pairs(change: Callable[[int], dict[str, object]] = lambda _: {}, changed: in
 
 def found(folder: Path, rows: list[Pairs], table: str = "pairs", **thresholds: float) -> dict[str, Finding]:
     dataset = made_dataset(folder / "d", table, rows, part_rows=7)
-    return {each.check: each for each in lint(dataset, Thresholds.model_validate(thresholds), filtered=filtered_source(dataset, folder))}
+    return {each.check: each for each in lint(dataset, Thresholds.model_validate(thresholds), filtered=source_of(dataset, "filtered", folder))}
 
 
 def failed(findings: dict[str, Finding]) -> list[str]:
@@ -108,6 +110,13 @@ TRIPS: dict[str, tuple[str, Callable[[int], dict[str, object]]]] = {
     "cut at a comma": ("truncated", lambda n: {"chosen": f"{answer(n, 3)} And so it goes on until the old walls of the town,"}),
     "an open code block": ("truncated", lambda n: {"chosen": f"{answer(n, 3)}\n```python\nprint({n})\n"}),
     "a template token": ("residue", lambda n: {"chosen": f"{answer(n, 3)}<|im_end|>"}),
+    "the question is repeated in other quotes": (
+        "prompt_leak",
+        lambda n: {"asked": "Translate 'thank you' into Spanish.", "chosen": f"Translate “thank you” into Spanish. {answer(n, 3, 2)}"},
+    ),
+    "words of a template": ("residue", lambda n: {"chosen": f"{answer(n, 3)} Rewrite the draft so that it is clear. {answer(n, 4)}"}),
+    "a heading of a template": ("residue", lambda n: {"chosen": f"{answer(n, 3, 2)}\n\n**Reference**\n{answer(n, 4, 2)}"}),
+    "an edit that is spoken of": ("residue", lambda n: {"chosen": f"{answer(n, 3, 2)}\n\nI made a minor edit to the original text."}),
     "a template token in rejected": ("residue", lambda n: {"rejected": f"[INST] {answer(n, 8)}"}),
     "talk about the rewrite": ("residue", lambda n: {"chosen": f"Here is the improved answer: {answer(n, 3)}"}),
     "a replacement character": ("damaged", lambda n: {"chosen": answer(n, 3).replace("year", "ye�r", 1)}),
@@ -198,10 +207,34 @@ def test_a_rewrite_that_holds_the_reference_is_found_in_the_dataset_it_was_made_
     rows[5] |= {"dropped_by": "length", "failed_rules": ["length"]}
     filtered = made_dataset(tmp_path / "filtered", "filtered", rows)
     made = run(Pair(), str(filtered.folder), execution=Execution(root=tmp_path / "runs"))
-    finding = {each.check: each for each in lint(made, Thresholds(), filtered=filtered_source(made, tmp_path))}["reference_leak"]
+    finding = {each.check: each for each in lint(made, Thresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"]
     assert (finding.value, finding.example) == (pytest.approx(1 / 9), f"{prompt_id('2')}/0")
     filtered.folder.rename(tmp_path / "elsewhere")
-    assert {each.check: each.value for each in lint(made, Thresholds(), filtered=filtered_source(made, tmp_path))}["reference_leak"] is None
+    assert {each.check: each.value for each in lint(made, Thresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"] is None
+
+
+def test_words_of_the_template_that_was_used_are_residue(tmp_path: Path) -> None:
+    rows = pairs(lambda n: {"chosen": f"Mend the museum guide's masts. {answer(n, 3, 2)}"}, changed=3)
+    dataset, improved = made_dataset(tmp_path / "pairs", "pairs", rows), made_dataset(tmp_path / "improved", "improved", [row()])
+    identity = improved.manifest.identity.model_copy(update={"fields": {"improve_template": "Mend the museum guide's sentence. {{ response }}"}})
+    used = replace(improved, manifest=improved.manifest.model_copy(update={"identity": identity}))
+    assert failed({each.check: each for each in lint(dataset, Thresholds(), filtered=None, improved=used)}) == ["residue"]
+    assert failed({each.check: each for each in lint(dataset, Thresholds(), filtered=None)}) == []
+
+
+def test_an_example_of_rewriting_may_use_words_of_its_request_and_not_of_its_template(tmp_path: Path) -> None:
+    def example(number: int, request: str, text: str) -> dict[str, object]:
+        prompt = load_template("improve").render([{"role": "user", "content": request}], response=answer(number, 8))
+        turns = {"prompt": prompt, "completion": [{"role": "assistant", "content": text}]}
+        return {"prompt_id": prompt_id(str(number)), "sample": 0, "kind": "improve", "source": "x", "policy": "model", **turns}
+
+    said = "I made a small change to the text. "
+    rows = [example(n, "Shorten this text: it rains and it rains.", f"{said}{answer(n, 3)}") for n in range(3)]
+    assert found(tmp_path / "a", rows, table="examples")["residue"].value == 0
+    rows = [example(n, "Write something.", f"{said}{answer(n, 3)}") for n in range(3)]
+    assert found(tmp_path / "b", rows, table="examples")["residue"].value == 1
+    rows = [example(n, "Write something.", f"Keep what is good in the draft. {answer(n, 3)}") for n in range(3)]
+    assert found(tmp_path / "c", rows, table="examples")["residue"].value == 1
 
 
 def test_examples_are_checked_as_far_as_they_have_one_answer(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from fake_model import FakeModel, model_folder, use
 
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
+from sgpo_data.references.dataset import source_of
 from sgpo_data.rows import Role
 from sgpo_data.running.runner import run
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.improve.templates import Template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
@@ -213,6 +215,18 @@ def test_the_chain_says_who_wrote_and_who_measured_each_row(prompts: str, model:
     assert set(rows.get_column("policy")) == set(rows.get_column("improver")) == set(rows.get_column("scorer")) == {policy}
     assert rows.get_column("response_nll").to_list() == [len(text) / 10 for text in rows.get_column("response")]
     assert faults(filtered) == []
+
+
+def test_what_a_rewrite_repeats_of_its_own_template_is_residue(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    mine = Template("mine.jinja", "Mend the museum guide's sentence. {{ response }}")
+    improved = run(Improve(role="improve", improve_template=mine), str(seeded.folder), execution=how)
+    filtered = run(Filter(), str(run(ScorePpl(), str(improved.folder), execution=how).folder), execution=how)
+    # The fake model answers with its request, so every rewrite opens with the template.
+    assert set(frame(filtered).get_column("residue")) == {"Mend the museum guide's"}
+    assert filtered.manifest.outcomes == {"finished": 20}
+    assert source_of(filtered, "improved", how.root) == improved
 
 
 def test_a_model_that_changed_since_is_not_used(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
