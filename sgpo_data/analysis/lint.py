@@ -3,8 +3,9 @@
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import polars as pl
@@ -98,6 +99,11 @@ FLAGS = {
 """Checks that count rows, in the order in which they are told, each with its threshold."""
 
 
+Verdict = Literal["ok", "warn", "failed"] | None
+ADVISORY = frozenset(("less_likely",))
+"""Checks that only warn: rejected is a sample of the model itself, which is the likelier one by nature."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a check found."""
@@ -108,7 +114,8 @@ class Finding:
     threshold: float
     flag: str
     """Names the threshold."""
-    passed: bool
+    verdict: Verdict
+    """warn: past its threshold, but no reason to stop; None if it could not be measured."""
     detail: str
     """The same of the rejected answers, or what the value was made of."""
     example: str | None
@@ -121,6 +128,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, 
     Texts are read once, in batches; what was measured of them waits in a temporary DuckDB file, so memory is bounded by its limit.
     References are looked for in the filtered dataset that the rows were made of, where it is given; residue is that of the templates that the improved
     dataset was made with, else of those that ship here.
+    Of fewer rows than `min_rows`, and of what is only advice, a value past its threshold warns.
     Raises SchemaError if the dataset holds neither pairs nor examples, DatasetError if it has no rows or cannot be read.
     """
     if dataset.table not in TEXTS:
@@ -138,7 +146,16 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, 
         _find_leaks(con, filtered)
         con.execute(REPEATED)
         con.execute(TOLD.replace("$leaks", str(filtered is not None)))
-        return tuple(_findings(con, thresholds))
+        few = dataset.manifest.rows < thresholds.min_rows
+        return tuple(_softened(each) if few or each.check in ADVISORY else each for each in _findings(con, thresholds))
+
+
+def _softened(finding: Finding) -> Finding:
+    return replace(finding, verdict="warn") if finding.verdict == "failed" else finding
+
+
+def _verdict(value: float | None, *, within: bool) -> Verdict:
+    return None if value is None else "ok" if within else "failed"
 
 
 def _measure(con: duckdb.DuckDBPyConnection, min_edit: float, wording: Wording) -> None:
@@ -171,18 +188,20 @@ def _findings(con: duckdb.DuckDBPyConnection, thresholds: Thresholds) -> Iterato
     for (check, flag), share, rows, example in zip(FLAGS.items(), row[0::3], row[1::3], row[2::3], strict=True):
         most = getattr(thresholds, flag)
         detail = NOT_MEASURED if share is None else _detail(check, rows, lengths)
-        yield Finding(check, share, most, flag, share is None or share <= most, detail, example)
+        yield Finding(check, share, most, flag, _verdict(share, within=share is None or share <= most), detail, example)
     distinct = distinct_2([words(answer) for (answer,) in con.execute(DRAWN, [DIVERSITY_ROWS]).fetchall()], WORDS)
-    yield Finding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", distinct is None or distinct >= thresholds.min_distinct_2, "", None)
+    varied = _verdict(distinct, within=distinct is None or distinct >= thresholds.min_distinct_2)
+    yield Finding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", varied, "", None)
 
 
 def _length_bias(lengths: dict[str, float | None], most: float) -> Finding:
     chosen, rejected, deviation = lengths["words"], lengths["rejected_words"], lengths["deviation"]
     if chosen is None or rejected is None or deviation is None:
-        return Finding("length_bias", None, most, "max_length_effect", True, NOT_MEASURED, None)
+        return Finding("length_bias", None, most, "max_length_effect", None, NOT_MEASURED, None)
     # Answers of one length only deviate in nothing.
     effect = (chosen - rejected) / deviation if deviation else 0.0 if chosen == rejected else math.copysign(math.inf, chosen - rejected)
-    return Finding("length_bias", effect, most, "max_length_effect", abs(effect) <= most, f"words {chosen:.1f} / {rejected:.1f}", str(lengths["example"]))
+    verdict = _verdict(effect, within=abs(effect) <= most)
+    return Finding("length_bias", effect, most, "max_length_effect", verdict, f"words {chosen:.1f} / {rejected:.1f}", str(lengths["example"]))
 
 
 def _detail(check: str, rows: int, lengths: dict[str, float | None]) -> str:

@@ -7,11 +7,13 @@ class Thresholds(BaseModel):
     """Check pairs or examples before a model is trained on them; exit 3 past a threshold, so that a chain stops.
 
     Shares are of the rows that a check can be made of. Prints a line per check, then the reference of what was checked; if one fails,
-    no reference is printed, so that nothing flows on.
+    no reference is printed, so that nothing flows on. A check only warns where there are too few rows to judge (min_rows), and less_likely always:
+    a sample of the model itself is the likelier answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    min_rows: int = Field(20, ge=0, description="Rows below which no share says much: a value past its threshold warns, and does not fail.")
     max_length_effect: float = Field(
         0.5, ge=0, description="length_bias: greatest Cohen's d, of either sign, of the words of chosen over those of rejected; 0.5 is a medium effect."
     )

@@ -70,11 +70,13 @@ def pairs(change: Callable[[int], dict[str, object]] = lambda _: {}, changed: in
 
 def found(folder: Path, rows: list[Pairs], table: str = "pairs", **thresholds: float) -> dict[str, Finding]:
     dataset = made_dataset(folder / "d", table, rows, part_rows=7)
-    return {each.check: each for each in lint(dataset, Thresholds.model_validate(thresholds), filtered=source_of(dataset, "filtered", folder))}
+    return {
+        each.check: each for each in lint(dataset, Thresholds.model_validate({"min_rows": 0, **thresholds}), filtered=source_of(dataset, "filtered", folder))
+    }
 
 
 def failed(findings: dict[str, Finding]) -> list[str]:
-    return [check for check, each in findings.items() if not each.passed]
+    return [check for check, each in findings.items() if each.verdict in ("failed", "warn")]
 
 
 def test_good_pairs_fail_nothing_and_every_check_is_told(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_good_pairs_fail_nothing_and_every_check_is_told(tmp_path: Path) -> None
     assert failed(findings) == []
     assert list(findings) == ["length_bias", *FLAGS, "distinct_2"]
     assert findings["reference_leak"].value is None
-    assert {each.flag for each in findings.values()} | {"min_edit"} == set(Thresholds.model_fields)
+    assert {each.flag for each in findings.values()} | {"min_edit", "min_rows"} == set(Thresholds.model_fields)
 
 
 LONG_QUESTION = "Explain to a child why the sea is salt and the rivers that feed it are not, in your own words."
@@ -189,7 +191,7 @@ def test_less_likely_compares_nats_per_token(tmp_path: Path) -> None:
     nlls = [(30.0, 30, 10.0, 20), (30.0, 30, 40.0, 30), (None, None, 1.0, 1)]
     names = ("chosen_nll", "chosen_tokens", "rejected_nll", "rejected_tokens")
     finding = found(tmp_path, [pair(number, **dict(zip(names, each, strict=True))) for number, each in enumerate(nlls)], max_less_likely=0.4)["less_likely"]
-    assert (finding.value, finding.passed, finding.example) == (0.5, False, f"{prompt_id('0')}/0")
+    assert (finding.value, finding.verdict, finding.example) == (0.5, "warn", f"{prompt_id('0')}/0")
     assert finding.detail == f"1 rows; ppl {math.e:.2f} / {math.exp(statistics.median([0.5, 40 / 30, 1.0])):.2f}"
 
 
@@ -263,8 +265,8 @@ def test_neither_order_nor_batch_changes_what_is_found(tmp_path: Path, monkeypat
     first = found(tmp_path / "a", rows)
     monkeypatch.setattr("sgpo_data.analysis.lint.BATCH_ROWS", 3)
     second = found(tmp_path / "b", rows[::-1])
-    assert {check: (each.passed, each.example, each.detail) for check, each in first.items()} == {
-        check: (each.passed, each.example, each.detail) for check, each in second.items()
+    assert {check: (each.verdict, each.example, each.detail) for check, each in first.items()} == {
+        check: (each.verdict, each.example, each.detail) for check, each in second.items()
     }
     assert {check: each.value for check, each in first.items()} == pytest.approx({check: each.value for check, each in second.items()})
 
@@ -304,6 +306,29 @@ def test_what_passes_is_handed_on_and_what_fails_is_not(good: Dataset) -> None:
     assert str(good.folder) not in refused.stdout
     assert f"{good.folder}: 1 of 14 checks failed: longer " in refused.stderr
     assert "(max_longer = 10.0%)" in refused.stderr
+
+
+def test_too_few_rows_warn_and_are_handed_on(tmp_path: Path) -> None:
+    few = made_dataset(tmp_path / "few", "pairs", [pair(n, chosen=answer(n, 3, 4)) for n in range(6)])
+    warned = shown(str(few.folder))
+    assert warned.exit_code == 0
+    assert warned.stdout.splitlines()[-1] == str(few.folder)
+    assert [line.split()[0] for line in warned.stdout.splitlines() if "warn" in line.split()] == ["length_bias", "longer"]
+    assert f"{few.folder}: 6 rows are too few to judge (min_rows = 20)" in warned.stderr
+    assert f"{few.folder}: 2 of 14 checks warn: length_bias" in warned.stderr
+    assert shown(str(few.folder), "--min_rows", "6").exit_code == 3
+
+
+def test_chosen_that_are_less_likely_only_warn(tmp_path: Path) -> None:
+    texts = {"chosen_nll": 60.0, "rejected_nll": 20.0}
+    rows = [pair(n, chosen=answer(n, 3, 3 + (n % 3 == 0)), rejected=answer(n, 8, 3 + (n % 3 == 1)), **texts) for n in range(20)]
+    less = made_dataset(tmp_path / "less", "pairs", rows)
+    warned = shown(str(less.folder))
+    assert (warned.exit_code, warned.stdout.splitlines()[-1]) == (0, str(less.folder))
+    assert warned.stderr == f"{less.folder}: 1 of 14 checks warn: less_likely 100.0% (max_less_likely = 80.0%)\n"
+    report = json.loads(shown(str(less.folder), "--json").stdout)
+    assert report["passed"]
+    assert [(each["check"], each["passed"]) for each in report["checks"] if each["verdict"] == "warn"] == [("less_likely", True)]
 
 
 def test_json_tells_every_check_whether_it_passes_or_not(good: Dataset) -> None:
