@@ -9,6 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from fake_model import FakeModel, model_folder, use
+from pydantic import ValidationError
+from sgpo_data.cli.main import app
+from typer.testing import CliRunner
 
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
@@ -227,6 +230,21 @@ def test_what_a_rewrite_repeats_of_its_own_template_is_residue(prompts: str, mod
     assert set(frame(filtered).get_column("residue")) == {"Mend the museum guide's"}
     assert filtered.manifest.outcomes == {"finished": 20}
     assert source_of(filtered, "improved", how.root) == improved
+
+
+def test_a_template_is_read_where_flags_are_and_its_text_alone_counts(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    file = how.root / "mine.jinja"
+    file.write_text("Mend: {{ response }}")
+    flags = ["improve", str(seeded.folder), "--root", str(how.root), "--role", "improve", "--improve_template"]
+    made = CliRunner().invoke(app, [*flags, str(file)])
+    assert made.exit_code == 0, made.stderr
+    same = run(Improve(role="improve", improve_template=Template("elsewhere", "Mend: {{ response }}")), str(seeded.folder), execution=how)
+    assert open_dataset(Path(made.stdout.splitlines()[-1])).manifest.fingerprint == same.manifest.fingerprint
+    assert "gone.jinja: cannot be read" in CliRunner().invoke(app, [*flags, str(how.root / "gone.jinja")]).stderr
+    with pytest.raises(ValidationError, match="improve_template"):
+        Improve.model_validate({"improve_template": str(file)})
 
 
 def test_a_model_that_changed_since_is_not_used(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:

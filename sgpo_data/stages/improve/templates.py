@@ -17,6 +17,8 @@ from sgpo_data.rows import Message
 from sgpo_data.text.wording import Wording
 
 SHIPPED = ("improve", "refine")
+TEMPLATE_FIELDS = ("improve_template", "refine_template")
+"""Fields of the improve stage that hold one: recipes and flags name it, the stage has its text."""
 _environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 
@@ -26,6 +28,10 @@ class Template:
 
     name: str
     text: str
+
+    def __str__(self) -> str:
+        """As a flag or a recipe names it."""
+        return self.name
 
     @property
     def digest(self) -> str:
@@ -75,8 +81,7 @@ def load_template(name: str, folder: Path = Path()) -> Template:
 
 def recorded_templates(fields: JsonValue) -> tuple[Template, ...]:
     """The templates in the fields of an improve stage, as its manifest records them; none if they are of another stage."""
-    names = [f"{name}_template" for name in SHIPPED]
-    texts = [(name, fields.get(name)) for name in names] if isinstance(fields, dict) else []
+    texts = [(name, fields.get(name)) for name in TEMPLATE_FIELDS] if isinstance(fields, dict) else []
     return tuple(Template(name, text) for name, text in texts if isinstance(text, str))
 
 
