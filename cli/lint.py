@@ -1,6 +1,7 @@
 """sgpo lint: whether pairs or examples are fit to train on."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -32,11 +33,12 @@ def _command() -> Callable[..., None]:
     def command(reference: str, root: Path, json: bool, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
         from sgpo_data.analysis.lint import lint
-        from sgpo_data.references.dataset import filtered_source
+        from sgpo_data.references.dataset import source_of
 
         thresholds = built(Thresholds, given)
         dataset = _linted(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
-        _show(dataset, lint(dataset, thresholds, filtered=filtered_source(dataset, root)), as_json=json)
+        filtered, improved = (source_of(dataset, table, root) for table in ("filtered", "improved"))
+        _show(dataset, lint(dataset, thresholds, filtered=filtered, improved=improved), thresholds, as_json=json)
 
     own: dict[str, tuple[object, object]] = {
         "reference": (
@@ -69,21 +71,28 @@ def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
     return run(Pair(), reference, source=source, execution=execution)
 
 
-def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", *, as_json: bool) -> None:
-    """Prints the findings; raises GateError if one is past its threshold."""
-    past = [finding for finding in findings if not finding.passed]
+def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", thresholds: Thresholds, *, as_json: bool) -> None:
+    """Prints the findings, warnings to standard error; raises GateError if one failed."""
+    rows, place = dataset.manifest.rows, dataset.folder
+    failed, warned = ([finding for finding in findings if finding.verdict == verdict] for verdict in ("failed", "warn"))
     if as_json:
+        checks = [{**asdict(finding), "passed": finding.verdict != "failed"} for finding in findings]
         with closed_pipe_allowed():
-            print(
-                orjson.dumps({"reference": str(dataset.folder), "rows": dataset.manifest.rows, "passed": not past, "checks": [*map(asdict, findings)]}).decode()
-            )
+            print(orjson.dumps({"reference": str(place), "rows": rows, "passed": not failed, "checks": checks}).decode())
     else:
         print("\n".join(_lines(findings)))
-    if past:
-        told = ", ".join(f"{each.check} {_number(each, each.value)} ({each.flag} = {_number(each, each.threshold)})" for each in past)
-        raise GateError(f"{dataset.folder}: {len(past)} of {len(findings)} checks failed: {told}; mend the rows, or change a threshold")
+    if rows < thresholds.min_rows:
+        print(f"{place}: {rows} rows are too few to judge (min_rows = {thresholds.min_rows})", file=sys.stderr)
+    if warned:
+        print(f"{place}: {len(warned)} of {len(findings)} checks warn: {_past(warned)}", file=sys.stderr)
+    if failed:
+        raise GateError(f"{place}: {len(failed)} of {len(findings)} checks failed: {_past(failed)}; mend the rows, or change a threshold")
     if not as_json:
-        print(dataset.folder)
+        print(place)
+
+
+def _past(findings: "list[Finding]") -> str:
+    return ", ".join(f"{each.check} {_number(each, each.value)} ({each.flag} = {_number(each, each.threshold)})" for each in findings)
 
 
 def _sign(finding: "Finding") -> str:
@@ -99,7 +108,7 @@ def _lines(findings: "tuple[Finding, ...]") -> list[str]:
             each.check,
             _number(each, each.value),
             f"{_sign(each)}{_number(each, each.threshold)}",
-            "-" if each.value is None else "ok" if each.passed else "FAILED",
+            "-" if each.verdict is None else "FAILED" if each.verdict == "failed" else each.verdict,
             each.detail,
             each.example or "",
         )

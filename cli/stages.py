@@ -1,7 +1,7 @@
 """A command for each stage alone, with flags derived from its class."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -12,6 +12,7 @@ from sgpo_data.sources.options import Source
 from sgpo_data.stages import RowStage, Stage
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
@@ -46,7 +47,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             print_what_if(built(Filter, given), typed(str(reference)), asked, root=execution.root, as_json=bool(given["json"]))
             return
         job = job_of(
-            built(stage, given),
+            built(stage, _with_templates(given)),
             typed(str(reference)),
             model=str(model) if model else None,
             adapter=str(adapter) if adapter else None,
@@ -62,6 +63,11 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
     signature += parameters(Execution, panel="How it is run")
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return command
+
+
+def _with_templates(given: Mapping[str, object]) -> dict[str, object]:
+    """The flags, with each template that is named by one read."""
+    return {key: load_template(value) if key in TEMPLATE_FIELDS and isinstance(value, str) else value for key, value in given.items()}
 
 
 def _common(stage: type[Stage]) -> list[inspect.Parameter]:

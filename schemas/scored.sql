@@ -54,7 +54,7 @@ COMMENT ON COLUMN scored.edited_words             IS 'Levenshtein distance in wo
 COMMENT ON COLUMN scored.reference_edited_words   IS 'Levenshtein distance in words from reference to improved.';
 COMMENT ON COLUMN scored.response_repeats         IS 'Word 4-grams of the response that stood in it before.';
 COMMENT ON COLUMN scored.improved_repeats         IS 'Word 4-grams of the improved answer that stood in it before.';
-COMMENT ON COLUMN scored.residue                  IS 'The first template token, or talk about the rewrite, found in response or improved; null if none.';
+COMMENT ON COLUMN scored.residue                  IS 'The first template token, words of the improve or refine template, or talk about the rewrite, found in response or improved; null if none.';
 COMMENT ON COLUMN scored.response_reward          IS 'What the reward model gives the response as an answer to messages, in its own unit; null without a reward model, without a text, or if the pair does not fit its context.';
 COMMENT ON COLUMN scored.improved_reward          IS 'What the reward model gives the improved answer.';
 COMMENT ON COLUMN scored.reward_model             IS 'Identity of the reward model; null if it was asked nothing.';

@@ -3,8 +3,9 @@
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import polars as pl
@@ -12,9 +13,12 @@ import pyarrow as pa
 
 from sgpo_data.analysis.options import Thresholds
 from sgpo_data.errors import DatasetError, SchemaError
+from sgpo_data.stages.improve.templates import recorded_templates, wording_of
 from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.text.answer_faults import SHORTEST_LEAK, flagged
-from sgpo_data.text.measures import WORDS, distinct_2, words
+from sgpo_data.text.measures import WORDS, distinct_2
+from sgpo_data.text.wording import Wording
+from sgpo_data.text.words import words
 
 BATCH_ROWS = 16384
 DIVERSITY_ROWS = 1000
@@ -22,13 +26,15 @@ MEMORY: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "1GiB
 
 TEXTS = {
     "pairs": """
-        SELECT prompt_id, sample, prompt[-1].content AS asked, chosen[1].content AS chosen, rejected[1].content AS rejected,
-            edited_words, chosen_nll / chosen_tokens AS chosen_nll_per_token, rejected_nll / rejected_tokens AS rejected_nll_per_token
+        SELECT prompt_id, sample, prompt[-1].content AS asked, [coalesce(turn.content, '') FOR turn IN prompt] AS turns,
+            chosen[1].content AS chosen, rejected[1].content AS rejected, edited_words,
+            chosen_nll / chosen_tokens AS chosen_nll_per_token, rejected_nll / rejected_tokens AS rejected_nll_per_token
         FROM rows
     """,
     # The prompt of a rewrite is a template around the draft: it has nothing to leak, and its script is not that of the user.
     "examples": """
-        SELECT prompt_id, sample, CASE WHEN kind = 'reference' THEN prompt[-1].content END AS asked, completion[1].content AS chosen,
+        SELECT prompt_id, sample, CASE WHEN kind = 'reference' THEN prompt[-1].content END AS asked,
+            [coalesce(turn.content, '') FOR turn IN prompt] AS turns, completion[1].content AS chosen,
             NULL::VARCHAR AS rejected, NULL::INTEGER AS edited_words, NULL::DOUBLE AS chosen_nll_per_token, NULL::DOUBLE AS rejected_nll_per_token
         FROM rows
     """,
@@ -93,6 +99,11 @@ FLAGS = {
 """Checks that count rows, in the order in which they are told, each with its threshold."""
 
 
+Verdict = Literal["ok", "warn", "failed"] | None
+ADVISORY = frozenset(("less_likely",))
+"""Checks that only warn: rejected is a sample of the model itself, which is the likelier one by nature."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a check found."""
@@ -103,18 +114,21 @@ class Finding:
     threshold: float
     flag: str
     """Names the threshold."""
-    passed: bool
+    verdict: Verdict
+    """warn: past its threshold, but no reason to stop; None if it could not be measured."""
     detail: str
     """The same of the rejected answers, or what the value was made of."""
     example: str | None
     """prompt_id/sample of the first row that was counted, by key; of length_bias, of the greatest difference."""
 
 
-def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) -> tuple[Finding, ...]:
+def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, improved: Dataset | None = None) -> tuple[Finding, ...]:
     """What each check finds, in a fixed order.
 
     Texts are read once, in batches; what was measured of them waits in a temporary DuckDB file, so memory is bounded by its limit.
-    References are looked for in the filtered dataset that the rows were made of, where it is given.
+    References are looked for in the filtered dataset that the rows were made of, where it is given; residue is that of the templates that the improved
+    dataset was made with, else of those that ship here.
+    Of fewer rows than `min_rows`, and of what is only advice, a value past its threshold warns.
     Raises SchemaError if the dataset holds neither pairs nor examples, DatasetError if it has no rows or cannot be read.
     """
     if dataset.table not in TEXTS:
@@ -125,22 +139,31 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None) 
         try:
             dataset.relation(con).create_view("rows")
             con.execute(f"CREATE TEMP VIEW texts AS {TEXTS[dataset.table]}")
-            _measure(con, thresholds.min_edit)
+            _measure(con, thresholds.min_edit, wording_of(recorded_templates(improved.manifest.identity.fields) if improved else ()))
         except (duckdb.Error, pa.ArrowException) as error:
             raise unreadable(dataset.folder, error) from error
         _find_leaks(con, filtered)
         con.execute(REPEATED)
         con.execute(TOLD.replace("$leaks", str(filtered is not None)))
-        return tuple(_findings(con, thresholds))
+        few = dataset.manifest.rows < thresholds.min_rows
+        return tuple(_softened(each) if few or each.check in ADVISORY else each for each in _findings(con, thresholds))
 
 
-def _measure(con: duckdb.DuckDBPyConnection, min_edit: float) -> None:
+def _softened(finding: Finding) -> Finding:
+    return replace(finding, verdict="warn") if finding.verdict == "failed" else finding
+
+
+def _verdict(value: float | None, *, within: bool) -> Verdict:
+    return None if value is None else "ok" if within else "failed"
+
+
+def _measure(con: duckdb.DuckDBPyConnection, min_edit: float, wording: Wording) -> None:
     """Table `measured`: one row per row, flags and numbers in place of texts."""
     reader = con.sql("FROM texts").to_arrow_reader(BATCH_ROWS)
     writer = con.cursor()
     made = False
     for batch in reader:
-        found = flagged(pl.DataFrame(batch), min_edit=min_edit).to_arrow()
+        found = flagged(pl.DataFrame(batch), min_edit=min_edit, wording=wording).to_arrow()
         if made:
             writer.from_arrow(found).insert_into("measured")
         else:
@@ -164,18 +187,20 @@ def _findings(con: duckdb.DuckDBPyConnection, thresholds: Thresholds) -> Iterato
     for (check, flag), share, rows, example in zip(FLAGS.items(), row[0::3], row[1::3], row[2::3], strict=True):
         most = getattr(thresholds, flag)
         detail = NOT_MEASURED if share is None else _detail(check, rows, lengths)
-        yield Finding(check, share, most, flag, share is None or share <= most, detail, example)
+        yield Finding(check, share, most, flag, _verdict(share, within=share is None or share <= most), detail, example)
     distinct = distinct_2([words(answer) for (answer,) in con.execute(DRAWN, [DIVERSITY_ROWS]).fetchall()], WORDS)
-    yield Finding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", distinct is None or distinct >= thresholds.min_distinct_2, "", None)
+    varied = _verdict(distinct, within=distinct is None or distinct >= thresholds.min_distinct_2)
+    yield Finding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", varied, "", None)
 
 
 def _length_bias(lengths: dict[str, float | None], most: float) -> Finding:
     chosen, rejected, deviation = lengths["words"], lengths["rejected_words"], lengths["deviation"]
     if chosen is None or rejected is None or deviation is None:
-        return Finding("length_bias", None, most, "max_length_effect", True, NOT_MEASURED, None)
+        return Finding("length_bias", None, most, "max_length_effect", None, NOT_MEASURED, None)
     # Answers of one length only deviate in nothing.
     effect = (chosen - rejected) / deviation if deviation else 0.0 if chosen == rejected else math.copysign(math.inf, chosen - rejected)
-    return Finding("length_bias", effect, most, "max_length_effect", abs(effect) <= most, f"words {chosen:.1f} / {rejected:.1f}", str(lengths["example"]))
+    verdict = _verdict(effect, within=abs(effect) <= most)
+    return Finding("length_bias", effect, most, "max_length_effect", verdict, f"words {chosen:.1f} / {rejected:.1f}", str(lengths["example"]))
 
 
 def _detail(check: str, rows: int, lengths: dict[str, float | None]) -> str:

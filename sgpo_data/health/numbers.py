@@ -11,7 +11,8 @@ from sgpo_data.loop.rounds import Round, TrainedModel
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.store.manifest import ModelManifest
-from sgpo_data.text.measures import WORDS, Words, words
+from sgpo_data.text.measures import WORDS, Words
+from sgpo_data.text.words import words
 from sgpo_data.training.curves import curves
 
 SAMPLE_ROWS = 2000

@@ -12,9 +12,8 @@ from sgpo_data.paths import local_path
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults
 from sgpo_data.recipe.faults import Fault, found_in, mended
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
-from sgpo_data.stages.improve.templates import load_template
+from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
 
-TEMPLATES = ("improve_template", "refine_template")
 TEMPLATED = ("seed", "improve", "score-ppl", "train")
 """Steps that render conversations, which the recipe's `template` is for."""
 
@@ -130,7 +129,7 @@ def _load_templates(table: dict[str, object], folder: Path) -> list[Fault]:
     """Puts the text of each template in the place of its name."""
     faults = []
     improve = table.get("improve")
-    for key in TEMPLATES:
+    for key in TEMPLATE_FIELDS:
         name = improve.get(key) if isinstance(improve, dict) else None
         if isinstance(improve, dict) and isinstance(name, str):
             try:

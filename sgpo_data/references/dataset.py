@@ -105,10 +105,14 @@ def existing(reference: str, root: Path) -> Dataset:
     return dataset
 
 
-def filtered_source(dataset: Dataset, root: Path) -> Dataset | None:
-    """The filtered dataset that the rows were made of, if it still is where it was; nothing is fetched for this."""
-    made_of = next(iter(dataset.manifest.identity.inputs), None)
-    if made_of is None or made_of.table != "filtered" or hub_place(made_of.reference) is not None:
-        return None
-    source = find_dataset(made_of.reference, root)
-    return source if source is not None and source.manifest.fingerprint == made_of.fingerprint else None
+def source_of(dataset: Dataset, table: str, root: Path) -> Dataset | None:
+    """The dataset of this table in the lineage of another, as far as each still is where it was; nothing is fetched for this."""
+    while dataset.manifest.table != table:
+        made_of = next(iter(dataset.manifest.identity.inputs), None)
+        if made_of is None or made_of.table is None or hub_place(made_of.reference) is not None:
+            return None
+        source = find_dataset(made_of.reference, root)
+        if source is None or source.manifest.fingerprint != made_of.fingerprint:
+            return None
+        dataset = source
+    return dataset

@@ -22,6 +22,7 @@ from sgpo_data.schema import schema
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
+from sgpo_data.stages.improve.templates import recorded_templates
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.input import input_of
@@ -203,7 +204,7 @@ def _fill(job: Job, source: Readable, into: Unfinished, execution: Execution, en
     assert isinstance(stage, RowStage)
     assert model is not None
     with progress({stage.stage_name: _rows_of(stage, source)}, style=execution.progress) as (report,):
-        stream(stage, source.rows(), into, author=model.record.identity, opened=partial(_opened, job, stage, model, into, engines), report=report)
+        stream(stage, source.rows(), into, author=model.record.identity, opened=partial(_opened, job, stage, model, source, into, engines), report=report)
 
 
 def _rows_of(stage: Stage, source: Readable) -> int:
@@ -224,12 +225,12 @@ def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -
     return engine
 
 
-def _opened(job: Job, stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> Fill:
+def _opened(job: Job, stage: RowStage, model: Model, source: Dataset, into: Unfinished, engines: Engines) -> Fill:
     engine = _engine(stage, model, into, engines)
     if isinstance(stage, GeneratingStage):
         return generated(stage, engine, model.record.identity)
     if isinstance(stage, ScoringStage):
-        rows = partial(stage.rows, author=model.record.identity)
+        rows = partial(stage.rows, author=model.record.identity, templates=recorded_templates(source.manifest.identity.fields))
         return measured(rows if job.reward_model is None else _rewarding(rows, stage, job.reward_model, engines), scorer_of(engine))
     raise AssertionError(stage)
 

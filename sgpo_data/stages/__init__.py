@@ -15,6 +15,8 @@ from sgpo_data.rows import Row
 if TYPE_CHECKING:
     import duckdb
 
+    from sgpo_data.stages.improve.templates import Template
+
 ModelRole = Literal["policy", "improver", "scorer"]
 
 
@@ -88,8 +90,8 @@ class ScoringStage(RowStage):
     work: ClassVar[Work] = "score"
 
     @abstractmethod
-    def rows(self, rows: Iterable[Row], scorer: Scorer, author: str) -> Iterator[Row]:
-        """Every item filled, in any order; `author` is the identity of the model."""
+    def rows(self, rows: Iterable[Row], scorer: Scorer, author: str, templates: "tuple[Template, ...]" = ()) -> Iterator[Row]:
+        """Every item filled, in any order; `author` is the identity of the model, `templates` are those that the rewrites were asked for with."""
 
     @abstractmethod
     def rewarded(self, rows: Iterable[Row], rewarder: Rewarder, author: str) -> Iterator[Row]:

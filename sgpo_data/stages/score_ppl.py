@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sgpo_data.engines import Key, Likelihood, Rewarder, RewardRequest, Scorer, ScoreRequest
 from sgpo_data.rows import Row
 from sgpo_data.stages import ModelRole, ScoringStage, row_key
+from sgpo_data.stages.improve.templates import Template, wording_of
 from sgpo_data.text.measures import measures
+from sgpo_data.text.wording import Wording
 
 
 class Reward(BaseModel):
@@ -42,10 +44,11 @@ class ScorePpl(ScoringStage):
 
     def settled(self, row: Row, author: str) -> Row | None:
         """The finished row if it has no answer of a model: then nothing is measured, the reference neither."""
-        return None if row["response"] is not None or row["improved"] is not None else _scored(row, {}, author)
+        return None if row["response"] is not None or row["improved"] is not None else _scored(row, {}, author, wording_of(()))
 
-    def rows(self, rows: Iterable[Row], scorer: Scorer, author: str) -> Iterator[Row]:
-        """Every row with its likelihoods and text measures, in any order."""
+    def rows(self, rows: Iterable[Row], scorer: Scorer, author: str, templates: tuple[Template, ...] = ()) -> Iterator[Row]:
+        """Every row with its likelihoods and text measures, in any order; without `templates`, residue is that of those that ship here."""
+        wording = wording_of(templates)
         waiting: dict[Key, tuple[Row, dict[str, Likelihood]]] = {}
 
         def requests() -> Iterator[ScoreRequest]:
@@ -59,7 +62,7 @@ class ScorePpl(ScoringStage):
             found.update(zip(_answers(row, context), result.likelihoods, strict=True))
             if len(found) == sum(len(request.answers) for request in _requests(row)):
                 del waiting[key]
-                yield _scored(row, found, author)
+                yield _scored(row, found, author, wording)
 
     def rewarded(self, rows: Iterable[Row], rewarder: Rewarder, author: str) -> Iterator[Row]:
         """Every row with its rewards, in any order; `author` is the identity of the reward model."""
@@ -103,7 +106,7 @@ def _finish(row: Row, column: str) -> str | None:
     return None if column == "reference_nll" else row["finish"] if column == "response_nll" else row["improved_finish"]
 
 
-def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str) -> Row:
+def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str, wording: Wording) -> Row:
     def nll(column: str) -> float | None:
         return found[column].nll if column in found else None
 
@@ -120,7 +123,7 @@ def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str) -> Row:
         "reference_tokens": tokens("reference_nll"),
         "improved_nll_given_draft": nll("improved_nll_given_draft"),
         "scorer": scorer,
-        **measures(row["response"], row["improved"], row["reference"]),
+        **measures(row["response"], row["improved"], row["reference"], prompt=[turn["content"] for turn in row["messages"]], wording=wording),
         "response_reward": None,
         "improved_reward": None,
         "reward_model": None,

@@ -4,10 +4,15 @@ from collections.abc import Callable
 
 import polars as pl
 
-from sgpo_data.text.measures import edit_distance, residue, words
+from sgpo_data.text.measures import edit_distance
+from sgpo_data.text.residue import residue
+from sgpo_data.text.wording import Wording
+from sgpo_data.text.words import words
 
 SHORTEST_LEAK = 40
-"""Characters below which a text can stand in an answer by chance."""
+"""Characters below which a reference can stand in an answer by chance."""
+SHORTEST_ECHO = 20
+"""Characters below which the turn to be answered can: it asks, and answers do not."""
 
 REFUSALS = (
     r"i(?:['’]m| am) (?:very |so |really )?(?:sorry|afraid|unable|not able)\b",
@@ -31,9 +36,7 @@ _OPEN_END = r"(?:[\p{L}\p{M}--[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]]|
 _LAST_LINE = 40
 """Characters below which a last line is that of a poem, a list or a signature."""
 _TOKEN_NEAR = r"<[|｜/<A-Za-z]|\[/?INST\]|### "
-_TALK_NEAR = (
-    r"(?i)improved|rewr[io]t|revised|refined|better|updated|corrected|edited|polished|enhanced|\bnew\b|draft|reference|changes|improvements|edits|corrections"
-)
+_TALK_NEAR = r"(?i)improve|rewr[io]t|revis|refine|better|updated|correct|\bedit|polished|enhanced|\bnew\b|draft|reference|change|adjustment|original"
 """What any residue has in it, talk of it at either end; other texts are spared the slower patterns."""
 _ENDS = 420
 _CHINESE_JAPANESE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}]"
@@ -45,9 +48,10 @@ _SCRIPTS = (
 _FEWEST_LETTERS = 10
 
 
-def flagged(rows: pl.DataFrame, *, min_edit: float) -> pl.DataFrame:
-    """The columns of table `measured` for these rows, which have `asked` (the turn to be answered), `chosen`, `rejected` and `edited_words`.
+def flagged(rows: pl.DataFrame, *, min_edit: float, wording: Wording) -> pl.DataFrame:
+    """The columns of table `measured` for these rows: `asked` (the turn to be answered), `turns` (all of the prompt), `chosen`, `rejected`, `edited_words`.
 
+    `wording` is that of the templates of the rewrites; a prompt that is one of them filled in is taken without it.
     A flag is null where it cannot be told; of a row without `rejected`, flags are those of `chosen`.
     """
     found = rows.with_columns(
@@ -60,12 +64,12 @@ def flagged(rows: pl.DataFrame, *, min_edit: float) -> pl.DataFrame:
         prompt_leak=_prompt_leak(),
         damaged=_either(lambda name: pl.col(name).str.contains(_DAMAGE)),
         other_script=_other_script(rows),
-        residue=_residue(rows),
+        residue=_residue(rows, wording),
     )
     found = found.with_columns(
         truncated=_truncated("chosen", "words"), rejected_truncated=_truncated("rejected", "rejected_words"), near_identical=_near_identical(found, min_edit)
     )
-    return found.drop("asked", "chosen", "rejected", "edited_words")
+    return found.drop("asked", "turns", "chosen", "rejected", "edited_words")
 
 
 def _words(name: str) -> pl.Expr:
@@ -85,8 +89,13 @@ def _refusal(name: str) -> pl.Expr:
 
 
 def _prompt_leak() -> pl.Expr:
-    asked = pl.col("asked").str.strip_chars()
-    return pl.when(asked.is_not_null()).then((asked.str.len_chars() >= SHORTEST_LEAK) & pl.col("chosen").str.contains(asked, literal=True))
+    asked, chosen = _quoted(pl.col("asked").str.strip_chars()), _quoted(pl.col("chosen"))
+    return pl.when(asked.is_not_null()).then((asked.str.len_chars() >= SHORTEST_ECHO) & chosen.str.contains(asked, literal=True))
+
+
+def _quoted(text: pl.Expr) -> pl.Expr:
+    """With one kind of quotation marks."""
+    return text.str.replace_all('["“”‘’]', "'")
 
 
 def _either(flag: Callable[[str], pl.Expr]) -> pl.Expr:
@@ -114,15 +123,21 @@ def _near_identical(rows: pl.DataFrame, min_edit: float) -> pl.Series:
     return pl.Series(told, dtype=pl.Boolean)
 
 
-def _residue(rows: pl.DataFrame) -> pl.Series:
+def _residue(rows: pl.DataFrame, wording: Wording) -> pl.Series:
     found = [False] * rows.height
+    marks = pl.select(_squeezed(pl.lit(pl.Series("mark", wording.marks, dtype=pl.String))))["mark"].unique().to_list()
     for name in ("chosen", "rejected"):
         text = pl.col(name)
         talk = text.str.head(_ENDS).str.contains(_TALK_NEAR) | text.str.tail(_ENDS).str.contains(_TALK_NEAR)
-        near = rows.select((text.str.contains(_TOKEN_NEAR) | talk).fill_null(value=False))[name]
+        near = rows.select((text.str.contains(_TOKEN_NEAR) | talk | _squeezed(text).str.contains_any(marks)).fill_null(value=False))[name]
         for at in near.arg_true().to_list():
-            found[at] = found[at] or residue(rows[name][at]) is not None
+            found[at] = found[at] or residue(rows[name][at], wording, [wording.without(turn) for turn in rows["turns"][at]]) is not None
     return pl.Series(found, dtype=pl.Boolean)
+
+
+def _squeezed(text: pl.Expr) -> pl.Expr:
+    """Letters and digits alone: what of a template is in a text is in it so too, however it is set."""
+    return text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "")
 
 
 def _other_script(rows: pl.DataFrame) -> pl.Series:

@@ -1,65 +1,17 @@
-"""Text measures of a row: words, edit distances, repeated 4-grams, residue of templates."""
+"""Text measures of a row: words, edit distances, repeated 4-grams, residue."""
 
-import re
-import sys
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from typing import TypedDict
 
 from rapidfuzz.distance import Levenshtein
 
+from sgpo_data.text.residue import residue
+from sgpo_data.text.wording import Wording
+from sgpo_data.text.words import words
+
 LONGEST_EXACT = 1 << 15
 """Words up to which an edit distance is exact: its time grows with the product of the two lengths."""
-
-_UNSPACED = (
-    "\u0e00-\u0fff"  # Thai, Lao, Tibetan
-    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
-    "\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf"  # Khmer, Tai Le, New Tai Lue, Tai Tham
-    "\u2e80-\u2fdf\u3000-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf\uf900-\ufaff"  # Han, kana, bopomofo, Yi
-    "\uff66-\uff9f\U0001aff0-\U0001b16f\U00020000-\U0003ffff"  # half-width and historic kana, Han beyond the basic plane
-)
-"""Scripts that are written without spaces, as ranges of a character class."""
-
-_ASCII_WORD = re.compile(r"\w+|[^\w\s]")
-
-_TOKEN = re.compile(
-    r"<(?:"
-    r"[|｜][^|｜<>\s]{1,40}[|｜]>"
-    r"|/?s>"
-    r"|(?:start|end)_of_turn>"
-    r"|/?SYS>>"
-    r"|<SYS>>"
-    r"|(?:bos|eos|pad|unk)>"
-    r")"
-    r"|\[/?INST\]"
-)
-_HEADER = re.compile(r"(?:\A|\n)(### (?:(?:Request|Draft|Reference|Instruction)(?=:?[ \t]{0,3}(?:\r?\n|\Z))|(?:Response|Input|User|Human|Assistant|System):))")
-_BETTER = r"(?:improved|rewritten|revised|refined|better|updated|corrected|edited|polished|enhanced|new)"
-_NOUNS = ("answer", "response", "draft", "reply", "rewrite")
-_TEXT = rf"(?:{'|'.join(_NOUNS)})"
-_WORD = r"(?!(?:to|of|for|with|in|on|that|which|who)\b)[\w,-]{1,20} "
-_OPENING = re.compile(
-    r"\W{0,8}(?:"
-    rf"(?:(?:sure|certainly|absolutely|of course|okay|ok)\W{{1,3}})?here(?:['’]s| is) (?:the|my|your|an?) (?:{_WORD}){{0,3}}?{_BETTER}"
-    rf",? (?:{_WORD}){{0,3}}?(?:version of (?:the|your|my) (?:{_WORD})?)?{_TEXT}\b"
-    rf"|(?:the |my )?{_BETTER} {_TEXT}\W{{0,4}}(?::|\n)"
-    r"|(?:compared (?:to|with)|unlike) the (?:original |first )?draft\b"
-    r"|the (?:original |first )?draft "
-    r"(?:is (?:already|correct|good|mostly|incorrect|wrong)|already|answers|lacks|omits|misses|fails|could be|needs to|should be|does not|doesn['’]t)\b"
-    r")",
-    re.IGNORECASE,
-)
-_TALK = re.compile(
-    rf"\bthe (?:(?:original |given )?draft|reference) (?:answer|response)\b"
-    rf"|\bI(?:['’]ve| have)? (?:rewrote|rewritten|revised|improved|refined|edited|corrected) the (?:{_WORD})?{_TEXT}\b"
-    rf"|(?:\A|\n)\W{{0,4}}(?:the )?{_BETTER} {_TEXT}\W{{0,4}}:"
-    rf"|(?:\A|\n)\W{{0,4}}(?:changes|improvements|edits|corrections)(?: I)? made to the {_TEXT}\b",
-    re.IGNORECASE,
-)
-_MARGIN = 400
-"""Characters at either end of an answer where talk about the rewrite is looked for: it comes before the answer or after it."""
 
 
 class Measures(TypedDict):
@@ -75,11 +27,12 @@ class Measures(TypedDict):
     residue: str | None
 
 
-def measures(response: str | None, improved: str | None, reference: str | None) -> Measures:
-    """All text measures of one row.
+def measures(response: str | None, improved: str | None, reference: str | None, *, prompt: Sequence[str], wording: Wording) -> Measures:
+    """All text measures of one row; `prompt` are its turns, `wording` is that of the templates that the rewrite was asked for with.
 
     `residue` is looked for in the response first, then in the improved answer; the reference is not ours to judge.
     """
+    beside = prompt if reference is None else (*prompt, reference)
     draft, rewrite, target = (None if text is None else words(text) for text in (response, improved, reference))
     return Measures(
         response_words=None if draft is None else len(draft),
@@ -89,17 +42,8 @@ def measures(response: str | None, improved: str | None, reference: str | None) 
         reference_edited_words=None if target is None or rewrite is None else edit_distance(target, rewrite),
         response_repeats=None if draft is None else repeats(draft),
         improved_repeats=None if rewrite is None else repeats(rewrite),
-        residue=next((found for text in (response, improved) if text is not None and (found := residue(text)) is not None), None),
+        residue=next((found for text in (response, improved) if text is not None and (found := residue(text, wording, beside)) is not None), None),
     )
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in their order, case and form as they stand.
-
-    A run of letters, digits and underscores of a spaced script is a word; every other visible character, and every character
-    of a script without spaces, is a word of its own. Combining marks and zero-width joiners belong to what they follow.
-    """
-    return (_ASCII_WORD if text.isascii() else _word()).findall(text)
 
 
 def edit_distance(before: Sequence[str], after: Sequence[str]) -> int:
@@ -119,50 +63,8 @@ def repeats(text: Sequence[str]) -> int:
     return max(len(text) - 3, 0) - len(set(zip(text, text[1:], text[2:], text[3:], strict=False)))
 
 
-def residue(text: str) -> str | None:
-    """What of a template or of talk about the rewrite stands in a text, as it stands there; None if nothing does.
-
-    The first token of a chat template, else the first header of a prompt, else the first talk about the rewrite.
-    """
-    found = _TOKEN.search(text)
-    if found is not None:
-        return found.group()
-    header = _HEADER.search(text) if "### " in text else None
-    if header is not None:
-        return header.group(1)
-    opening = _OPENING.match(text)
-    if opening is not None:
-        return opening.group().strip()
-    return _talk(text, 0) or _talk(text, max(len(text) - _MARGIN, 0))
-
-
-def _talk(text: str, start: int) -> str | None:
-    lowered = text[start : start + _MARGIN].lower()
-    # Talk names what it talks of; most text does not, and is spared the slower pattern.
-    if not any(noun in lowered for noun in _NOUNS):
-        return None
-    found = _TALK.search(text, start, start + _MARGIN)
-    return None if found is None else found.group().strip()
-
-
 def _block(text: Sequence[str], at: int, blocks: int) -> Sequence[str]:
     return text[at * len(text) // blocks : (at + 1) * len(text) // blocks]
-
-
-@cache
-def _word() -> re.Pattern[str]:
-    # The standard library's \w leaves combining marks out, which would cut the words of Devanagari, Arabic or decomposed Latin.
-    marks = "".join(_marks())
-    letter = rf"[^\W{_UNSPACED}]"
-    return re.compile(rf"{letter}++(?:[{marks}]++{letter}*+)*+|\S[{marks}]*+")
-
-
-def _marks() -> list[str]:
-    """Combining marks and zero-width joiners, as ranges of a character class."""
-    codes = [code for code in range(0x300, sys.maxunicode + 1) if code in (0x200C, 0x200D) or unicodedata.category(chr(code)).startswith("M")]
-    starts = [code for at, code in enumerate(codes) if at == 0 or codes[at - 1] != code - 1]
-    ends = [code for at, code in enumerate(codes) if at + 1 == len(codes) or codes[at + 1] != code + 1]
-    return [f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True)]
 
 
 WORDS = 20_000

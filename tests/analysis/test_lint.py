@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from sgpo_data.analysis.lint import FLAGS, Finding, lint
 from sgpo_data.analysis.options import Thresholds
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.references.dataset import filtered_source
+from sgpo_data.references.dataset import source_of
 from sgpo_data.running.runner import run
+from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.store.dataset import Dataset
 
@@ -68,11 +70,13 @@ def pairs(change: Callable[[int], dict[str, object]] = lambda _: {}, changed: in
 
 def found(folder: Path, rows: list[Pairs], table: str = "pairs", **thresholds: float) -> dict[str, Finding]:
     dataset = made_dataset(folder / "d", table, rows, part_rows=7)
-    return {each.check: each for each in lint(dataset, Thresholds.model_validate(thresholds), filtered=filtered_source(dataset, folder))}
+    return {
+        each.check: each for each in lint(dataset, Thresholds.model_validate({"min_rows": 0, **thresholds}), filtered=source_of(dataset, "filtered", folder))
+    }
 
 
 def failed(findings: dict[str, Finding]) -> list[str]:
-    return [check for check, each in findings.items() if not each.passed]
+    return [check for check, each in findings.items() if each.verdict in ("failed", "warn")]
 
 
 def test_good_pairs_fail_nothing_and_every_check_is_told(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_good_pairs_fail_nothing_and_every_check_is_told(tmp_path: Path) -> None
     assert failed(findings) == []
     assert list(findings) == ["length_bias", *FLAGS, "distinct_2"]
     assert findings["reference_leak"].value is None
-    assert {each.flag for each in findings.values()} | {"min_edit"} == set(Thresholds.model_fields)
+    assert {each.flag for each in findings.values()} | {"min_edit", "min_rows"} == set(Thresholds.model_fields)
 
 
 LONG_QUESTION = "Explain to a child why the sea is salt and the rivers that feed it are not, in your own words."
@@ -108,6 +112,13 @@ TRIPS: dict[str, tuple[str, Callable[[int], dict[str, object]]]] = {
     "cut at a comma": ("truncated", lambda n: {"chosen": f"{answer(n, 3)} And so it goes on until the old walls of the town,"}),
     "an open code block": ("truncated", lambda n: {"chosen": f"{answer(n, 3)}\n```python\nprint({n})\n"}),
     "a template token": ("residue", lambda n: {"chosen": f"{answer(n, 3)}<|im_end|>"}),
+    "the question is repeated in other quotes": (
+        "prompt_leak",
+        lambda n: {"asked": "Translate 'thank you' into Spanish.", "chosen": f"Translate “thank you” into Spanish. {answer(n, 3, 2)}"},
+    ),
+    "words of a template": ("residue", lambda n: {"chosen": f"{answer(n, 3)} Rewrite the draft so that it is clear. {answer(n, 4)}"}),
+    "a heading of a template": ("residue", lambda n: {"chosen": f"{answer(n, 3, 2)}\n\n**Reference**\n{answer(n, 4, 2)}"}),
+    "an edit that is spoken of": ("residue", lambda n: {"chosen": f"{answer(n, 3, 2)}\n\nI made a minor edit to the original text."}),
     "a template token in rejected": ("residue", lambda n: {"rejected": f"[INST] {answer(n, 8)}"}),
     "talk about the rewrite": ("residue", lambda n: {"chosen": f"Here is the improved answer: {answer(n, 3)}"}),
     "a replacement character": ("damaged", lambda n: {"chosen": answer(n, 3).replace("year", "ye�r", 1)}),
@@ -180,7 +191,7 @@ def test_less_likely_compares_nats_per_token(tmp_path: Path) -> None:
     nlls = [(30.0, 30, 10.0, 20), (30.0, 30, 40.0, 30), (None, None, 1.0, 1)]
     names = ("chosen_nll", "chosen_tokens", "rejected_nll", "rejected_tokens")
     finding = found(tmp_path, [pair(number, **dict(zip(names, each, strict=True))) for number, each in enumerate(nlls)], max_less_likely=0.4)["less_likely"]
-    assert (finding.value, finding.passed, finding.example) == (0.5, False, f"{prompt_id('0')}/0")
+    assert (finding.value, finding.verdict, finding.example) == (0.5, "warn", f"{prompt_id('0')}/0")
     assert finding.detail == f"1 rows; ppl {math.e:.2f} / {math.exp(statistics.median([0.5, 40 / 30, 1.0])):.2f}"
 
 
@@ -198,10 +209,34 @@ def test_a_rewrite_that_holds_the_reference_is_found_in_the_dataset_it_was_made_
     rows[5] |= {"dropped_by": "length", "failed_rules": ["length"]}
     filtered = made_dataset(tmp_path / "filtered", "filtered", rows)
     made = run(Pair(), str(filtered.folder), execution=Execution(root=tmp_path / "runs"))
-    finding = {each.check: each for each in lint(made, Thresholds(), filtered=filtered_source(made, tmp_path))}["reference_leak"]
+    finding = {each.check: each for each in lint(made, Thresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"]
     assert (finding.value, finding.example) == (pytest.approx(1 / 9), f"{prompt_id('2')}/0")
     filtered.folder.rename(tmp_path / "elsewhere")
-    assert {each.check: each.value for each in lint(made, Thresholds(), filtered=filtered_source(made, tmp_path))}["reference_leak"] is None
+    assert {each.check: each.value for each in lint(made, Thresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"] is None
+
+
+def test_words_of_the_template_that_was_used_are_residue(tmp_path: Path) -> None:
+    rows = pairs(lambda n: {"chosen": f"Mend the museum guide's masts. {answer(n, 3, 2)}"}, changed=3)
+    dataset, improved = made_dataset(tmp_path / "pairs", "pairs", rows), made_dataset(tmp_path / "improved", "improved", [row()])
+    identity = improved.manifest.identity.model_copy(update={"fields": {"improve_template": "Mend the museum guide's sentence. {{ response }}"}})
+    used = replace(improved, manifest=improved.manifest.model_copy(update={"identity": identity}))
+    assert failed({each.check: each for each in lint(dataset, Thresholds(), filtered=None, improved=used)}) == ["residue"]
+    assert failed({each.check: each for each in lint(dataset, Thresholds(), filtered=None)}) == []
+
+
+def test_an_example_of_rewriting_may_use_words_of_its_request_and_not_of_its_template(tmp_path: Path) -> None:
+    def example(number: int, request: str, text: str) -> dict[str, object]:
+        prompt = load_template("improve").render([{"role": "user", "content": request}], response=answer(number, 8))
+        turns = {"prompt": prompt, "completion": [{"role": "assistant", "content": text}]}
+        return {"prompt_id": prompt_id(str(number)), "sample": 0, "kind": "improve", "source": "x", "policy": "model", **turns}
+
+    said = "I made a small change to the text. "
+    rows = [example(n, "Shorten this text: it rains and it rains.", f"{said}{answer(n, 3)}") for n in range(3)]
+    assert found(tmp_path / "a", rows, table="examples")["residue"].value == 0
+    rows = [example(n, "Write something.", f"{said}{answer(n, 3)}") for n in range(3)]
+    assert found(tmp_path / "b", rows, table="examples")["residue"].value == 1
+    rows = [example(n, "Write something.", f"Keep what is good in the draft. {answer(n, 3)}") for n in range(3)]
+    assert found(tmp_path / "c", rows, table="examples")["residue"].value == 1
 
 
 def test_examples_are_checked_as_far_as_they_have_one_answer(tmp_path: Path) -> None:
@@ -230,8 +265,8 @@ def test_neither_order_nor_batch_changes_what_is_found(tmp_path: Path, monkeypat
     first = found(tmp_path / "a", rows)
     monkeypatch.setattr("sgpo_data.analysis.lint.BATCH_ROWS", 3)
     second = found(tmp_path / "b", rows[::-1])
-    assert {check: (each.passed, each.example, each.detail) for check, each in first.items()} == {
-        check: (each.passed, each.example, each.detail) for check, each in second.items()
+    assert {check: (each.verdict, each.example, each.detail) for check, each in first.items()} == {
+        check: (each.verdict, each.example, each.detail) for check, each in second.items()
     }
     assert {check: each.value for check, each in first.items()} == pytest.approx({check: each.value for check, each in second.items()})
 
@@ -271,6 +306,29 @@ def test_what_passes_is_handed_on_and_what_fails_is_not(good: Dataset) -> None:
     assert str(good.folder) not in refused.stdout
     assert f"{good.folder}: 1 of 14 checks failed: longer " in refused.stderr
     assert "(max_longer = 10.0%)" in refused.stderr
+
+
+def test_too_few_rows_warn_and_are_handed_on(tmp_path: Path) -> None:
+    few = made_dataset(tmp_path / "few", "pairs", [pair(n, chosen=answer(n, 3, 4)) for n in range(6)])
+    warned = shown(str(few.folder))
+    assert warned.exit_code == 0
+    assert warned.stdout.splitlines()[-1] == str(few.folder)
+    assert [line.split()[0] for line in warned.stdout.splitlines() if "warn" in line.split()] == ["length_bias", "longer"]
+    assert f"{few.folder}: 6 rows are too few to judge (min_rows = 20)" in warned.stderr
+    assert f"{few.folder}: 2 of 14 checks warn: length_bias" in warned.stderr
+    assert shown(str(few.folder), "--min_rows", "6").exit_code == 3
+
+
+def test_chosen_that_are_less_likely_only_warn(tmp_path: Path) -> None:
+    texts = {"chosen_nll": 60.0, "rejected_nll": 20.0}
+    rows = [pair(n, chosen=answer(n, 3, 3 + (n % 3 == 0)), rejected=answer(n, 8, 3 + (n % 3 == 1)), **texts) for n in range(20)]
+    less = made_dataset(tmp_path / "less", "pairs", rows)
+    warned = shown(str(less.folder))
+    assert (warned.exit_code, warned.stdout.splitlines()[-1]) == (0, str(less.folder))
+    assert warned.stderr == f"{less.folder}: 1 of 14 checks warn: less_likely 100.0% (max_less_likely = 80.0%)\n"
+    report = json.loads(shown(str(less.folder), "--json").stdout)
+    assert report["passed"]
+    assert [(each["check"], each["passed"]) for each in report["checks"] if each["verdict"] == "warn"] == [("less_likely", True)]
 
 
 def test_json_tells_every_check_whether_it_passes_or_not(good: Dataset) -> None:

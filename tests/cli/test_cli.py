@@ -55,6 +55,19 @@ def test_an_empty_pipe_says_that_the_stage_before_failed() -> None:
     assert "standard input is empty" in shown.stderr
 
 
+@pytest.mark.parametrize("last", ["distinct_2      0.79    >= 0.10    ok", '{"reference": "runs/a", "passed": false}', "runs/a: 2 of 14 checks failed: longer"])
+def test_a_pipe_that_ends_in_no_reference_says_that_the_stage_before_failed(last: str) -> None:
+    shown = CliRunner().invoke(app, ["improve", "-"], input=f"check  value\n{last}\n")
+    assert shown.exit_code == 2
+    assert "standard input ends in no reference (got" in shown.stderr
+    assert "the stage before it failed" in shown.stderr
+
+
+def test_a_reference_with_spaces_comes_through_a_pipe(tmp_path: Path) -> None:
+    made = made_dataset(tmp_path / "a:  b", "pairs", [pair_row()])
+    assert CliRunner().invoke(app, ["lint", "-"], input=f"{made.folder}\n").exit_code == 0
+
+
 def test_the_version_is_that_of_the_package() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"{version('sgpo-data')}\n"
 

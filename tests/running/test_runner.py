@@ -9,13 +9,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 from fake_model import FakeModel, model_folder, use
+from pydantic import ValidationError
+from sgpo_data.cli.main import app
+from typer.testing import CliRunner
 
 from sgpo_data.errors import DatasetError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
+from sgpo_data.references.dataset import source_of
 from sgpo_data.rows import Role
 from sgpo_data.running.runner import run
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.improve.templates import Template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
@@ -213,6 +218,33 @@ def test_the_chain_says_who_wrote_and_who_measured_each_row(prompts: str, model:
     assert set(rows.get_column("policy")) == set(rows.get_column("improver")) == set(rows.get_column("scorer")) == {policy}
     assert rows.get_column("response_nll").to_list() == [len(text) / 10 for text in rows.get_column("response")]
     assert faults(filtered) == []
+
+
+def test_what_a_rewrite_repeats_of_its_own_template_is_residue(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    mine = Template("mine.jinja", "Mend the museum guide's sentence. {{ response }}")
+    improved = run(Improve(role="improve", improve_template=mine), str(seeded.folder), execution=how)
+    filtered = run(Filter(), str(run(ScorePpl(), str(improved.folder), execution=how).folder), execution=how)
+    # The fake model answers with its request, so every rewrite opens with the template.
+    assert set(frame(filtered).get_column("residue")) == {"Mend the museum guide's"}
+    assert filtered.manifest.outcomes == {"finished": 20}
+    assert source_of(filtered, "improved", how.root) == improved
+
+
+def test_a_template_is_read_where_flags_are_and_its_text_alone_counts(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeModel())
+    seeded = run(Seed(), prompts, model=model, execution=how)
+    file = how.root / "mine.jinja"
+    file.write_text("Mend: {{ response }}")
+    flags = ["improve", str(seeded.folder), "--root", str(how.root), "--role", "improve", "--improve_template"]
+    made = CliRunner().invoke(app, [*flags, str(file)])
+    assert made.exit_code == 0, made.stderr
+    same = run(Improve(role="improve", improve_template=Template("elsewhere", "Mend: {{ response }}")), str(seeded.folder), execution=how)
+    assert open_dataset(Path(made.stdout.splitlines()[-1])).manifest.fingerprint == same.manifest.fingerprint
+    assert "gone.jinja: cannot be read" in CliRunner().invoke(app, [*flags, str(how.root / "gone.jinja")]).stderr
+    with pytest.raises(ValidationError, match="improve_template"):
+        Improve.model_validate({"improve_template": str(file)})
 
 
 def test_a_model_that_changed_since_is_not_used(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:

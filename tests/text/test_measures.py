@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgpo_data.schema import schema
-from sgpo_data.text.measures import LONGEST_EXACT, Measures, edit_distance, measures, repeats, residue, words
+from sgpo_data.stages.improve.templates import wording_of
+from sgpo_data.text.measures import LONGEST_EXACT, Measures, edit_distance, measures, repeats
+from sgpo_data.text.words import words
 
 
 @pytest.mark.parametrize(
@@ -74,61 +76,12 @@ def test_repeats_counts_four_grams_that_stood_before(text: str, count: int) -> N
     assert repeats(text.split()) == count
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("Fine.<|im_end|>\n<|im_start|>user", "<|im_end|>"),
-        ("<|start_header_id|>assistant", "<|start_header_id|>"),
-        ("a <｜end▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
-        ("[INST] hi [/INST]", "[INST]"),
-        ("done</s>", "</s>"),
-        ("<s>done", "<s>"),
-        ("<<SYS>> be good", "<<SYS>>"),
-        ("ok<end_of_turn>", "<end_of_turn>"),
-        ("ok\n### Draft\nmore", "### Draft"),
-        ("### Request", "### Request"),
-        ("### Reference: \nmore", "### Reference"),
-        ("ok\n### Response: more", "### Response:"),
-        ("Here is the improved answer:\nParis.", "Here is the improved answer"),
-        ("**Sure! Here's a rewritten, more precise version of the draft:**", "**Sure! Here's a rewritten, more precise version of the draft"),
-        ("Here is a revised and more concise answer: x", "Here is a revised and more concise answer"),
-        ("Here is your revised response: x", "Here is your revised response"),
-        ("Improved answer:\nParis.", "Improved answer:"),
-        ("## Rewritten draft\nParis", "## Rewritten draft"),
-        ("Paris.\n\nRevised Answer: Paris", "Revised Answer:"),
-        ("Paris. I have rewritten the draft to be shorter.", "I have rewritten the draft"),
-        ("The draft is already correct.", "The draft is already"),
-        ("As the reference answer says, Paris.", "the reference answer"),
-        ("word " * 500 + "I've improved the original answer.", "I've improved the original answer"),
-    ],
-)
-def test_residue_is_what_a_template_or_the_task_left_behind(text: str, found: str) -> None:
-    assert residue(text) == found
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "The NBA draft takes place in June; the draft order is drawn by lot.",
-        "The answer is 42. My response time is 3 ms.",
-        "Here is the answer to your question: improved roads are better.",
-        "Here is an improved recipe, with a better response of the dough.",
-        "Use f <| g |> h, or x <- a[|1|], or [INSTALL], or <span> and <section>.",
-        "### References\n1. Knuth\n### Drafting a contract\n### Requests per second",
-        "Here is a new way to answer it, and the key to a better response.",
-        "I revised the contract and improved the garden.",
-        "A better answer can be found in the manual.",
-        "Draft a reply to the customer; the first draft was late.",
-        "word " * 200 + "Here is the improved answer" + " word" * 200,
-    ],
-)
-def test_ordinary_text_has_no_residue(text: str) -> None:
-    assert residue(text) is None
+def measured(response: str | None, improved: str | None, reference: str | None) -> Measures:
+    return measures(response, improved, reference, prompt=["What sat?"], wording=wording_of(()))
 
 
 def test_measures_of_a_row_worked_out_by_hand() -> None:
-    assert measures("The cat sat.", "The black cat sat down.", "A cat sat.") == Measures(
+    assert measured("The cat sat.", "The black cat sat down.", "A cat sat.") == Measures(
         response_words=4,
         improved_words=6,
         reference_words=4,
@@ -141,16 +94,16 @@ def test_measures_of_a_row_worked_out_by_hand() -> None:
 
 
 def test_measures_of_absent_texts_are_none() -> None:
-    absent = measures("a b", None, None)
+    absent = measured("a b", None, None)
     assert {name for name, value in absent.items() if value is not None} == {"response_words", "response_repeats"}
-    assert set(measures(None, None, None).values()) == {None}
-    assert measures("", "", "")["edited_words"] == 0
+    assert set(measured(None, None, None).values()) == {None}
+    assert measured("", "", "")["edited_words"] == 0
 
 
 def test_residue_of_the_response_comes_before_that_of_the_improved_answer() -> None:
-    assert measures("a</s>", "b<|im_end|>", "c[INST]")["residue"] == "</s>"
-    assert measures("a", "b<|im_end|>", "c[INST]")["residue"] == "<|im_end|>"
-    assert measures("a", "b", "c[INST]")["residue"] is None
+    assert measured("a</s>", "b<|im_end|>", "c[INST]")["residue"] == "</s>"
+    assert measured("a", "b<|im_end|>", "c[INST]")["residue"] == "<|im_end|>"
+    assert measured("a", "b", "c[INST]")["residue"] is None
 
 
 def test_measures_are_columns_of_scored() -> None:
@@ -172,6 +125,13 @@ def test_measures_are_columns_of_scored() -> None:
         "[",
         "here is the ",
         "the draft ",
+        "the draft",
+        "I made a minor ",
+        "rewrite the draft so ",
+        "<a",
+        "\n** a ",
+        "\n#",
+        "\na ",
         "I have improved the a ",
         "中",
         "e\u0301",
@@ -181,6 +141,6 @@ def test_measures_are_columns_of_scored() -> None:
 )
 def test_hostile_text_is_measured(unit: str) -> None:
     text = (unit * (200_000 // len(unit))) + "answer"
-    measured = measures(text, text[::-1], None)
-    assert measured["edited_words"] is not None
-    assert measured["edited_words"] <= max(measured["response_words"] or 0, measured["improved_words"] or 0)
+    columns = measured(text, text[::-1], None)
+    assert columns["edited_words"] is not None
+    assert columns["edited_words"] <= max(columns["response_words"] or 0, columns["improved_words"] or 0)

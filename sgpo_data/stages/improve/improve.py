@@ -1,24 +1,14 @@
 """improve: the improver rewrites every response."""
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo
+from pydantic import Field, JsonValue
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling
 from sgpo_data.rows import Finish, Message, Role, Row
 from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
 from sgpo_data.stages.improve.templates import Template, load_template
-
-
-def _loaded(value: object, info: ValidationInfo) -> object:
-    folder = info.context.get("folder", Path()) if isinstance(info.context, dict) else Path()
-    return load_template(value, folder) if isinstance(value, str) else value
-
-
-TemplateName = Annotated[Template, BeforeValidator(_loaded)]
-"""Given by name or file, held as its text; the file is looked for in `folder` of the validation context."""
 
 
 class Improve(GeneratingStage):
@@ -31,8 +21,8 @@ class Improve(GeneratingStage):
     model_role: ClassVar[ModelRole] = "improver"
 
     role: Role = Field("refine", description="refine shows the reference to the improver; improve does not.")
-    improve_template: TemplateName = Field("improve", validate_default=True, description="Template without the reference: improve, or a file.")
-    refine_template: TemplateName = Field("refine", validate_default=True, description="Template with the reference: refine, or a file.")
+    improve_template: Template = Field(load_template("improve"), description="Template without the reference: improve, or a file.")
+    refine_template: Template = Field(load_template("refine"), description="Template with the reference: refine, or a file.")
     sampling: Sampling = Sampling()
 
     @property

@@ -8,11 +8,17 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+import jinja2.nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import JsonValue
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.rows import Message
+from sgpo_data.text.wording import Wording
 
+SHIPPED = ("improve", "refine")
+TEMPLATE_FIELDS = ("improve_template", "refine_template")
+"""Fields of the improve stage that hold one: recipes and flags name it, the stage has its text."""
 _environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
 
 
@@ -23,10 +29,19 @@ class Template:
     name: str
     text: str
 
+    def __str__(self) -> str:
+        """As a flag or a recipe names it."""
+        return self.name
+
     @property
     def digest(self) -> str:
         """SHA-256 of the template's bytes, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """The fixed text between what is filled in."""
+        return tuple(node.data for node in _environment.parse(self.text).find_all(jinja2.nodes.TemplateData))
 
     def render(self, messages: Sequence[Message], *, response: str, reference: str | None = None) -> list[Message]:
         """The conversation to send: the system turns as they are, then one user turn.
@@ -62,3 +77,19 @@ def load_template(name: str, folder: Path = Path()) -> Template:
     except jinja2.TemplateSyntaxError as error:
         raise RecipeError(f"template {name}: line {error.lineno}: {error.message}") from error
     return Template(name=name, text=text)
+
+
+def recorded_templates(fields: JsonValue) -> tuple[Template, ...]:
+    """The templates in the fields of an improve stage, as its manifest records them; none if they are of another stage."""
+    texts = [(name, fields.get(name)) for name in TEMPLATE_FIELDS] if isinstance(fields, dict) else []
+    return tuple(Template(name, text) for name, text in texts if isinstance(text, str))
+
+
+def wording_of(templates: tuple[Template, ...]) -> Wording:
+    """What these templates say themselves; without any, what those say that ship here."""
+    return _wording(templates or tuple(load_template(name) for name in SHIPPED))
+
+
+@cache
+def _wording(templates: tuple[Template, ...]) -> Wording:
+    return Wording([piece for template in templates for piece in template.pieces])
