@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from sgpo_data.interruption import interruptible
+
 log = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
 TELLING_ROWS = 20
@@ -22,7 +24,24 @@ Report = Callable[[int, int], None]
 
 @contextmanager
 def progress(rows: Mapping[str, int], *, style: Literal["auto", "bar", "plain", "none"]) -> Iterator[list[Report]]:
-    """Shows how far each work is on its way to its number of rows, with tokens per second and the time left."""
+    """Shows how far each work is on its way to its number of rows, with tokens per second and the time left.
+
+    A report, or the end, raises KeyboardInterrupt if Ctrl-C was heard and lost since the last one.
+    """
+    with interruptible() as raise_again, _shown(rows, style) as reports:
+        yield [_checking(raise_again, report) for report in reports]
+
+
+def _checking(raise_again: Callable[[], None], report: Report) -> Report:
+    def checked(done: int, tokens: int) -> None:
+        raise_again()
+        report(done, tokens)
+
+    return checked
+
+
+@contextmanager
+def _shown(rows: Mapping[str, int], style: Literal["auto", "bar", "plain", "none"]) -> Iterator[list[Report]]:
     if style == "auto":
         style = "bar" if sys.stderr.isatty() else "plain"
     if style == "bar":

@@ -82,7 +82,7 @@ def resolved(
 def automatic(work: Work) -> str:
     """The engine for a model folder on this machine; says which and why, once."""
     if work == "score":
-        engine, reason = "transformers", "vllm cannot score with an adapter, and this can"
+        engine, reason = "transformers", "it computes a prompt once for all its answers, with an adapter or without"
     elif find_spec("vllm") is None:
         engine, reason = "transformers", "vllm is not installed"
     elif not _gpu():

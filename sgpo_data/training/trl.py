@@ -25,6 +25,7 @@ from sgpo_data.engines.chat import Chat, load_chat
 from sgpo_data.engines.local.weights import load_weights
 from sgpo_data.engines.threads import fit_threads
 from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
+from sgpo_data.interruption import interruptible
 from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.store.files import write_text
@@ -87,6 +88,11 @@ def trained(task: Task) -> Trained:
 
     Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training cannot go on.
     """
+    with interruptible():
+        return _trained(task)
+
+
+def _trained(task: Task) -> Trained:
     _silence()
     chat = load_chat(task.start, task.train)
     load_weights(task.start, dtype=task.dtype, device="meta")

@@ -25,7 +25,8 @@ def folder(tmp_path: Path) -> Path:
         ("generate", False, True, "engine transformers to generate: vllm is not installed"),
         ("generate", True, False, "engine transformers to generate: there is no GPU"),
         ("generate", True, True, "engine vllm to generate: it is installed and there is a GPU"),
-        ("score", True, True, "engine transformers to score: vllm cannot score with an adapter, and this can"),
+        ("score", True, True, "engine transformers to score: it computes a prompt once for all its answers, with an adapter or without"),
+        ("score", False, False, "engine transformers to score: it computes a prompt once for all its answers, with an adapter or without"),
     ],
 )
 def test_auto_says_once_which_engine_it_takes_and_why(

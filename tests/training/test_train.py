@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sgpo_data.cli.main import app
 from sgpo_data.cli.train import add_train
 from tiny_model import CONTEXT, END, question, tiny_tokenizer, write_model
-from transformers import AutoModelForCausalLM, TrainerState
+from transformers import AutoModelForCausalLM, Trainer, TrainerState
 from typer.testing import CliRunner
 
 from sgpo_data.errors import DatasetError, EngineError, ModelError, RecipeError, SchemaError
@@ -393,3 +393,30 @@ def test_the_training_libraries_are_imported_only_to_train() -> None:
 
     told = "import sgpo_data.training.job, sgpo_data.cli.train, sys; sys.exit(not {'torch', 'trl', 'transformers', 'datasets', 'peft'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("during", ["training_step", "save_model"])
+def test_a_ctrl_c_that_a_destructor_drops_stops_the_training_all_the_same(
+    during: str, start: Model, pairs: Dataset, preferring: Model, how: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dropping:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    calls: list[str] = []
+    undisturbed = getattr(Trainer, during)
+
+    def interrupted(*given: object, **named: object) -> object:
+        if not calls:
+            Dropping()
+        calls.append(during)
+        return undisturbed(*given, **named)
+
+    monkeypatch.setattr(Trainer, during, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        do_train(job(DPO, start, pairs), tmp_path / "model", how)
+    assert len(calls) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = do_train(job(DPO, start, pairs), tmp_path / "model", how)
+    assert content_digest(resumed.folder) == content_digest(preferring.folder)
