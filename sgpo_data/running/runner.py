@@ -225,7 +225,7 @@ def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -
     return engine
 
 
-def _opened(job: Job, stage: RowStage, model: Model, source: Dataset, into: Unfinished, engines: Engines) -> Fill:
+def _opened(job: Job, stage: RowStage, model: Model, source: Readable, into: Unfinished, engines: Engines) -> Fill:
     engine = _engine(stage, model, into, engines)
     if isinstance(stage, GeneratingStage):
         return generated(stage, engine, model.record.identity)
