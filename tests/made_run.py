@@ -13,7 +13,7 @@ from sgpo_data.loop.folder import STEPS
 from sgpo_data.loop.rounds import Run, open_run
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import MANIFEST, Identity, InputRecord, ModelManifest, ModelRecord, host
-from sgpo_data.training.task import LOG
+from sgpo_data.training.curves import LOG
 
 Tables = Mapping[str, Sequence[Mapping[str, object]]]
 

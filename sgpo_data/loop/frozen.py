@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import JsonValue
 
 from sgpo_data.execution import Execution
+from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.plan import Known, Step, plan_recipe
 from sgpo_data.names import HubRows, without_revision
 from sgpo_data.recipe.file import parsed
@@ -18,8 +19,6 @@ from sgpo_data.sources.options import EvaluationReference
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import OpenedSource
 from sgpo_data.training.job import TrainJob
-
-FROZEN = "recipe.toml"
 
 
 def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: Known) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
-from sgpo_data.loop.estimate import record, state
+from sgpo_data.loop.estimate import record
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import Known, Step, plan_recipe
@@ -19,6 +19,7 @@ from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import Job
 from sgpo_data.running.runner import do, do_both, overlap
 from sgpo_data.sources.prompts import PromptsJob, do_prompts
+from sgpo_data.store.state import state
 from sgpo_data.training.job import do_train
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
-        folder.begin(text, steps)
+        folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution)) as engines:
             return list(_made_in_order(steps, execution, engines))
 
@@ -113,7 +114,7 @@ def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines
     assert isinstance(then.job, Job)
     do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines)
     for each in (step, then):
-        link(each)
+        link(each.link, each.folder)
         yield Ran(each, made_now=True)
 
 
@@ -128,8 +129,12 @@ def _made(step: Step, execution: Execution, engines: Engines) -> Ran:
             # Training takes the memory that the engine holds.
             engines.close()
         do_train(step.job, step.folder, execution)
-    link(step)
+    link(step.link, step.folder)
     return Ran(step, before != "made")
+
+
+def _use(step: Step, folder: RecipeFolder) -> Use:
+    return Use(phase=step.phase, round=step.round, stage=step.stage, link=str(step.link.relative_to(folder.folder)), name=step.job.name)
 
 
 def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:
