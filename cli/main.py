@@ -5,7 +5,7 @@ import signal
 import sys
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -27,6 +27,9 @@ from .run import add_run
 from .sql import sql
 from .stages import add_stages
 from .train import add_train
+
+if TYPE_CHECKING:
+    from sgpo_data.running.engines import OpenModel
 
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
@@ -110,10 +113,10 @@ app.command(rich_help_panel="Look")(report)
 app.command(rich_help_panel="Look")(gc)
 
 
-def main() -> None:
-    """Runs the command line; SIGTERM stops it as Ctrl-C does."""
+def main(open_model: "OpenModel | None" = None) -> None:
+    """Runs the command line; SIGTERM stops it as Ctrl-C does. `open_model` loads the models in place of the engines."""
     signal.signal(signal.SIGTERM, _stop)
-    app()
+    app(obj=open_model)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
 
 from .flags import built, parameters
+from .opener import opener
 from .references import typed
 
 STAGES: tuple[type[Stage], ...] = (Seed, Improve, ScorePpl, Filter, Pair)
@@ -29,9 +31,10 @@ def add_stages(app: typer.Typer) -> None:
 
 
 def _command(stage: type[Stage]) -> Callable[..., None]:
-    def command(**given: object) -> None:
+    def command(context: typer.Context, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
         from sgpo_data.publishing.output import made_at
+        from sgpo_data.running.engines import Engines
         from sgpo_data.running.runner import job_of
 
         from .printing.output import print_made
@@ -54,9 +57,12 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             source=built(Source, given, prefix="source."),
             execution=execution,
         )
-        print_made(made_at(job, str(out) if out else None, execution), as_json=bool(given["json"]))
+        with closing(Engines(execution, open_model=opener(context))) as engines:
+            made = made_at(job, str(out) if out else None, execution, engines=engines)
+        print_made(made, as_json=bool(given["json"]))
 
-    signature = [*_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
+    called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    signature = [called, *_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
     if "prompts" in stage.reads:
         signature += parameters(Source, panel="How a raw source is read", prefix="source.")
     signature += parameters(Execution, panel="How it is run")

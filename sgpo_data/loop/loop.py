@@ -15,7 +15,7 @@ from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import Known, Step, plan_recipe
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
-from sgpo_data.running.engines import Engines
+from sgpo_data.running.engines import Engines, OpenModel, open_model
 from sgpo_data.running.job import Job
 from sgpo_data.running.runner import do, do_both, overlap
 from sgpo_data.sources.prompts import PromptsJob, do_prompts
@@ -67,10 +67,11 @@ class Ran:
 Confirm = Callable[[Changes], bool]
 
 
-def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None) -> list[Ran]:
+def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_model) -> list[Ran]:
     """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
 
-    If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused.
+    If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
+    stages, each if a row needs it; they are closed when all is made.
     Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, whatever a step raises.
     """
     execution = execution or Execution()
@@ -84,7 +85,7 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
-        with closing(Engines(execution)) as engines:
+        with closing(Engines(execution, open_model=open_model)) as engines:
             return list(_made_in_order(steps, execution, engines))
 
 
