@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from sgpo_data.errors import SgpoError
 from sgpo_data.printable import printable
+from sgpo_data.stages.order import STAGES
 
 from .check import check
 from .diff import diff
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
-RESUMING = ("run", "seed", "improve", "score-ppl", "filter", "pair", "train", "publish")
+RESUMING = ("run", *(stage.stage_name for stage in STAGES), "train", "publish")
 """Commands that, given again, go on where they were stopped."""
 
 

@@ -18,6 +18,7 @@ from sgpo_data.running.job import Job
 from sgpo_data.sources.options import EvaluationReference
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import OpenedSource
+from sgpo_data.stages.order import STAGES, model_roles
 from sgpo_data.training.job import TrainJob
 
 
@@ -82,7 +83,8 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str
         source["path"] = _moved(str(source["path"]), recipe, folder, Known())
         entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
         source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, Known())) for entry in entries]
-    for table, key in ((data, "improver"), (data, "scorer"), (data, "reward_model"), (train, "reference")):
+    roles = [(data, role.name) for stage in STAGES for role in model_roles(stage)]
+    for table, key in (*roles, (train, "reference")):
         if isinstance(table, dict) and key in table:
             table[key] = _moved(str(table[key]), recipe, folder, known)
     return data

@@ -21,7 +21,6 @@ from sgpo_data.schema import schema
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
-from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.store.resume import finished, make, taken_up
@@ -173,7 +172,7 @@ def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines) ->
 def _found(job: Job, rows_in: int) -> Found:
     assert isinstance(job.stage, RowStage)
     types = {job.stage.dtype}
-    if isinstance(job.stage, ScorePpl) and job.reward_model is not None:
+    if isinstance(job.stage, ScoringStage) and job.reward_model is not None:
         types.add(job.stage.reward.dtype)
     return Found(rows_in, job.stage.outcome, origin=job.origin, exact=types == {"float32"})
 
@@ -227,7 +226,6 @@ def _opened(job: Job, stage: RowStage, model: Model, into: Unfinished, engines: 
 
 def _rewarding(scoring: Measure, stage: ScoringStage, model: Model, engines: Engines) -> Measure:
     """The same rows, with their rewards."""
-    assert isinstance(stage, ScorePpl)
     loading = resolved("transformers", stage.reward.dtype, stage.reward.context_tokens, model.config, work="score")
     rewarder = engines.rewarder(loading, model)
     return lambda rows, scorer: stage.rewarded(scoring(rows, scorer), rewarder, model.record.identity)
