@@ -62,7 +62,7 @@ lint: install
 	$(BIN)/ruff format --check .
 
 types: install
-	$(BIN)/mypy sgpo_data cli
+	$(BIN)/mypy sgpo_data cli tests benchmarks
 
 layers: install
 	$(BIN)/lint-imports

@@ -52,12 +52,12 @@ def _asked() -> argparse.Namespace:
 
 def _compared(count: int, work: Path, contenders: list[str]) -> list[dict[str, object]]:
     folder = work / f"scored-{count}"
-    subprocess.run([sys.executable, Path(__file__).with_name("rows.py"), folder, "--rows", str(count)], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, Path(__file__).with_name("rows.py"), str(folder), "--rows", str(count)], check=True, stdout=sys.stderr)
     lines: list[dict[str, object]] = []
     first = None
     for contender in contenders:
         with tempfile.TemporaryDirectory(dir=work) as out:
-            words = [sys.executable, __file__, "--contender", contender, "--folder", folder, "--out", out]
+            words = [sys.executable, __file__, "--contender", contender, "--folder", str(folder), "--out", out]
             done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         first = first or found
@@ -128,7 +128,7 @@ def _gate_failures(row: dict[str, object]) -> list[str]:
 
 def _datasets(folder: Path, out: Path) -> tuple[dict[str, int], int]:
     import numpy as np
-    from datasets import disable_progress_bars, load_dataset
+    from datasets import disable_progress_bars, load_dataset  # type: ignore[import-untyped]
 
     disable_progress_bars()
     rows = load_dataset("parquet", data_files=[str(path) for path in sorted(folder.glob("*.parquet"))], split="train", cache_dir=str(out / "cache"))
@@ -155,7 +155,7 @@ def _datasets(folder: Path, out: Path) -> tuple[dict[str, int], int]:
 
     def fenced(row: dict[str, object]) -> dict[str, object]:
         mean, failed = row["mean_nll"], list(row["failed_rules"])  # type: ignore[call-overload]
-        if mean is not None and not low <= mean <= high:  # type: ignore[operator]
+        if mean is not None and not low <= mean <= high:
             failed.append("ppl")
         return {"failed_rules": failed, "dropped_by": failed[0] if failed else None}
 
@@ -180,13 +180,13 @@ _PAIR_COLUMNS = (
 def _pandas(folder: Path, out: Path) -> tuple[dict[str, int], int]:
     import pandas as pd
 
-    return _pandas_decided(pd.read_parquet(sorted(folder.glob("*.parquet"))), out, _object_turns)
+    return _pandas_decided(pd.read_parquet(sorted(folder.glob("*.parquet"))), out, _object_turns)  # type: ignore[call-overload]
 
 
 def _pandas_arrow(folder: Path, out: Path) -> tuple[dict[str, int], int]:
     import pandas as pd
 
-    return _pandas_decided(pd.read_parquet(sorted(folder.glob("*.parquet")), dtype_backend="pyarrow"), out, _arrow_turns)
+    return _pandas_decided(pd.read_parquet(sorted(folder.glob("*.parquet")), dtype_backend="pyarrow"), out, _arrow_turns)  # type: ignore[call-overload]
 
 
 def _pandas_decided(frame: "pd.DataFrame", out: Path, turns: "Callable[[pd.Series[str]], object]") -> tuple[dict[str, int], int]:
@@ -215,7 +215,7 @@ def _pandas_decided(frame: "pd.DataFrame", out: Path, turns: "Callable[[pd.Serie
     failed["ppl"] = (mean < q1 - 1.5 * (q3 - q1)) | (mean > q3 + 1.5 * (q3 - q1))
     matrix, names = np.column_stack(list(failed.values())), np.array(list(failed))
     offsets = pa.array(np.concatenate([[0], matrix.sum(axis=1).cumsum()]).astype(np.int32))
-    frame["failed_rules"] = pd.array(pa.ListArray.from_arrays(offsets, pa.array(names[matrix.nonzero()[1]])), dtype=pd.ArrowDtype(pa.list_(pa.string())))
+    frame["failed_rules"] = pd.array(pa.ListArray.from_arrays(offsets, pa.array(names[matrix.nonzero()[1]])), dtype=pd.ArrowDtype(pa.list_(pa.string())))  # type: ignore[call-overload]
     dropped = np.where(matrix.any(axis=1), names[matrix.argmax(axis=1)], None)
     frame["dropped_by"] = pd.array(dropped, dtype=pd.ArrowDtype(pa.string()))
     frame.to_parquet(out / "filtered.parquet", compression="zstd")
@@ -237,7 +237,7 @@ def _arrow_turns(texts: "pd.Series[str]") -> object:
 
     found = pa.array(texts, pa.string())
     roles = pa.array(np.full(len(found), "assistant"))
-    lists = pa.ListArray.from_arrays(pa.array(np.arange(len(found) + 1, dtype=np.int32)), pa.StructArray.from_arrays([roles, found], ["role", "content"]))
+    lists = pa.ListArray.from_arrays(pa.array(np.arange(len(found) + 1, dtype=np.int32)), pa.StructArray.from_arrays([roles, found], ["role", "content"]))  # type: ignore[call-overload]
     return pd.array(lists, dtype=pd.ArrowDtype(lists.type))
 
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import hf_xet
 
@@ -48,9 +49,8 @@ def pair(number: int) -> Row:
     turns = {"prompt": [("user", text(30))], "chosen": [("assistant", " ".join(chosen))], "rejected": [("assistant", " ".join(rejected))]}
     measures = {"chosen_nll": dice.gauss(200, 30), "chosen_tokens": 200, "rejected_nll": dice.gauss(230, 30), "rejected_tokens": 200, "edited_words": 30}
     conversations = {side: [{"role": role, "content": content} for role, content in said] for side, said in turns.items()}
-    return Row(
-        **conversations, **measures, prompt_id=prompt_id, sample=0, source="train.jsonl", policy="hub:org/p@0", improver="hub:org/p@0", scorer="hub:org/p@0"
-    )  # type: ignore[typeddict-item]
+    authors = {"policy": "hub:org/p@0", "improver": "hub:org/p@0", "scorer": "hub:org/p@0"}
+    return cast(Row, {**conversations, **measures, **authors, "prompt_id": prompt_id, "sample": 0, "source": "train.jsonl"})
 
 
 def changes(rows: int) -> list[Change]:

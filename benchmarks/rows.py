@@ -7,6 +7,7 @@ import argparse
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,8 @@ from sgpo_data.store.resume import make
 from sgpo_data.store.unfinished import Found, Unfinished
 
 PART_ROWS = 131072
+Column: TypeAlias = "pa.Array[Any]"
+
 SAMPLES = 2
 """Answers of each prompt; the second of one in REPEATING prompts is the first again."""
 REPEATING = 50
@@ -50,7 +53,7 @@ def _batches(rows: int, seed: int) -> Iterator[pa.RecordBatch]:
         yield _batch(np.random.default_rng([seed, start]), sentences, start, count)
 
 
-def _sentences(draw: np.random.Generator) -> pa.Array:
+def _sentences(draw: np.random.Generator) -> Column:
     """Made-up words whose frequencies fall as those of a language do, about 100 characters a sentence."""
     letters = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", dtype="S1")
     words = np.array([b"".join(draw.choice(letters, size)).decode() for size in draw.integers(2, 10, _WORDS)])
@@ -58,15 +61,15 @@ def _sentences(draw: np.random.Generator) -> pa.Array:
     return pa.array([" ".join(row) for row in words[ranks]])
 
 
-def _batch(draw: np.random.Generator, sentences: pa.Array, start: int, count: int) -> pa.RecordBatch:
+def _batch(draw: np.random.Generator, sentences: Column, start: int, count: int) -> pa.RecordBatch:
     numbers = np.arange(start, start + count)
     prompts = numbers // SAMPLES
     sample = (numbers % SAMPLES).astype(np.int32)
 
-    def text(kind: str, names: np.ndarray, sentences_each: int) -> pa.Array:
+    def text(kind: str, names: np.ndarray, sentences_each: int) -> Column:
         # No text stands twice: each begins with its own number.
         own = pc.binary_join_element_wise(kind, pc.cast(pa.array(names), pa.string()), " ")
-        return pc.binary_join_element_wise(own, *(sentences.take(pa.array(draw.integers(0, _SENTENCES, count))) for _ in range(sentences_each)), " ")
+        return pc.binary_join_element_wise(own, *(sentences.take(pa.array(draw.integers(0, _SENTENCES, count))) for _ in range(sentences_each)), " ")  # type: ignore[arg-type, call-overload, no-any-return]
 
     repeated = (sample > 0) & (prompts % REPEATING == 0)
     question, reference = text("question", prompts, 1), text("reference", prompts, 2)
@@ -83,7 +86,7 @@ def _batch(draw: np.random.Generator, sentences: pa.Array, start: int, count: in
         "sample": pa.array(sample),
         "response": response,
         "improved": improved,
-        "improver_prompt": _messages(pc.binary_join_element_wise(question, response, "\n\n### Draft\n")),
+        "improver_prompt": _messages(pc.binary_join_element_wise(question, response, "\n\n### Draft\n")),  # type: ignore[call-overload]
         **{name: _constant(value, count) for name, value in _SAME.items()},
         "refine_template": pa.nulls(count, pa.string()),
         **_finishes(draw, count),
@@ -98,7 +101,7 @@ def _batch(draw: np.random.Generator, sentences: pa.Array, start: int, count: in
 _SAME = {"policy": "folder:0", "improver": "folder:0", "role": "improve", "improve_template": "0" * 64, "scorer": "folder:0"}
 
 
-def _finishes(draw: np.random.Generator, count: int) -> dict[str, pa.Array]:
+def _finishes(draw: np.random.Generator, count: int) -> dict[str, Column]:
     chances = draw.random((2, count))
     return {
         "finish": pa.array(np.where(chances[0] < 0.01, "length", "stop")),
@@ -107,7 +110,7 @@ def _finishes(draw: np.random.Generator, count: int) -> dict[str, pa.Array]:
     }
 
 
-def _likelihoods(draw: np.random.Generator, count: int) -> dict[str, pa.Array]:
+def _likelihoods(draw: np.random.Generator, count: int) -> dict[str, Column]:
     tokens = {name: draw.integers(4 if name == "improved" else 16, 200, count).astype(np.int32) for name in ("response", "improved", "reference")}
     means = {name: draw.lognormal(-0.2, 0.4, count) for name in tokens}
     # One rewrite in 500 did not fit the scorer's context.
@@ -119,7 +122,7 @@ def _likelihoods(draw: np.random.Generator, count: int) -> dict[str, pa.Array]:
     return {**nll, **sampled, **{f"{name}_tokens": pa.array(values) for name, values in tokens.items()}}
 
 
-def _words(draw: np.random.Generator, count: int) -> dict[str, pa.Array]:
+def _words(draw: np.random.Generator, count: int) -> dict[str, Column]:
     response = draw.integers(20, 120, count)
     improved = np.maximum((response * draw.lognormal(0, 0.3, count)).astype(np.int64), 1)
     reference = draw.integers(20, 120, count)
@@ -136,14 +139,14 @@ def _words(draw: np.random.Generator, count: int) -> dict[str, pa.Array]:
     return {name: pa.array(values.astype(np.int32)) for name, values in numbers.items()}
 
 
-def _messages(texts: pa.Array) -> pa.Array:
+def _messages(texts: Column) -> Column:
     """One user turn of each text."""
     turns = pa.StructArray.from_arrays([_constant("user", len(texts)), texts], names=["role", "content"])
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(texts) + 1, dtype=np.int32)), turns)
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(texts) + 1, dtype=np.int32)), turns)  # type: ignore[call-overload, no-any-return]
 
 
-def _constant(value: str, count: int) -> pa.Array:
-    return pa.array(np.full(count, value))
+def _constant(value: str, count: int) -> Column:
+    return pa.array(np.full(count, value))  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

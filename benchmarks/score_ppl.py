@@ -111,6 +111,7 @@ def padded_side(model: LlamaForCausalLM, chat: Chat, budget: int) -> Side:
 
 def needed_operations(config: LlamaConfig, forest: Sequence[Tree]) -> float:
     """Multiplications and additions that cannot be left out: of matrices and of what attention sees, no more."""
+    assert config.num_key_value_heads is not None
     width, keys = config.hidden_size, config.hidden_size * config.num_key_value_heads // config.num_attention_heads
     layer = 2 * width * width + 2 * width * keys + 3 * width * config.intermediate_size
     operations = 0.0
@@ -150,7 +151,7 @@ def fastest(sides: Sequence[Side], asked: Sequence[ScoreRequest], seconds: Timer
 def speeds(folder: Path, scale: Scale, dtype: str, timer: Timer) -> list[dict[str, object]]:
     """One row for each length of prompts."""
     context = scale.answer_tokens * 8
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()  # type: ignore[no-untyped-call]
     chat = load_chat(folder)
     ours = engine_side(TransformersEngine(model, chat, context_tokens=context, batch_tokens=Execution().batch_tokens, window=WINDOW))
     engines = [
@@ -221,7 +222,7 @@ MEMORY_SIDES = ("ours", "padded")
 def memory_of(name: str, answer_tokens: int, batch_tokens: int) -> int:
     """MiB that scoring adds at its peak to this process, which does nothing else."""
     config = word_config(hidden=256, layers=2, vocabulary=MEMORY_VOCABULARY, context=answer_tokens * 8)
-    model, chat = LlamaForCausalLM(config).eval(), Chat(word_tokenizer(MEMORY_VOCABULARY), place="memory")
+    model, chat = LlamaForCausalLM(config).eval(), Chat(word_tokenizer(MEMORY_VOCABULARY), place="memory")  # type: ignore[no-untyped-call]
     engine = TransformersEngine(model, chat, context_tokens=answer_tokens * 8, batch_tokens=batch_tokens, window=WINDOW)
     side = engine_side(engine) if name == "ours" else padded_side(model, chat, batch_tokens)
     # As many rows as fill the budget with either side.

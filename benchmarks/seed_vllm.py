@@ -69,7 +69,7 @@ class Scale:
     @property
     def end_chance(self) -> float:
         """One answer in ten has ended by a tenth of `max_tokens`, and more than one in ten goes on to the last: a spread of 10:1."""
-        return 1 - 0.9 ** (10 / self.max_tokens)
+        return 1 - float(0.9 ** (10 / self.max_tokens))
 
     @property
     def how(self) -> Execution:
@@ -204,7 +204,7 @@ def spread(lengths: tuple[int, ...]) -> str:
 def measured(scale: Scale) -> list[tuple[dict[str, list[Spent]], dict[str, Made]]]:
     """What each side took in each round and what it made: of answering, and of answering and rewriting."""
     stage = Seed(engine="vllm", dtype="float32", sampling=Sampling(temperature=1, top_p=1, max_tokens=scale.max_tokens))
-    with tempfile.TemporaryDirectory(prefix="sgpo-vllm-") as folder, closing(Engines(scale.how)) as engines:
+    with tempfile.TemporaryDirectory(prefix="sgpo-vllm-") as folder, closing(Engines(scale.how, open_model=lambda *_: ours)) as engines:
         weights = write_model(Path(folder, "model"), end_chance=scale.end_chance)
         model = find_model(str(weights))
         here = bare_engine(weights, scale.how)
@@ -227,10 +227,9 @@ def measured(scale: Scale) -> list[tuple[dict[str, list[Spent]], dict[str, Made]
                 "one after the other": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=one_after_the_other),
             }
 
-        with patch("sgpo_data.running.engines.open_engine", lambda *_, **__: ours):
-            for group in sides(8):
-                rounds(group, 1, forget=here.reset_prefix_cache)
-            return [rounds(group, scale.repeats, forget=here.reset_prefix_cache) for group in sides(scale.rows)]
+        for group in sides(8):
+            rounds(group, 1, forget=here.reset_prefix_cache)
+        return [rounds(group, scale.repeats, forget=here.reset_prefix_cache) for group in sides(scale.rows)]
 
 
 def main() -> None:

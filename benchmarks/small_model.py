@@ -24,7 +24,7 @@ def small_tokenizer(vocabulary: int = 8192) -> PreTrainedTokenizerFast:
     turns = "\n".join(["system", "user", "assistant"])
     tokenizer.train_from_iterator((f"{prompt}\n{turns}\n{reference}" for prompt, reference in texts(2000, seed=1)), trainer)
     special = {"pad_token": SPECIAL[PAD], "eos_token": SPECIAL[END]}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHAT_TEMPLATE, model_max_length=CONTEXT, **special)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHAT_TEMPLATE, model_max_length=CONTEXT, **special)  # type: ignore[no-untyped-call]
 
 
 def write_model(folder: Path, *, end_chance: float) -> Path:
@@ -44,9 +44,9 @@ def write_model(folder: Path, *, end_chance: float) -> Path:
         eos_token_id=END,
         pad_token_id=PAD,
     )
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
     _end_by_chance(model, end_chance)
-    model.generation_config = GenerationConfig(eos_token_id=END, pad_token_id=PAD)
+    model.generation_config = GenerationConfig(eos_token_id=END, pad_token_id=PAD)  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

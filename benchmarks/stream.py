@@ -94,8 +94,7 @@ class Timing:
 
 def timings(stages: list[RowStage], source: Path, engine: InstantEngine) -> Iterator[Timing]:
     """One for each stage, each over what the one before it wrote."""
-    with tempfile.TemporaryDirectory(prefix="sgpo-stream-") as folder, ExitStack() as stack:
-        stack.enter_context(patch("sgpo_data.running.engines.open_engine", lambda *_, **__: engine))
+    with tempfile.TemporaryDirectory(prefix="sgpo-stream-") as folder:
         model = Path(folder, "model")
         model.mkdir()
         (model / "config.json").write_text(json.dumps({"max_position_embeddings": CONTEXT, "dtype": "float32"}))
@@ -108,7 +107,7 @@ def timings(stages: list[RowStage], source: Path, engine: InstantEngine) -> Iter
             with ExitStack() as closing:
                 for owner, name in ((Schema, "check"), (unfinished, "arrow_table"), (unfinished, "write_parquet")):
                     closing.enter_context(patch.object(owner, name, timing.closing.timed(getattr(owner, name))))
-                given = str(timing.work.timed(run)(stage, given, model=str(model), execution=how).folder)
+                given = str(timing.work.timed(run)(stage, given, model=str(model), execution=how, open_model=lambda *_: engine).folder)
             yield timing
 
 

@@ -15,7 +15,7 @@ def word_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     ids = {name: number for number, name in enumerate([*SPECIAL, *(f"w{number}" for number in range(len(SPECIAL), vocabulary))])}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="w3"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE, pad_token=SPECIAL[0], eos_token=SPECIAL[2])
+    found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE, pad_token=SPECIAL[0], eos_token=SPECIAL[2])  # type: ignore[no-untyped-call]
     found.add_special_tokens({"additional_special_tokens": SPECIAL[1:2]})
     return found
 
@@ -40,6 +40,6 @@ def word_config(*, hidden: int, layers: int, vocabulary: int, context: int) -> L
 def write_model(folder: Path, config: LlamaConfig) -> Path:
     """The model, always the same one."""
     torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    LlamaForCausalLM(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     word_tokenizer(config.vocab_size).save_pretrained(folder)
     return folder

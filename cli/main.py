@@ -5,13 +5,14 @@ import signal
 import sys
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from sgpo_data.errors import SgpoError
 from sgpo_data.printable import printable
+from sgpo_data.stages.order import STAGES
 
 from .check import check
 from .diff import diff
@@ -28,10 +29,13 @@ from .sql import sql
 from .stages import add_stages
 from .train import add_train
 
+if TYPE_CHECKING:
+    from sgpo_data.running.engines import OpenModel
+
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
-RESUMING = ("run", "seed", "improve", "score-ppl", "filter", "pair", "train", "publish")
+RESUMING = ("run", *(stage.stage_name for stage in STAGES), "train", "publish")
 """Commands that, given again, go on where they were stopped."""
 
 
@@ -110,10 +114,10 @@ app.command(rich_help_panel="Look")(report)
 app.command(rich_help_panel="Look")(gc)
 
 
-def main() -> None:
-    """Runs the command line; SIGTERM stops it as Ctrl-C does."""
+def main(open_model: "OpenModel | None" = None) -> None:
+    """Runs the command line; SIGTERM stops it as Ctrl-C does. `open_model` loads the models in place of the engines."""
     signal.signal(signal.SIGTERM, _stop)
-    app()
+    app(obj=open_model)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -70,7 +70,7 @@ def _model_folder(reference: str, root: Path) -> Path | None:
 def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
     """The last round's datasets, and the frozen recipe if there is one."""
     from sgpo_data.errors import DatasetError
-    from sgpo_data.loop.frozen import FROZEN
+    from sgpo_data.loop.folder import FROZEN
     from sgpo_data.loop.rounds import MODEL, open_run
     from sgpo_data.publishing.card import Config
 

@@ -13,10 +13,12 @@ from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 
 from .flags import built, parameters
+from .opener import opener
 
 if TYPE_CHECKING:
     from sgpo_data.loop.estimate import Estimate
     from sgpo_data.loop.loop import Changes, Ran
+    from sgpo_data.running.engines import OpenModel
 
 COLUMNS = ("phase", "round", "stage", "state", "rows", "tokens", "seconds", "disk")
 
@@ -29,6 +31,7 @@ def add_run(app: typer.Typer) -> None:
 def _command() -> Callable[..., None]:
     def run(
         recipe: Path,
+        context: typer.Context,
         *,
         dry_run: bool,
         print_script: bool,
@@ -47,7 +50,7 @@ def _command() -> Callable[..., None]:
         elif dry_run:
             _print_plan(recipe, execution, as_json=json)
         else:
-            _run(recipe, execution, yes=yes, as_json=json)
+            _run(recipe, execution, open_model=opener(context), yes=yes, as_json=json)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     flags = {
@@ -59,17 +62,18 @@ def _command() -> Callable[..., None]:
     own = [inspect.Parameter(name, keyword, annotation=Annotated[bool, option], default=False) for name, option in flags.items()]
     argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as recipes/sgpo.toml.")]
     place = inspect.Parameter("recipe", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=argument)
-    run.__signature__ = inspect.Signature([place, *own, *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
+    called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = inspect.Signature([place, called, *own, *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
     return run
 
 
-def _run(recipe: Path, execution: Execution, *, yes: bool, as_json: bool) -> None:
+def _run(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes: bool, as_json: bool) -> None:
     from sgpo_data.loop.loop import run_recipe
 
     def confirmed(changes: "Changes") -> bool:
         return yes or _agreed(changes)
 
-    ran = run_recipe(recipe, execution, confirm=confirmed)
+    ran = run_recipe(recipe, execution, confirm=confirmed, open_model=open_model)
     if as_json:
         print(orjson.dumps({"recipe": str(recipe), "steps": [_summary(each) for each in ran]}).decode())
     else:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -9,18 +10,14 @@ import typer
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.sources.options import Source
-from sgpo_data.stages import RowStage, Stage
+from sgpo_data.stages import Stage
 from sgpo_data.stages.filter.filter import Filter
-from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
-from sgpo_data.stages.pair.pair import Pair
-from sgpo_data.stages.score_ppl import ScorePpl
-from sgpo_data.stages.seed import Seed
+from sgpo_data.stages.order import STAGES, model_roles
 
 from .flags import built, parameters
+from .opener import opener
 from .references import typed
-
-STAGES: tuple[type[Stage], ...] = (Seed, Improve, ScorePpl, Filter, Pair)
 
 
 def add_stages(app: typer.Typer) -> None:
@@ -30,9 +27,10 @@ def add_stages(app: typer.Typer) -> None:
 
 
 def _command(stage: type[Stage]) -> Callable[..., None]:
-    def command(**given: object) -> None:
+    def command(context: typer.Context, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
         from sgpo_data.publishing.output import made_at
+        from sgpo_data.running.engines import Engines
         from sgpo_data.running.runner import job_of
 
         from .printing.output import print_made
@@ -55,9 +53,12 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             source=built(Source, given, prefix="source."),
             execution=execution,
         )
-        print_made(made_at(job, str(out) if out else None, execution), as_json=bool(given["json"]))
+        with closing(Engines(execution, open_model=opener(context))) as engines:
+            made = made_at(job, str(out) if out else None, execution, engines=engines)
+        print_made(made, as_json=bool(given["json"]))
 
-    signature = [*_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
+    called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    signature = [called, *_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
     if "prompts" in stage.reads:
         signature += parameters(Source, panel="How a raw source is read", prefix="source.")
     signature += parameters(Execution, panel="How it is run")
@@ -80,15 +81,11 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
         ),
         "json": (Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")], False),
     }
-    if issubclass(stage, RowStage):
-        flag = "--scorer" if stage.model_role == "scorer" else "--model"
-        absent = {"policy": "", "improver": "; that of the input if not given", "scorer": "; the one the lineage began with if not given"}
-        kinds = "Model folder, or org/name@revision" if stage.model_role == "scorer" else "Model folder, org/name@revision, or openai:NAME at a server"
-        found["model"] = (Annotated[str | None, typer.Option(flag, help=f"{kinds}{absent[stage.model_role]}.")], None)
-        found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
-    if stage is ScorePpl:
-        text = "Sequence classifier that rewards answers, a folder or org/name@revision, for filter's strategy margin; none if not given."
-        found["reward_model"] = (Annotated[str | None, typer.Option("--reward-model", help=text)], None)
+    # Variables are named by the arguments of job_of, whatever the part of the model is called.
+    for name, role in zip(("model", "reward_model"), model_roles(stage), strict=False):
+        found[name] = (Annotated[str | None, typer.Option(role.flag, help=role.help)], None)
+        if name == "model":
+            found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
     if stage is Filter:
         text = "Write nothing; print where the rows would go with each of these values. Several keys: each combination."
         found["what_if"] = (Annotated[list[str], typer.Option("--what-if", metavar="KEY=VALUE,VALUE", help=text)], [])

@@ -6,14 +6,13 @@ python counted_sgpo.py COUNT_FILE seed prompts.jsonl ...
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-import sgpo_data.running.engines
 from sgpo_data.engines import GenerateRequest, ScoreRequest
-from sgpo_data.running.engines import open_model
-
-if TYPE_CHECKING:
-    from sgpo_data.engines.opening import Engine
+from sgpo_data.engines.loading import Loading
+from sgpo_data.execution import Execution
+from sgpo_data.references.model import Model
+from sgpo_data.running.engines import OpenedModel, open_model
 
 R = TypeVar("R", GenerateRequest, ScoreRequest, GenerateRequest | None)
 
@@ -28,19 +27,18 @@ def main() -> None:
                 os.write(file, f"{request.key}\n".encode())
             yield request
 
-    def opened(*given: object, **named: object) -> "Engine":
-        engine = open_model(*given, **named)  # type: ignore[arg-type]
+    def opened(loading: Loading, model: Model, how: Execution) -> OpenedModel:
+        engine = open_model(loading, model, how)
         generate, score = engine.generate, getattr(engine, "score", None)
-        engine.generate = lambda requests: generate(counted(requests))  # type: ignore[method-assign, assignment]
+        engine.generate = lambda requests: generate(counted(requests))  # type: ignore[method-assign]
         if score is not None:
-            engine.score = lambda requests: score(counted(requests))  # type: ignore[union-attr, method-assign, assignment]
+            engine.score = lambda requests: score(counted(requests))  # type: ignore[attr-defined]
         return engine
 
-    sgpo_data.running.engines.open_model = opened  # type: ignore[assignment]
     sys.argv = ["sgpo", *arguments]
     from sgpo_data.cli.main import main as sgpo
 
-    sgpo()
+    sgpo(open_model=opened)
 
 
 if __name__ == "__main__":

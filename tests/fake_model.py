@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice, takewhile
 from pathlib import Path
 
-import pytest
-
 from sgpo_data.engines import GenerateRequest, Generation, Key, Likelihood, Scored, ScoreRequest
+from sgpo_data.running.engines import OpenModel
 
 
 class FakeModel:
@@ -24,7 +23,7 @@ class FakeModel:
 
     def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         waiting = iter(requests)
-        while batch := list(takewhile(lambda request: request is not None, islice(waiting, self.window))):
+        while batch := [request for request in takewhile(lambda request: request is not None, islice(waiting, self.window)) if request]:
             self.asked += [request.key for request in batch]
             for request in reversed(batch):
                 self._count()
@@ -55,7 +54,6 @@ def model_folder(folder: Path) -> Path:
     return folder
 
 
-def use(monkeypatch: pytest.MonkeyPatch, model: FakeModel) -> FakeModel:
-    """Makes the runner load this model, whatever it asks for."""
-    monkeypatch.setattr("sgpo_data.running.engines.open_engine", lambda *_, **__: model)
-    return model
+def opens(model: FakeModel) -> OpenModel:
+    """Loads this model, whatever is asked for."""
+    return lambda *_: model

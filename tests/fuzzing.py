@@ -79,7 +79,8 @@ def changed(rng: random.Random, whole: object) -> object:
 
 
 def _places(holder: dict[str, object] | list[object], _: str) -> Iterator[tuple[dict[str, object] | list[object], str | int]]:
-    for key, held in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+    items: list[tuple[str | int, object]] = [*holder.items()] if isinstance(holder, dict) else [*enumerate(holder)]
+    for key, held in items:
         yield holder, key
         if isinstance(held, dict | list):
             yield from _places(held, "")

@@ -29,7 +29,7 @@ class Fault:
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
-    call: Callable[[], None] | None = None
+    call: Callable[[], object] | None = None
 
     def befalls(self, method: str, path: str, dice: random.Random) -> bool:
         if not re.search(self.method, method) or not re.search(self.path, path):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -208,8 +208,9 @@ class Repositories:
                 files.pop(path, None)
             else:
                 files[path] = File(**entry)
-        told: Sequence[str] = [str(event[name]) for name in ("title", "description", "author")]
-        commit = Commit(str(event["id"]), str(parent) if parent else None, *told, number=int(str(event["number"])), files=files)
+        title, description, author = (str(event[name]) for name in ("title", "description", "author"))
+        number = int(str(event["number"]))
+        commit = Commit(str(event["id"]), str(parent) if parent else None, title, description, author, number=number, files=files)
         repository.commits[commit.id] = commit
         refs = repository.pull_requests if branch in repository.pull_requests else repository.branches
         refs[branch] = commit.id

@@ -13,7 +13,7 @@ from sgpo_data.loop.folder import STEPS
 from sgpo_data.loop.rounds import Run, open_run
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import MANIFEST, Identity, InputRecord, ModelManifest, ModelRecord, host
-from sgpo_data.training.task import LOG
+from sgpo_data.training.curves import LOG
 
 Tables = Mapping[str, Sequence[Mapping[str, object]]]
 
@@ -66,6 +66,7 @@ def made_model(folder: Path, curves: Mapping[str, Sequence[float]], *, inputs: S
     rows = [
         {"step": step, "epoch": step / len(values), "name": name, "value": value} for name, values in curves.items() for step, value in enumerate(values, 1)
     ]
-    types = pa.schema({"step": pa.int32(), "epoch": pa.float64(), "name": pa.string(), "value": pa.float64()})
+    kinds: list[tuple[str, pa.DataType]] = [("step", pa.int32()), ("epoch", pa.float64()), ("name", pa.string()), ("value", pa.float64())]
+    types = pa.schema(kinds)
     pq.write_table(pa.Table.from_pylist(rows, schema=types), folder / LOG)
     (folder / MANIFEST).write_text(manifest.model_dump_json())

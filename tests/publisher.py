@@ -12,7 +12,7 @@ def publish_in_process(arguments: list[str]) -> None:
     from sgpo_data.hub import client as hub
 
     hub.PAUSE_SECONDS = 0.0
-    _http.time = SimpleNamespace(**vars(_http.time) | {"sleep": lambda seconds: None})
+    _http.time = SimpleNamespace(**vars(_http.time) | {"sleep": lambda seconds: None})  # type: ignore[assignment]
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)

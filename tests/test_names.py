@@ -19,7 +19,7 @@ from sgpo_data.names import (
 )
 from sgpo_data.references.model import find_model, recorded_model
 
-IDENTITIES = {
+IDENTITIES: dict[str, ModelIdentity] = {
     "train:0123": TrainedModel("0123"),
     "folder:abcd": FolderModel("abcd"),
     "hub:org/name@0123": HubModel("org/name", "0123"),
@@ -30,7 +30,7 @@ IDENTITIES = {
 
 @pytest.mark.parametrize("text", IDENTITIES)
 def test_an_identity_is_read_as_it_is_written(text: str) -> None:
-    identity: ModelIdentity = IDENTITIES[text]
+    identity = IDENTITIES[text]
     assert model_identity(text) == identity
     assert str(identity) == text
 

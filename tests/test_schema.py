@@ -73,7 +73,7 @@ def test_python_knows_the_columns_that_sql_declares() -> None:
 
 @pytest.mark.parametrize("table", tables())
 def test_datasets_reads_the_types_back_as_they_are(table: str) -> None:
-    from datasets import Features
+    from datasets import Features  # type: ignore[import-untyped]
 
     features = Features.from_arrow_schema(schema(table).arrow)
     assert features.arrow_schema.remove_metadata() == schema(table).arrow

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +14,10 @@ from sgpo_data.running.job import Job
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import WORK
-from sgpo_data.store.lock import PLAN
 from sgpo_data.store.manifest import MANIFEST, Identity, Manifest, ModelManifest
+from sgpo_data.store.state import State, state
 from sgpo_data.training.job import TrainJob
 
-State = Literal["made", "resumes", "new"]
 NEWEST = 5
 """Measured runs of a stage that count: older ones may be of another machine."""
 
@@ -81,13 +79,6 @@ def record(folder: Path) -> Record | None:
     rows_in = manifest.rows if isinstance(manifest, ModelManifest) else manifest.rows_in
     kind = _kind(manifest.identity.stage, manifest.identity.fields)
     return Record(kind, manifest.identity, rows_in, manifest.rows, manifest.tokens, manifest.seconds, size, manifest.created.timestamp())
-
-
-def state(folder: Path) -> State:
-    """Whether it is made, was begun, or neither."""
-    if (folder / MANIFEST).is_file():
-        return "made"
-    return "resumes" if (folder / WORK / PLAN).is_file() else "new"
 
 
 def _records(store: Path) -> list[Record]:

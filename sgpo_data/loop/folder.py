@@ -9,11 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.loop.frozen import FROZEN
-from sgpo_data.loop.plan import Step
 from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.lock import held
 
+FROZEN = "recipe.toml"
 STEPS = "steps.json"
 LOCK = ".lock"
 HOLDER = ".holder.json"
@@ -64,35 +63,32 @@ class RecipeFolder:
         except ValidationError as error:
             raise DatasetError(f"{path}: not the steps of a run of this version; remove it, and run the recipe again") from error
 
-    def begin(self, text: str, steps: Sequence[Step]) -> None:
+    def begin(self, text: str, uses: Sequence[Use], store: Path) -> None:
         """Records what the recipe uses from now on: drops links of what it does not use any more, writes the frozen recipe and the steps."""
-        wanted = {step.link: step.folder for step in steps}
+        wanted = {self.folder / use.link: store / use.name for use in uses}
         for link in _links(self.folder):
             if link not in wanted or link.resolve() != wanted[link].resolve():
                 link.unlink()
         for place in sorted(self.folder.iterdir()):
             if place.is_dir() and not any(place.iterdir()):
                 place.rmdir()
-        uses = tuple(
-            Use(phase=step.phase, round=step.round, stage=step.stage, link=str(step.link.relative_to(self.folder)), name=step.job.name) for step in steps
-        )
         write_text(self.folder / FROZEN, text)
-        write_text(self.folder / STEPS, _USES.dump_json(uses, indent=2).decode() + "\n")
+        write_text(self.folder / STEPS, _USES.dump_json(tuple(uses), indent=2).decode() + "\n")
 
 
-def link(step: Step) -> None:
-    """Makes the step's link lead to what was made; a link that is there is replaced at once."""
-    target = os.path.relpath(step.folder.absolute(), step.link.parent.absolute())
-    if step.link.is_symlink() and os.readlink(step.link) == target:
+def link(place: Path, made: Path) -> None:
+    """Makes this place a link to what was made; a link that is there is replaced at once."""
+    target = os.path.relpath(made.absolute(), place.parent.absolute())
+    if place.is_symlink() and os.readlink(place) == target:
         return
-    aside = step.link.with_name(f".{step.link.name}.linking")
+    aside = place.with_name(f".{place.name}.linking")
     try:
-        step.link.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         aside.unlink(missing_ok=True)
         aside.symlink_to(target)
-        aside.replace(step.link)
+        aside.replace(place)
     except OSError as error:
-        raise disk_error(step.link, error) from error
+        raise disk_error(place, error) from error
 
 
 def recipe_folders(root: Path) -> list[RecipeFolder]:

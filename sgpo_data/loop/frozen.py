@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import JsonValue
 
 from sgpo_data.execution import Execution
+from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.plan import Known, Step, plan_recipe
 from sgpo_data.names import HubRows, without_revision
 from sgpo_data.recipe.file import parsed
@@ -17,9 +18,8 @@ from sgpo_data.running.job import Job
 from sgpo_data.sources.options import EvaluationReference
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import OpenedSource
+from sgpo_data.stages.order import STAGES, model_roles
 from sgpo_data.training.job import TrainJob
-
-FROZEN = "recipe.toml"
 
 
 def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: Known) -> str:
@@ -83,7 +83,8 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str
         source["path"] = _moved(str(source["path"]), recipe, folder, Known())
         entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
         source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, Known())) for entry in entries]
-    for table, key in ((data, "improver"), (data, "scorer"), (data, "reward_model"), (train, "reference")):
+    roles = [(data, role.name) for stage in STAGES for role in model_roles(stage)]
+    for table, key in (*roles, (train, "reference")):
         if isinstance(table, dict) and key in table:
             table[key] = _moved(str(table[key]), recipe, folder, known)
     return data

@@ -8,9 +8,9 @@ from pathlib import Path
 import filelock
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.loop.estimate import State, state
 from sgpo_data.loop.folder import used_names
 from sgpo_data.store.dataset import WORK
+from sgpo_data.store.state import State, state
 
 REMOVED = ".removed-"
 """What a folder is called while it is deleted: a kill leaves nothing that looks whole."""

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
-from sgpo_data.loop.estimate import record, state
+from sgpo_data.loop.estimate import record
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import Known, Step, plan_recipe
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
-from sgpo_data.running.engines import Engines
+from sgpo_data.running.engines import Engines, OpenModel, open_model
 from sgpo_data.running.job import Job
 from sgpo_data.running.runner import do, do_both, overlap
 from sgpo_data.sources.prompts import PromptsJob, do_prompts
+from sgpo_data.store.state import state
 from sgpo_data.training.job import do_train
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,11 @@ class Ran:
 Confirm = Callable[[Changes], bool]
 
 
-def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None) -> list[Ran]:
+def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_model) -> list[Ran]:
     """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
 
-    If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused.
+    If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
+    stages, each if a row needs it; they are closed when all is made.
     Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, whatever a step raises.
     """
     execution = execution or Execution()
@@ -82,8 +84,8 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
-        folder.begin(text, steps)
-        with closing(Engines(execution)) as engines:
+        folder.begin(text, [_use(step, folder) for step in steps], execution.store)
+        with closing(Engines(execution, open_model=open_model)) as engines:
             return list(_made_in_order(steps, execution, engines))
 
 
@@ -113,7 +115,7 @@ def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines
     assert isinstance(then.job, Job)
     do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines)
     for each in (step, then):
-        link(each)
+        link(each.link, each.folder)
         yield Ran(each, made_now=True)
 
 
@@ -128,8 +130,12 @@ def _made(step: Step, execution: Execution, engines: Engines) -> Ran:
             # Training takes the memory that the engine holds.
             engines.close()
         do_train(step.job, step.folder, execution)
-    link(step)
+    link(step.link, step.folder)
     return Ran(step, before != "made")
+
+
+def _use(step: Step, folder: RecipeFolder) -> Use:
+    return Use(phase=step.phase, round=step.round, stage=step.stage, link=str(step.link.relative_to(folder.folder)), name=step.job.name)
 
 
 def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:

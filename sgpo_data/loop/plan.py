@@ -15,8 +15,7 @@ from sgpo_data.running.job import Job, given_input, planned
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
-from sgpo_data.stages import RowStage, Stage
-from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.stages import RowStage, ScoringStage, Stage
 from sgpo_data.store.input import Given
 from sgpo_data.store.manifest import ModelRecord
 from sgpo_data.training.job import TrainJob, planned_training
@@ -120,7 +119,7 @@ class _Planner:
         given = self._input(phase, position, number)
         for stage in phase.stages:
             with self._placed(f"phases.{position}.{stage.stage_name}"):
-                rewarding = self.known.model(self.recipe.located(phase.reward_model)) if phase.reward_model and isinstance(stage, ScorePpl) else None
+                rewarding = self.known.model(self.recipe.located(phase.reward_model)) if phase.reward_model and isinstance(stage, ScoringStage) else None
                 job = planned(stage, given, model=self._model_of(stage, phase, start, given), reward_model=rewarding)
             folder = self._step(phase, number, stage.stage_name, job, stage.writes)
             given = job.output(folder)
@@ -167,11 +166,9 @@ class _Planner:
     def _model_of(self, stage: Stage, phase: Phase, start: Model, given: Given) -> Model | None:
         if not isinstance(stage, RowStage):
             return None
-        if stage.model_role == "policy":
-            return start
-        if stage.model_role == "improver":
-            return self._named(phase.improver, {SELF: start})
-        return self._origin(given.origin) if phase.scorer == ORIGIN else self._named(phase.scorer, {})
+        # A role that is no key of the phase is that of the model which the phase is about.
+        word = getattr(phase, stage.model_role.name, SELF)
+        return self._origin(given.origin) if word == ORIGIN else self._named(word, {SELF: start})
 
     def _reference(self, word: str, start: Model, first: Model) -> Model:
         if word == ORIGIN:

@@ -12,24 +12,18 @@ from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import HELD, Step
 from sgpo_data.names import HubRows, TrainedModel
 from sgpo_data.references.model import Model
-from sgpo_data.running.job import REWARD_MODEL, Job
+from sgpo_data.running.job import Job
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.shapes import Record
 from sgpo_data.sources.source import EvaluationSet, OpenedSource
-from sgpo_data.stages import Stage
-from sgpo_data.stages.filter.filter import Filter
-from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.improve.templates import Template, load_template
-from sgpo_data.stages.pair.pair import Pair
-from sgpo_data.stages.score_ppl import ScorePpl
-from sgpo_data.stages.seed import Seed
+from sgpo_data.stages.order import STAGES, model_roles
 from sgpo_data.store.input import Given
 from sgpo_data.store.manifest import Identity, InputRecord, Manifest, ModelManifest, ModelRecord
 from sgpo_data.training.job import TrainJob
 from sgpo_data.training.options import Train
 
-STAGES: Mapping[str, type[Stage]] = {stage.stage_name: stage for stage in (Seed, Improve, ScorePpl, Filter, Pair)}
 PHASE = "all"
 T = TypeVar("T", bound=BaseModel)
 
@@ -86,16 +80,16 @@ class _Remaking:
         return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets))
 
     def _job(self, identity: Identity) -> Job:
-        kind = STAGES.get(identity.stage)
+        kind = next((stage for stage in STAGES if stage.stage_name == identity.stage), None)
         if kind is None:
             raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
         if len(identity.inputs) != 1:
             raise _unknown(identity, "inputs", "a stage has one", len(identity.inputs))
         (record,) = identity.inputs
-        model = next((self._model(each) for role, each in identity.models.items() if role != REWARD_MODEL), None)
-        rewarding = identity.models.get(REWARD_MODEL)
-        return Job(_validated(kind, fields, identity), self._input(record), model, None if rewarding is None else self._model(rewarding))
+        records = [identity.models.get(role.name) for role in model_roles(kind)]
+        model, rewarding = [*(None if each is None else self._model(each) for each in records), None, None][:2]
+        return Job(_validated(kind, fields, identity), self._input(record), model, rewarding)
 
     def _input(self, record: InputRecord) -> Given:
         if record.fingerprint in self.of_dataset:

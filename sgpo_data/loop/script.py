@@ -14,7 +14,7 @@ from sgpo_data.names import HubRows
 from sgpo_data.references.model import Model
 from sgpo_data.running.job import Job
 from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.stages import RowStage
+from sgpo_data.stages import RowStage, ScoringStage
 from sgpo_data.stages.filter.predicate import Predicate
 from sgpo_data.stages.improve.templates import Template, load_template
 from sgpo_data.store.input import Given
@@ -56,11 +56,11 @@ def _stage_words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator
     """Input, model and flags; a template of its own is written to a file by a line before."""
     yield from _input(job.given, made)
     if isinstance(job.stage, RowStage) and job.model is not None:
-        yield from ("--scorer" if job.stage.model_role == "scorer" else "--model", _model(job.model, made))
+        yield from (job.stage.model_role.flag, _model(job.model, made))
         if job.model.adapter is not None:
             yield from ("--adapter", shlex.quote(_places(job.model)[1]))
-    if job.reward_model is not None:
-        yield from ("--reward-model", _model(job.reward_model, made))
+    if isinstance(job.stage, ScoringStage) and job.reward_model is not None:
+        yield from (job.stage.reward_role.flag, _model(job.reward_model, made))
     for name in type(job.stage).model_fields:
         template = getattr(job.stage, name)
         if isinstance(template, Template) and not _ships(template):

@@ -11,7 +11,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import Digest, HubRepository
 from sgpo_data.hub.version import publication_record
-from sgpo_data.loop.frozen import FROZEN
+from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.plan import plan_recipe
 from sgpo_data.loop.remade import remade
 from sgpo_data.loop.script import script

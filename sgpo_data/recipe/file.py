@@ -7,14 +7,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from sgpo_data.engines import ChatTemplate
 from sgpo_data.errors import RecipeError, got
 from sgpo_data.paths import local_path
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults
 from sgpo_data.recipe.faults import Fault, found_in, mended
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
+from sgpo_data.stages.order import STAGES
 
-TEMPLATED = ("seed", "improve", "score-ppl", "train")
+TEMPLATED = (*(stage.stage_name for stage in STAGES if issubclass(stage, ChatTemplate)), "train")
 """Steps that render conversations, which the recipe's `template` is for."""
 
 

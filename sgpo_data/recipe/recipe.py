@@ -15,6 +15,7 @@ from sgpo_data.sources.options import Source
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.order import STAGES
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
@@ -25,7 +26,12 @@ SELF, ORIGIN, START = "self", "origin", "start"
 WORDS = (PREVIOUS, FIRST, RECIPE, SELF, ORIGIN, GIVEN, START)
 """What names a model by its part in the loop, so no phase may be called so."""
 
-SEEDED = (("source", "shuffle_seed"), ("seed", "sampling", "seed"), ("improve", "sampling", "seed"), ("pair", "seed"), ("train", "seed"))
+_SEEDS = {"sampling": ("sampling", "seed"), "seed": ("seed",)}
+SEEDED = (
+    ("source", "shuffle_seed"),
+    *((stage.stage_name, *_SEEDS[name]) for stage in STAGES for name in stage.model_fields if name in _SEEDS),
+    ("train", "seed"),
+)
 """Keys of a phase that are the recipe's `seed` when they are not given."""
 
 
@@ -81,7 +87,8 @@ class Phase(BaseModel):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages it has, in their fixed order."""
-        return tuple(stage for stage in (self.seed, self.improve, self.score_ppl, self.filter, self.pair) if stage is not None)
+        found: list[Stage | None] = [getattr(self, stage.stage_name.replace("-", "_")) for stage in STAGES]
+        return tuple(stage for stage in found if stage is not None)
 
     @property
     def trains_improver(self) -> bool:

@@ -16,7 +16,7 @@ from sgpo_data.connection import spill_folder
 from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.health.health import Finding, Health, shown
 from sgpo_data.health.measures import MEASURES
-from sgpo_data.loop.frozen import FROZEN
+from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.rounds import Run
 from sgpo_data.report.drops import KEPT, Waterfall, waterfall
 from sgpo_data.report.flow import HEIGHT, WIDTH, tall, wide

@@ -1,33 +1,55 @@
 """The engine that is open, kept from one job to the next."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
+from sgpo_data.engines import Generator
 from sgpo_data.engines.loading import Loading
 from sgpo_data.engines.opening import open_engine
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model
 
 if TYPE_CHECKING:
-    from sgpo_data.engines.copies.replicas import Replicas
     from sgpo_data.engines.local.reward import ClassifierRewarder
-    from sgpo_data.engines.opening import Engine
+
+
+class OpenedModel(Generator, Protocol):
+    """A model that is loaded; most can score too."""
+
+    @property
+    def accelerator(self) -> str | None:
+        """What it runs on besides the processor, if anything."""
+        ...
+
+
+def open_model(loading: Loading, model: Model, how: Execution) -> OpenedModel:
+    """The engine that runs a model, or its copies; raises EngineError if it cannot be loaded."""
+    if how.data_parallel == 1 or model.endpoint is not None:
+        return open_engine(loading, model.folder, adapter=model.adapter, endpoint=model.endpoint, how=how)
+    from sgpo_data.engines.copies.replicas import Replicas
+
+    return Replicas.start(loading, model.folder, adapter=model.adapter, how=how)
+
+
+OpenModel = Callable[[Loading, Model, Execution], OpenedModel]
+"""What loads a model as it is to be loaded, or raises EngineError."""
 
 
 class Engines:
     """The engine that is open, kept for the next job of the same model; one at a time, since it may fill the memory."""
 
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
+    def __init__(self, execution: Execution, *, open_model: OpenModel = open_model) -> None:
+        self._execution, self._open_model = execution, open_model
         self._key: tuple[Loading, str] | None = None
-        self._engine: Engine | Replicas | None = None
+        self._engine: OpenedModel | None = None
         self._rewarder: tuple[Loading, str, ClassifierRewarder] | None = None
 
-    def opened(self, loading: Loading, model: Model) -> "Engine | Replicas":
+    def opened(self, loading: Loading, model: Model) -> OpenedModel:
         """The engine of this model, loaded unless it is the one that is open; any other is closed first."""
         key = (loading, model.record.identity)
         if self._engine is None or self._key != key:
             self.close()
-            self._engine = open_model(loading, model, self._execution)
+            self._engine = self._open_model(loading, model, self._execution)
             self._key = key
         return self._engine
 
@@ -52,12 +74,3 @@ class Engines:
         rewarder, self._rewarder = self._rewarder, None
         if rewarder is not None:
             rewarder[2].close()
-
-
-def open_model(loading: Loading, model: Model, how: Execution) -> "Engine | Replicas":
-    """The engine that runs a model, or its copies; raises EngineError if it cannot be loaded."""
-    if how.data_parallel == 1 or model.endpoint is not None:
-        return open_engine(loading, model.folder, adapter=model.adapter, endpoint=model.endpoint, how=how)
-    from sgpo_data.engines.copies.replicas import Replicas
-
-    return Replicas.start(loading, model.folder, adapter=model.adapter, how=how)

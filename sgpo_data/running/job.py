@@ -9,13 +9,9 @@ from sgpo_data.names import MadeName
 from sgpo_data.references.dataset import find_readable
 from sgpo_data.references.model import Model, recorded_model
 from sgpo_data.schema import schema
-from sgpo_data.stages import RowStage, Stage
-from sgpo_data.stages.score_ppl import ScorePpl
+from sgpo_data.stages import RowStage, ScoringStage, Stage
 from sgpo_data.store.input import Given, input_of
 from sgpo_data.store.manifest import Identity, InputRecord, ModelRecord
-
-REWARD_MODEL = "reward_model"
-"""The key of that model in the manifest, as the column that names it."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +27,11 @@ class Job:
     @property
     def identity(self) -> Identity:
         """All that decides the rows."""
-        models: dict[str, ModelRecord] = {self.stage.model_role: self.model.record} if isinstance(self.stage, RowStage) and self.model else {}
-        if self.reward_model is not None:
-            models[REWARD_MODEL] = self.reward_model.record
+        models: dict[str, ModelRecord] = {}
+        if isinstance(self.stage, RowStage) and self.model is not None:
+            models[self.stage.model_role.name] = self.model.record
+        if isinstance(self.stage, ScoringStage) and self.reward_model is not None:
+            models[self.stage.reward_role.name] = self.reward_model.record
         return Identity(
             stage=self.stage.stage_name,
             revision=self.stage.revision,
@@ -72,7 +70,7 @@ def given_input(reference: str, root: Path, *, stream: bool = False) -> Given | 
 def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Model | None = None) -> Job:
     """The stage over this input, every auto resolved.
 
-    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for score-ppl alone.
+    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for a stage that scores.
     Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, ModelError if that model has changed.
     """
     if given.record.table not in stage.reads:
@@ -88,9 +86,11 @@ def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Mo
 
 
 def _rewarding(job: Job, reward_model: Model) -> Job:
-    assert isinstance(job.stage, ScorePpl)
+    assert isinstance(job.stage, ScoringStage)
     if reward_model.endpoint is not None or reward_model.adapter is not None:
-        raise RecipeError(f"reward_model: {reward_model.record.location} is no model folder; give a sequence classifier that save_pretrained wrote")
+        raise RecipeError(
+            f"{job.stage.reward_role.name}: {reward_model.record.location} is no model folder; give a sequence classifier that save_pretrained wrote"
+        )
     reward = job.stage.reward
     loading = resolved("transformers", reward.dtype, reward.context_tokens, reward_model.config, work="score")
     frozen = reward.model_copy(update={"dtype": loading.dtype, "context_tokens": loading.context_tokens})
@@ -98,8 +98,8 @@ def _rewarding(job: Job, reward_model: Model) -> Job:
 
 
 def _model_of(stage: RowStage, given: Given) -> Model:
-    flag = "--scorer" if stage.model_role == "scorer" else "--model"
-    record = given.origin if stage.model_role == "scorer" else given.policy
+    role = stage.model_role
+    record = given.origin if role.unnamed == "origin" else given.policy
     if record is None:
-        raise DatasetError(f"{stage.stage_name}: no model is named, and its input does not say which to take; name one with {flag}")
-    return recorded_model(record, flag=flag)
+        raise DatasetError(f"{stage.stage_name}: no model is named, and its input does not say which to take; name one with {role.flag}")
+    return recorded_model(record, flag=role.flag)

@@ -4,7 +4,6 @@ import logging
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sgpo_data.engines import Generator
 from sgpo_data.engines.loading import Loading, resolved
@@ -15,7 +14,7 @@ from sgpo_data.progress import Report, progress
 from sgpo_data.references.dataset import missing
 from sgpo_data.references.model import Model, find_model
 from sgpo_data.running.deciding import deciding
-from sgpo_data.running.engines import Engines
+from sgpo_data.running.engines import Engines, OpenedModel, OpenModel, open_model
 from sgpo_data.running.job import Job, given_input, planned
 from sgpo_data.running.stream import Fill, Lane, Measure, Overlap, generated, measured, stream
 from sgpo_data.schema import schema
@@ -23,15 +22,10 @@ from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import GeneratingStage, RowStage, ScoringStage, Stage, TableStage
 from sgpo_data.stages.improve.templates import recorded_templates
-from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.store.resume import finished, make, taken_up
 from sgpo_data.store.unfinished import Found, Unfinished
-
-if TYPE_CHECKING:
-    from sgpo_data.engines.copies.replicas import Replicas
-    from sgpo_data.engines.opening import Engine
 
 log = logging.getLogger(__name__)
 # A part of a table-wise stage is written in one go, so it can be as large as is good for readers.
@@ -49,15 +43,18 @@ def run(
     reward_model: str | None = None,
     source: Source | None = None,
     execution: Execution | None = None,
+    open_model: OpenModel = open_model,
 ) -> Dataset:
     """The dataset that the stage makes of the input, made now as far as it is not made already.
 
     `reference` is a dataset, or for a stage that reads prompts a raw source, read as `source` says. Without `out` it goes to the store.
+    `open_model` loads the model, if a row needs it; it is closed when the dataset is made.
     Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
     """
     execution = execution or Execution()
     job = job_of(stage, reference, model=model, adapter=adapter, reward_model=reward_model, source=source, execution=execution)
-    return do(job, out or execution.store / job.name, execution)
+    with closing(Engines(execution, open_model=open_model)) as engines:
+        return do(job, out or execution.store / job.name, execution, engines=engines)
 
 
 def job_of(
@@ -85,11 +82,8 @@ def job_of(
     return planned(stage, given, model=found, reward_model=rewarding)
 
 
-def do(job: Job, folder: Path, execution: Execution, *, engines: Engines | None = None) -> Dataset:
-    """The dataset of this job in this folder, made now as far as it is not made already.
-
-    Without `engines`, its own engine is closed when it is done or has failed.
-    """
+def do(job: Job, folder: Path, execution: Execution, *, engines: Engines) -> Dataset:
+    """The dataset of this job in this folder, made now as far as it is not made already."""
     part_rows = execution.part_rows if isinstance(job.stage, RowStage) else TABLE_PART_ROWS
     work = partial(_work, job, execution=execution, engines=engines)
     return make(folder, job.identity, table=job.stage.writes, part_rows=part_rows, work=work)
@@ -165,25 +159,21 @@ def _check_fit(stage: Stage, source: Readable) -> None:
         raise RecipeError(f"{stage.stage_name}: {source.reference}: {why}")
 
 
-def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines | None) -> Found:
+def _work(job: Job, into: Unfinished, execution: Execution, engines: Engines) -> Found:
     source = _source(job)
     _check_fit(job.stage, source)
     if isinstance(job.stage, TableStage):
         return _decide(job.stage, source, into)
     assert isinstance(job.stage, RowStage)
     assert job.model is not None
-    if engines is None:
-        with closing(Engines(execution)) as own:
-            _fill(job, source, into, execution, own)
-    else:
-        _fill(job, source, into, execution, engines)
+    _fill(job, source, into, execution, engines)
     return _found(job, source.manifest.rows)
 
 
 def _found(job: Job, rows_in: int) -> Found:
     assert isinstance(job.stage, RowStage)
     types = {job.stage.dtype}
-    if isinstance(job.stage, ScorePpl) and job.reward_model is not None:
+    if isinstance(job.stage, ScoringStage) and job.reward_model is not None:
         types.add(job.stage.reward.dtype)
     return Found(rows_in, job.stage.outcome, origin=job.origin, exact=types == {"float32"})
 
@@ -219,7 +209,7 @@ def _loading(stage: RowStage, model: Model) -> Loading:
     )
 
 
-def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> "Engine | Replicas":
+def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> OpenedModel:
     engine = engines.opened(_loading(stage, model), model)
     into.accelerator = engine.accelerator
     return engine
@@ -237,7 +227,6 @@ def _opened(job: Job, stage: RowStage, model: Model, source: Readable, into: Unf
 
 def _rewarding(scoring: Measure, stage: ScoringStage, model: Model, engines: Engines) -> Measure:
     """The same rows, with their rewards."""
-    assert isinstance(stage, ScorePpl)
     loading = resolved("transformers", stage.reward.dtype, stage.reward.context_tokens, model.config, work="score")
     rewarder = engines.rewarder(loading, model)
     return lambda rows, scorer: stage.rewarded(scoring(rows, scorer), rewarder, model.record.identity)

@@ -135,8 +135,8 @@ class Lane:
 class Overlap:
     """A stage that makes rows and one that reads them row by row."""
 
-    def __init__(self, first: Lane, second: Lane, rows: Iterable[Row]) -> None:
-        self._first, self._second = first, second
+    def __init__(self, first: Lane, second: Lane, rows: Iterable[Row], *, clock: Callable[[], float] = monotonic) -> None:
+        self._first, self._second, self._clock = first, second, clock
         self._items = (item for row in rows for item in first.stage.items(row))
         self._ready: deque[tuple[int, Row]] = deque()
         """Rows of the first that the second has still to begin: at most the window of them, since they go before new ones."""
@@ -149,9 +149,9 @@ class Overlap:
         requests = self._requests(first_whole)
         begin = next(requests, None)
         if begin is not None:
-            last = monotonic()
+            last = self._clock()
             for answer in opened().generate(chain([begin], requests)):
-                now = monotonic()
+                now = self._clock()
                 self._take(answer, seconds=now - last)
                 last = now
         self._second.into.close_last(self._first.into.rows_done)

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
     from sgpo_data.stages.improve.templates import Template
 
-ModelRole = Literal["policy", "improver", "scorer"]
+ENGINE_MODEL = "Model folder, org/name@revision, or openai:NAME at a server"
+
+
+@dataclass(frozen=True)
+class ModelRole:
+    """A part that a model has in a stage."""
+
+    name: str
+    """The column that names the model, and its key in the manifest; in a recipe, the key of a phase that names it, where it has one."""
+    flag: str
+    help: str
+    unnamed: Literal["policy", "origin", "none"]
+    """Which model it is if none is named: the policy of the input, the one that the lineage of the input began with, or none at all."""
 
 
 class Stage(BaseModel):
@@ -48,7 +60,7 @@ class RowStage(Stage, ChatTemplate):
     """A stage that fills rows one by one, with a model."""
 
     model_role: ClassVar[ModelRole]
-    """The column that names its model, and the key of that model in the manifest."""
+    """Of the model that fills its rows."""
     work: ClassVar[Work]
     """What it asks of an engine."""
 
@@ -84,10 +96,23 @@ class GeneratingStage(RowStage):
         """The item filled with the answer; `author` is the identity of the model."""
 
 
+class Reward(BaseModel):
+    """How the reward model is loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Type of the reward model's weights; auto for that of the checkpoint.")
+    context_tokens: int | None = Field(None, ge=8, description="Longest conversation the reward model is given, in tokens; its own limit if not given.")
+
+
 class ScoringStage(RowStage):
-    """A row-wise stage whose model measures."""
+    """A row-wise stage whose model measures, with a reward model beside it if one is named."""
 
     work: ClassVar[Work] = "score"
+    reward_role: ClassVar[ModelRole]
+    """Of the reward model."""
+
+    reward: Reward = Field(default_factory=Reward, description="How the reward model is loaded.")
 
     @abstractmethod
     def rows(self, rows: Iterable[Row], scorer: Scorer, author: str, templates: "tuple[Template, ...]" = ()) -> Iterator[Row]:

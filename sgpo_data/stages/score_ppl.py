@@ -1,9 +1,7 @@
 """score-ppl: the scorer measures how likely every answer is, a reward model how good, and words how far the texts are apart."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import ClassVar
 
 from sgpo_data.engines import Key, Likelihood, Rewarder, RewardRequest, Scorer, ScoreRequest
 from sgpo_data.rows import Row
@@ -11,15 +9,6 @@ from sgpo_data.stages import ModelRole, ScoringStage, row_key
 from sgpo_data.stages.improve.templates import Template, wording_of
 from sgpo_data.text.measures import measures
 from sgpo_data.text.wording import Wording
-
-
-class Reward(BaseModel):
-    """How the reward model is loaded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Type of the reward model's weights; auto for that of the checkpoint.")
-    context_tokens: int | None = Field(None, ge=8, description="Longest conversation the reward model is given, in tokens; its own limit if not given.")
 
 
 class ScorePpl(ScoringStage):
@@ -33,9 +22,15 @@ class ScorePpl(ScoringStage):
     revision: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("improved",)
     outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"
-    model_role: ClassVar[ModelRole] = "scorer"
-
-    reward: Reward = Field(default_factory=Reward, description="How the reward model is loaded.")
+    model_role: ClassVar[ModelRole] = ModelRole(
+        "scorer", "--scorer", "Model folder, or org/name@revision; the one the lineage began with if not given.", unnamed="origin"
+    )
+    reward_role: ClassVar[ModelRole] = ModelRole(
+        "reward_model",
+        "--reward-model",
+        "Sequence classifier that rewards answers, a folder or org/name@revision, for filter's strategy margin; none if not given.",
+        unnamed="none",
+    )
 
     @property
     def writes(self) -> str:

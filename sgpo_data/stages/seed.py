@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling
 from sgpo_data.rows import Finish, Row
-from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
+from sgpo_data.stages import ENGINE_MODEL, GeneratingStage, ModelRole, row_key, row_seed
 
 
 class Seed(GeneratingStage):
@@ -20,7 +20,7 @@ class Seed(GeneratingStage):
     revision: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("prompts",)
     outcome: ClassVar[str] = "finish"
-    model_role: ClassVar[ModelRole] = "policy"
+    model_role: ClassVar[ModelRole] = ModelRole("policy", "--model", f"{ENGINE_MODEL}.", unnamed="policy")
 
     samples: int = Field(1, ge=1, description="Answers to each prompt.")
     sampling: Sampling = Sampling()

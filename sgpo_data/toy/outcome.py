@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sgpo_data.execution import Execution
-from sgpo_data.loop.folder import RecipeFolder
-from sgpo_data.loop.frozen import FROZEN
+from sgpo_data.loop.folder import FROZEN, RecipeFolder
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.rows import Message

@@ -5,8 +5,9 @@ from pathlib import PurePath
 
 from sgpo_data.names import HubModel, TrainedModel
 from sgpo_data.store.manifest import ModelManifest, ModelRecord
+from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Train
-from sgpo_data.training.task import ADAPTER, LOG
+from sgpo_data.training.task import ADAPTER
 
 _CONFIG = (
     "learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "max_grad_norm", "num_train_epochs", "max_steps",

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sgpo_data.errors import ModelError
-from sgpo_data.training.task import LOG
 
+LOG = "log.parquet"
 END = 0.1
 """Share of the logged steps whose mean is taken for where a curve ends: a single batch tells little."""
 

@@ -25,10 +25,11 @@ from sgpo_data.store.lock import Intent, claimed, frozen_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
 from sgpo_data.store.unfinished import done_before
 from sgpo_data.training.card import model_card
+from sgpo_data.training.curves import LOG
 from sgpo_data.training.objectives import OBJECTIVES
 from sgpo_data.training.options import Train
 from sgpo_data.training.settings import trl_faults
-from sgpo_data.training.task import CHECKPOINTS, LOG, MODEL, Task, Trained
+from sgpo_data.training.task import CHECKPOINTS, MODEL, Task, Trained
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from sgpo_data.training.options import Train
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 ADAPTER = "adapter"
-LOG = "log.parquet"
 
 
 class Task(BaseModel):

@@ -30,11 +30,12 @@ from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.store.files import write_text
 from sgpo_data.store.unfinished import DONE, Done
+from sgpo_data.training.curves import LOG
 from sgpo_data.training.objectives import OBJECTIVES
 from sgpo_data.training.options import Lora
 from sgpo_data.training.rows import token_rows
 from sgpo_data.training.settings import recorded, total_steps, trl_config
-from sgpo_data.training.task import ADAPTER, CHECKPOINTS, LOG, MODEL, Task, Trained
+from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, Task, Trained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

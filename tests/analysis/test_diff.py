@@ -114,7 +114,8 @@ def test_shift_is_that_of_the_distributions(tmp_path: Path) -> None:
     low, high = sorted(before), sorted(after)
     assert shift.distance == pytest.approx(max(abs(bisect_right(low, v) / 40 - bisect_right(high, v) / 60) for v in before + after))
     assert shift.a is not None
-    assert (shift.a.rows, shift.a.mean, shift.a.quantiles[0], shift.a.quantiles[4]) == (40, pytest.approx(mean_a), min(before), max(before))
+    assert shift.a.mean == pytest.approx(mean_a)
+    assert (shift.a.rows, shift.a.quantiles[0], shift.a.quantiles[4]) == (40, min(before), max(before))
 
 
 def test_larger_tables_are_sampled_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

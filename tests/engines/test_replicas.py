@@ -105,10 +105,15 @@ def test_copies_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
         _devices(Execution(data_parallel=3, tensor_parallel=2), 3)
 
 
+def _killed(engine: Replicas) -> None:
+    for _ in engine.generate(requests(200)):
+        engine._copies[0].process.kill()
+
+
 def test_a_copy_that_is_killed_ends_the_stream_in_one_line(folder: Path) -> None:
     engine = Replicas.start(LOADING, folder, adapter=None, how=HOW)
     with pytest.raises(EngineError, match=r"^a copy of the model has ended \(killed by signal 9, maybe for memory\); the same command goes on from here$"):
-        _ = [engine._copies[0].process.kill() for _ in engine.generate(requests(200))]
+        _killed(engine)
     processes = [copy.process for copy in engine._copies]
     engine.close()
     assert all(process.poll() is not None for process in processes)

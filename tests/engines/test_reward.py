@@ -1,11 +1,12 @@
 """Claims about rewards: what a reward model is given, what comes back, and where it goes."""
 
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pytest
 import torch
-from fake_model import FakeModel, model_folder, use
+from fake_model import FakeModel, model_folder, opens
 from literal_rows import row
 from made import made_dataset
 from polars.testing import assert_frame_equal
@@ -37,7 +38,7 @@ def write_classifier(folder: Path, *, labels: int = 1, padding: int | None = PAD
     config.pad_token_id = padding
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -67,7 +68,8 @@ def test_reward_is_the_logit_of_the_whole_templated_conversation(folder: Path) -
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for text, found in zip(TEXTS, rewards(rewarder(folder), "what is the list", *TEXTS), strict=True):
         turns = [{"role": "user", "content": "what is the list"}, {"role": "assistant", "content": text}]
-        assert found == pytest.approx(plain(folder, tokenizer.apply_chat_template(turns)["input_ids"]), rel=1e-4)
+        ids = tokenizer.apply_chat_template(turns)["input_ids"]  # type: ignore[call-overload, index]
+        assert found == pytest.approx(plain(folder, cast(list[int], ids)), rel=1e-4)
 
 
 def test_what_an_answer_gets_does_not_depend_on_those_beside_it(folder: Path) -> None:
@@ -89,7 +91,8 @@ def test_a_special_token_in_an_answer_is_text(folder: Path) -> None:
         return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     head = [BOS, START, *split("user\n"), *split("a"), END, *split("\n"), START, *split("assistant\n")]
-    assert rewards(rewarder(folder), "a", "b <|im_end|>") == (pytest.approx(plain(folder, [*head, *split("b <|im_end|>"), END, *split("\n")]), rel=1e-4),)
+    (found,) = rewards(rewarder(folder), "a", "b <|im_end|>")
+    assert found == pytest.approx(plain(folder, [*head, *split("b <|im_end|>"), END, *split("\n")]), rel=1e-4)
 
 
 def test_what_does_not_fit_or_is_refused_has_no_reward(folder: Path) -> None:
@@ -119,10 +122,10 @@ def how(tmp_path: Path) -> Execution:
     return Execution(root=tmp_path / "runs", part_rows=7, progress="none", device="cpu")
 
 
-def test_score_ppl_fills_in_the_rewards(improved: Dataset, folder: Path, how: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, FakeModel())
+def test_score_ppl_fills_in_the_rewards(improved: Dataset, folder: Path, how: Execution, tmp_path: Path) -> None:
+    fake = FakeModel()
     scorer = str(model_folder(tmp_path / "m"))
-    made = run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), execution=how)
+    made = run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), execution=how, open_model=opens(fake))
     assert faults(made) == []
     found = {str(each["prompt_id"]): each for each in made.scan().collect().to_dicts()}
     expected = dict(zip(("response", "improved"), rewards(rewarder(folder), "question p3", "r 3", "the list 3"), strict=True))
@@ -132,7 +135,7 @@ def test_score_ppl_fills_in_the_rewards(improved: Dataset, folder: Path, how: Ex
     absent = next(each for each in found.values() if each["response"] is None)
     assert (absent["response_reward"], absent["improved_reward"], absent["reward_model"]) == (None, None, None)
     assert sum(each["improved_reward"] is None for each in found.values()) == 2
-    without = run(ScorePpl(), str(improved.folder), model=scorer, execution=how)
+    without = run(ScorePpl(), str(improved.folder), model=scorer, execution=how, open_model=opens(fake))
     assert without.manifest.fingerprint != made.manifest.fingerprint
     assert without.scan().select(pl.col("reward_model", "response_reward").is_null().all()).collect().row(0) == (True, True)
     margin = run(Filter.model_validate({"ppl": {"strategy": "margin"}}), str(made.folder), execution=how)
@@ -141,9 +144,9 @@ def test_score_ppl_fills_in_the_rewards(improved: Dataset, folder: Path, how: Ex
 
 def test_a_stopped_run_rewards_only_what_is_missing(improved: Dataset, folder: Path, how: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = str(model_folder(tmp_path / "m"))
-    use(monkeypatch, FakeModel())
-    whole = run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), out=tmp_path / "whole", execution=how)
-    use(monkeypatch, FakeModel())
+    fake = FakeModel()
+    whole = run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), out=tmp_path / "whole", execution=how, open_model=opens(fake))
+    fake = FakeModel()
     calls = []
 
     def failing(self: ClassifierRewarder, batch: list[list[int]]) -> list[float]:
@@ -156,10 +159,10 @@ def test_a_stopped_run_rewards_only_what_is_missing(improved: Dataset, folder: P
     monkeypatch.setattr("sgpo_data.engines.local.reward.WINDOW", 5)
     monkeypatch.setattr(ClassifierRewarder, "_rewards", failing)
     with pytest.raises(ConnectionAbortedError):
-        run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), out=tmp_path / "out", execution=how)
+        run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), out=tmp_path / "out", execution=how, open_model=opens(fake))
     monkeypatch.setattr(ClassifierRewarder, "_rewards", computed)
-    rest = use(monkeypatch, FakeModel())
-    resumed = run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), out=tmp_path / "out", execution=how)
+    rest = FakeModel()
+    resumed = run(ScorePpl(), str(improved.folder), model=scorer, reward_model=str(folder), out=tmp_path / "out", execution=how, open_model=opens(rest))
     assert len(set(rest.asked)) == 21 - 10
     assert_frame_equal(resumed.scan(), whole.scan(), rel_tol=1e-4)
 
@@ -180,20 +183,20 @@ short = "improved_words < 400 -- a comment, 'quoted'"
 """
 
 
-def test_a_recipe_names_a_reward_model(improved: Dataset, tmp_path: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_names_a_reward_model(improved: Dataset, tmp_path: Path, how: Execution) -> None:
     model_folder(tmp_path / "m")
     write_classifier(tmp_path / "reward")
     path = tmp_path / "r.toml"
     path.write_text(RECIPE)
-    use(monkeypatch, FakeModel())
-    ran = run_recipe(path, how)
+    fake = FakeModel()
+    ran = run_recipe(path, how, open_model=opens(fake))
     recipe = read_recipe(path)
-    text = script(recipe, plan_recipe(recipe, how), how)
+    text = script(str(recipe.path), plan_recipe(recipe, how), how)
     assert "--reward-model" in text
     assert "--rule" in text
     assert [each.step.stage for each in ran] == ["score-ppl", "filter"]
     assert all(each.made_now for each in ran)
-    assert not any(each.made_now for each in run_recipe(path, how))
+    assert not any(each.made_now for each in run_recipe(path, how, open_model=opens(fake)))
 
 
 @pytest.mark.parametrize(

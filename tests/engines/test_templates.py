@@ -88,7 +88,7 @@ def sentencepiece(scheme: str) -> Tokenizer:
 
 def tokenizer_of(kind: str, template: str) -> PreTrainedTokenizerFast:
     made = byte_level() if kind == "byte" else sentencepiece(kind)
-    found = PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>", chat_template=template)
+    found = PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>", chat_template=template)  # type: ignore[no-untyped-call]
     found.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
     return found
 
@@ -100,8 +100,9 @@ def ask(text: str) -> list[Message]:
 def learned(chat: Chat) -> LlamaForCausalLM:
     """A model that knows the answers by heart, trained on the ids that training would use."""
     torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(chat.tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=2, **shape))  # type: ignore[no-untyped-call]
+    shape = LlamaConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=256)
+    shape.vocab_size, shape.bos_token_id, shape.eos_token_id, shape.pad_token_id = len(chat.tokenizer), 1, 2, 2
+    model = LlamaForCausalLM(shape)  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rows = [found for question, answer in TEXTS.items() if (found := chat.rendering(ask(question), answer)) is not None]
     assert len(rows) == len(TEXTS)
@@ -112,7 +113,8 @@ def learned(chat: Chat) -> LlamaForCausalLM:
             model(input_ids=ids, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 @pytest.mark.parametrize("kind", ["byte", "first", "legacy"])
@@ -161,6 +163,7 @@ def task_of(folder: Path, rows: list[tuple[str, ...]], objective: str) -> Task:
 def test_a_special_token_written_by_a_model_or_a_stranger_is_characters_in_scoring_and_in_training(kind: str, tmp_path: Path) -> None:
     chat = Chat(tokenizer_of(kind, CHATML), place="x")
     end = chat.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert isinstance(end, int)
     read = chat.rendering(ask("What is <|im_end|>?"), "It is <|im_end|> here")
     assert read is not None
     assert read.prompt.count(end) == 1
@@ -226,7 +229,7 @@ def test_arguments_reach_the_template_and_a_day_is_pinned() -> None:
 
 def test_a_named_template_is_chosen_and_a_missing_one_is_one_line_that_lists_them() -> None:
     tokenizer = tokenizer_of("byte", CHATML)
-    tokenizer.chat_template = {"tool_use": CHATML, "rag": QWEN25}  # type: ignore[assignment]
+    tokenizer.chat_template = {"tool_use": CHATML, "rag": QWEN25}
     assert Chat(tokenizer, place="x", template=ChatTemplate(template_name="rag")).prompt_ids(ask("q"))
     with pytest.raises(ModelError, match=r"x: none of its chat templates is named default; choose one with template_name: rag, tool_use"):
         Chat(tokenizer, place="x")

@@ -1,5 +1,6 @@
 """References, queries, rules and recipes of any text: what we can do, or one line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_every_reference_is_found_or_one_line(tmp_path: Path, monkeypatch: pytes
         if reference.startswith(("/", "~")) or ".." in reference:
             # Nothing of this machine is read; names of users are looked at below.
             reference = f"x{reference}"
-        ways = [lambda r: run_folder(r, tmp_path), lambda r: model_folder(r, tmp_path)]
+        ways: list[Callable[[str], object]] = [lambda r: run_folder(r, tmp_path), lambda r: model_folder(r, tmp_path)]
         if not on_the_hub(reference):
             ways += [lambda r: existing(r, tmp_path), find_model, lambda r: open_source(r, Source())]
         way = rng.choice(ways)

@@ -13,7 +13,7 @@ from hub_answers import OWNER, READER, STRANGER
 from hub_faults import Fault
 from hub_repository import Repositories
 from hub_server import Hub
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 DATA = b"PAR1" + bytes(range(256)) * 40
@@ -39,8 +39,12 @@ def test_a_commit_of_large_and_small_files_is_read_back_as_it_was(hub: Hub, api:
     commit = committed(api, add("data/a.parquet", DATA), add("README.md", b"---\nlicense: mit\n---\n"), add("x y.json", b"{}"))
     tree = {entry.path: entry for entry in api.list_repo_tree("org/x", repo_type="dataset", recursive=True, expand=True)}
     assert sorted(tree) == [".gitattributes", "README.md", "data", "data/a.parquet", "x y.json"]
-    assert tree["data/a.parquet"].lfs.sha256 == hashlib.sha256(DATA).hexdigest()
-    assert tree["data/a.parquet"].last_commit.oid == commit
+    large = tree["data/a.parquet"]
+    assert isinstance(large, RepoFile)
+    assert large.lfs is not None
+    assert large.last_commit is not None
+    assert large.lfs.sha256 == hashlib.sha256(DATA).hexdigest()
+    assert large.last_commit.oid == commit
     assert api.repo_info("org/x", repo_type="dataset", files_metadata=True).sha == commit
     folder = Path(snapshot_download("org/x", repo_type="dataset", revision=commit))
     assert (folder / "data/a.parquet").read_bytes() == DATA

@@ -4,18 +4,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
-from fake_model import FakeModel, model_folder, use
+from fake_model import FakeModel, model_folder, opens
 from sgpo_data.cli.gc import gc
 from sgpo_data.cli.run import add_run
 from two_by_two import TWO_BY_TWO, UNTRAINED, Plain
 from typer.testing import CliRunner, Result
 
+from sgpo_data.engines import GenerateRequest, Generation
+from sgpo_data.engines.loading import Loading
 from sgpo_data.errors import DatasetError, ModelError, RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import estimates
@@ -25,6 +27,8 @@ from sgpo_data.loop.loop import Changes, run_recipe
 from sgpo_data.loop.plan import Step, plan_recipe
 from sgpo_data.loop.script import script
 from sgpo_data.recipe.file import parsed, read_recipe
+from sgpo_data.references.model import Model
+from sgpo_data.running.engines import OpenModel
 from sgpo_data.running.job import Job
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.toy.model import base_model
@@ -97,19 +101,19 @@ def test_a_further_round_changes_none_before_it(place: Path, how: Execution) -> 
     assert len(after) == len(before) + 7
 
 
-def test_no_prompt_is_in_two_rounds(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    run_recipe(written(place, UNTRAINED), how)
+def test_no_prompt_is_in_two_rounds(place: Path, how: Execution) -> None:
+    fake = Plain()
+    run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     rounds = [{row["prompt_id"] for row in open_dataset(how.root / f"x/improver-{number}/prompts").rows()} for number in (1, 2)]
     assert [len(each) for each in rounds] == [4, 4]
     assert not rounds[0] & rounds[1]
 
 
-def test_a_second_run_makes_nothing(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    first = run_recipe(written(place, UNTRAINED), how)
-    again = use(monkeypatch, Plain())
-    second = run_recipe(place / "x.toml", how)
+def test_a_second_run_makes_nothing(place: Path, how: Execution) -> None:
+    fake = Plain()
+    first = run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
+    again = Plain()
+    second = run_recipe(place / "x.toml", how, open_model=opens(again))
     assert all(each.made_now for each in first)
     assert not any(each.made_now for each in second)
     assert again.asked == []
@@ -118,56 +122,50 @@ def test_a_second_run_makes_nothing(place: Path, how: Execution, monkeypatch: py
 
 
 @pytest.mark.parametrize("answers", [5, 17])
-def test_a_run_that_broke_off_ends_as_one_that_did_not(answers: int, place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain(fail_after=answers))
+def test_a_run_that_broke_off_ends_as_one_that_did_not(answers: int, place: Path, how: Execution) -> None:
+    fake = Plain(fail_after=answers)
     with pytest.raises(ConnectionAbortedError):
-        run_recipe(written(place, UNTRAINED), how)
-    rest = use(monkeypatch, Plain())
-    run_recipe(place / "x.toml", how)
-    broken, whole = len(rest.asked), use(monkeypatch, Plain())
+        run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
+    rest = Plain()
+    run_recipe(place / "x.toml", how, open_model=opens(rest))
+    broken, whole = len(rest.asked), Plain()
     undisturbed = how.model_copy(update={"root": place / "undisturbed"})
-    run_recipe(place / "x.toml", undisturbed)
+    run_recipe(place / "x.toml", undisturbed, open_model=opens(whole))
     assert digests(how.root) == digests(undisturbed.root)
     assert broken == len(whole.asked) - answers
 
 
-def test_a_model_is_loaded_once_for_all_stages_that_follow_each_other(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads = count_loads(monkeypatch)
-    run_recipe(written(place, UNTRAINED), how)
+def test_a_model_is_loaded_once_for_all_stages_that_follow_each_other(place: Path, how: Execution) -> None:
+    loads: list[FakeModel] = []
+
+    def opened(*_: object) -> FakeModel:
+        loads.append(Plain())
+        return loads[-1]
+
+    run_recipe(written(place, UNTRAINED), how, open_model=opened)
     assert len(loads) == 1
     assert loads[0].closed
 
 
-def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
-    loaded: list[FakeModel] = []
-
-    def opened(*_: object, **__: object) -> FakeModel:
-        loaded.append(Plain())
-        return loaded[-1]
-
-    monkeypatch.setattr("sgpo_data.running.engines.open_engine", opened)
-    return loaded
-
-
-def test_generating_anew_what_was_made_asks_first(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    before = run_recipe(written(place, UNTRAINED), how)
+def test_generating_anew_what_was_made_asks_first(place: Path, how: Execution) -> None:
+    fake = Plain()
+    before = run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     changed = written(place, UNTRAINED.replace("[phases.improve]", "[phases.improve]\nsampling.temperature = 0.5"))
     asked: list[Changes] = []
     refusing = remember(asked, agreed=False)
-    again = use(monkeypatch, Plain())
+    again = Plain()
     with pytest.raises(RecipeError, match=r"x.toml: generation or training of 4 steps would start again: 16 rows, about \d+ s; nothing was made.*--yes"):
-        run_recipe(changed, how, confirm=refusing)
+        run_recipe(changed, how, confirm=refusing, open_model=opens(again))
     assert [(change.step.stage, change.rows) for change in asked[0].costly] == [("improve", 4), ("score-ppl", 4)] * 2
     assert asked[0].changes[0].why == ("sampling.temperature: 0.7 -> 0.5",)
     assert again.asked == []
     assert all(each.step.link.resolve() == each.step.folder.resolve() for each in before)
     with pytest.raises(RecipeError, match="--yes"):
-        run_recipe(changed, how)
-    after = run_recipe(changed, how, confirm=remember(asked, agreed=True))
+        run_recipe(changed, how, open_model=opens(again))
+    after = run_recipe(changed, how, confirm=remember(asked, agreed=True), open_model=opens(again))
     assert {each.step.stage for each in after if not each.made_now} == {"source", "seed"}
     assert all(each.step.link.resolve() == each.step.folder.resolve() for each in after)
-    run_recipe(changed, how, confirm=refusing)
+    run_recipe(changed, how, confirm=refusing, open_model=opens(again))
 
 
 def remember(asked: list[Changes], *, agreed: bool) -> Callable[[Changes], bool]:
@@ -178,30 +176,30 @@ def remember(asked: list[Changes], *, agreed: bool) -> Callable[[Changes], bool]
     return confirm
 
 
-def test_a_changed_threshold_asks_nothing(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    run_recipe(written(place, UNTRAINED), how)
-    again = use(monkeypatch, Plain())
-    after = run_recipe(written(place, UNTRAINED.replace("[phases.filter]", "[phases.filter]\nppl.k = 2.0")), how)
+def test_a_changed_threshold_asks_nothing(place: Path, how: Execution) -> None:
+    fake = Plain()
+    run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
+    again = Plain()
+    after = run_recipe(written(place, UNTRAINED.replace("[phases.filter]", "[phases.filter]\nppl.k = 2.0")), how, open_model=opens(again))
     assert {each.step.stage for each in after if each.made_now} == {"filter", "pair"}
     assert again.asked == []
 
 
-def test_agreed_work_that_broke_off_is_not_asked_about_again(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    run_recipe(written(place, UNTRAINED), how)
+def test_agreed_work_that_broke_off_is_not_asked_about_again(place: Path, how: Execution) -> None:
+    fake = Plain()
+    run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     changed = written(place, UNTRAINED.replace("[phases.improve]", "[phases.improve]\nsampling.temperature = 0.5"))
-    use(monkeypatch, Plain(fail_after=2))
+    fake = Plain(fail_after=2)
     with pytest.raises(ConnectionAbortedError):
-        run_recipe(changed, how, confirm=lambda _: True)
-    use(monkeypatch, Plain())
-    assert run_recipe(changed, how)[-1].made_now
+        run_recipe(changed, how, confirm=lambda _: True, open_model=opens(fake))
+    fake = Plain()
+    assert run_recipe(changed, how, open_model=opens(fake))[-1].made_now
 
 
-def test_the_frozen_recipe_is_the_same_without_the_files_it_named(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
+def test_the_frozen_recipe_is_the_same_without_the_files_it_named(place: Path, how: Execution) -> None:
+    fake = Plain()
     (place / "mine.jinja").write_text("Again:\n{{ response }}\r\n\"\"\"'''\\ é")
-    ran = run_recipe(written(place, UNTRAINED.replace("[phases.improve]", '[phases.improve]\nimprove_template = "mine.jinja"')), how)
+    ran = run_recipe(written(place, UNTRAINED.replace("[phases.improve]", '[phases.improve]\nimprove_template = "mine.jinja"')), how, open_model=opens(fake))
     (place / "mine.jinja").unlink()
     frozen = read_recipe(how.root / "x/recipe.toml")
     again = plan_recipe(frozen, how)
@@ -210,11 +208,11 @@ def test_the_frozen_recipe_is_the_same_without_the_files_it_named(place: Path, h
     assert (frozen.phases[0].seed.engine, frozen.phases[0].seed.dtype, frozen.phases[0].seed.context_tokens) == ("transformers", "float32", 512)
 
 
-def test_one_recipe_is_run_by_one_process_at_a_time(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
+def test_one_recipe_is_run_by_one_process_at_a_time(place: Path, how: Execution) -> None:
+    fake = Plain()
     with RecipeFolder(how.root / "x").claimed(), pytest.raises(DatasetError, match=f"x: is being made by process {os.getpid()} on"):
-        run_recipe(written(place, UNTRAINED), how)
-    assert run_recipe(place / "x.toml", how)
+        run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
+    assert run_recipe(place / "x.toml", how, open_model=opens(fake))
 
 
 def test_rounds_say_whose_pairs_they_train_on(place: Path, how: Execution) -> None:
@@ -254,19 +252,19 @@ def test_a_missing_source_or_model_is_told_with_its_place(place: Path, how: Exec
         steps_of(UNTRAINED.replace('"model"', '"nowhere/else/at"'), place, how)
 
 
-def test_costs_are_estimated_from_what_was_measured(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costs_are_estimated_from_what_was_measured(place: Path, how: Execution) -> None:
     steps = steps_of(UNTRAINED, place, how)
     first = estimates(steps, how.store)
     assert {each.state for each in first} == {"new"}
     assert [(each.step.stage, each.rows, each.tokens) for each in first[:2]] == [("source", 4, None), ("seed", 4, None)]
-    use(monkeypatch, Plain(fail_after=1))
+    fake = Plain(fail_after=1)
     with pytest.raises(ConnectionAbortedError):
-        run_recipe(written(place, UNTRAINED), how)
+        run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     assert [(each.state, each.rows_done) for each in estimates(steps, how.store)[:3]] == [("made", 4), ("resumes", 1), ("resumes", 0)]
     # A killed session counts up to its last whole part, so the measuring run is one that was not.
     how = how.model_copy(update={"root": place / "undisturbed"})
-    use(monkeypatch, Plain())
-    run_recipe(place / "x.toml", how)
+    fake = Plain()
+    run_recipe(place / "x.toml", how, open_model=opens(fake))
     steps = steps_of(UNTRAINED, place, how)
     doubled = steps_of(UNTRAINED.replace("prompts_per_round = 4", "prompts_per_round = 8"), place, how)
     measured = {each.step.stage: each for each in estimates(steps, how.store)[:7]}
@@ -275,51 +273,54 @@ def test_costs_are_estimated_from_what_was_measured(place: Path, how: Execution,
     assert expected["seed"].tokens == 2 * (measured["seed"].tokens or 0) > 0
 
 
-def test_what_no_recipe_uses_is_listed_and_removed_on_request(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    run_recipe(written(place, UNTRAINED), how)
+def test_what_no_recipe_uses_is_listed_and_removed_on_request(place: Path, how: Execution) -> None:
+    fake = Plain()
+    run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     assert unused(how.root) == []
-    run_recipe(written(place, UNTRAINED.replace("[phases.filter]", "[phases.filter]\nppl.k = 2.0")), how)
+    run_recipe(written(place, UNTRAINED.replace("[phases.filter]", "[phases.filter]\nppl.k = 2.0")), how, open_model=opens(fake))
     found = unused(how.root)
     assert sorted(each.folder.name.partition("@")[0] for each in found) == ["examples", "examples", "filtered", "filtered"]
     assert all(each.bytes > 0 for each in found)
     for each in found:
         delete(each)
     assert unused(how.root) == []
-    assert not any(each.made_now for each in run_recipe(place / "x.toml", how))
+    assert not any(each.made_now for each in run_recipe(place / "x.toml", how, open_model=opens(fake)))
 
 
-def test_what_is_being_made_is_not_removed(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_being_made_is_not_removed(place: Path, how: Execution) -> None:
     class Looking(Plain):
-        def close(self) -> None:
+        looked = False
+
+        def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+            yield from super().generate(requests)
             (found,) = unused(how.root)
             assert found.in_use
             with pytest.raises(DatasetError, match="is being made right now"):
                 delete(found)
-            self.closed = True
+            self.looked = True
 
     from sgpo_data.running.runner import run
     from sgpo_data.stages.seed import Seed
 
-    use(monkeypatch, Plain())
-    run_recipe(written(place, UNTRAINED), how)
-    looking = use(monkeypatch, Looking())
-    run(Seed(samples=2), str(how.root / "x/improver-1/prompts"), model=str(place / "model"), execution=how)
-    assert looking.closed
+    fake = Plain()
+    run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
+    looking = Looking()
+    run(Seed(samples=2), str(how.root / "x/improver-1/prompts"), model=str(place / "model"), execution=how, open_model=opens(looking))
+    assert looking.looked
 
 
-def command_line(*words: object) -> Result:
+def command_line(*words: object, open_model: OpenModel | None = None) -> Result:
     app = typer.Typer()
     add_run(app)
     app.command("gc")(gc)
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(app, [str(word) for word in words], obj=open_model)
 
 
-def test_the_last_line_printed_is_the_reference_of_the_last_thing_made(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    done = command_line("run", written(place, UNTRAINED), "--root", how.root, "--progress", "none")
+def test_the_last_line_printed_is_the_reference_of_the_last_thing_made(place: Path, how: Execution) -> None:
+    fake = Plain()
+    done = command_line("run", written(place, UNTRAINED), "--root", how.root, "--progress", "none", open_model=opens(fake))
     assert done.stdout == f"{how.root}/x/improver-2/examples\n"
-    summary = json.loads(command_line("run", place / "x.toml", "--root", how.root, "--json").stdout)
+    summary = json.loads(command_line("run", place / "x.toml", "--root", how.root, "--json", open_model=opens(fake)).stdout)
     assert {step["made_now"] for step in summary["steps"]} == {False}
     assert command_line("gc", "--root", how.root).stdout == ""
 
@@ -333,14 +334,14 @@ def test_a_dry_run_makes_nothing(place: Path, how: Execution) -> None:
     assert not how.root.exists()
 
 
-def test_without_a_terminal_a_change_needs_yes(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    run_recipe(written(place, UNTRAINED), how)
+def test_without_a_terminal_a_change_needs_yes(place: Path, how: Execution) -> None:
+    fake = Plain()
+    run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     changed = written(place, UNTRAINED.replace("[phases.seed]", "[phases.seed]\nsamples = 2"))
-    refused = command_line("run", changed, "--root", how.root)
+    refused = command_line("run", changed, "--root", how.root, open_model=opens(fake))
     assert isinstance(refused.exception, RecipeError)
     assert "add --yes" in str(refused.exception)
-    assert command_line("run", changed, "--root", how.root, "--yes", "--progress", "none").exit_code == 0
+    assert command_line("run", changed, "--root", how.root, "--yes", "--progress", "none", open_model=opens(fake)).exit_code == 0
 
 
 REAL = """
@@ -394,9 +395,9 @@ def test_a_script_writes_every_flag_that_is_not_at_its_default(place: Path, how:
     assert any("printf %s" in line for line in lines)
 
 
-def test_reusing_a_given_dataset_as_a_source_makes_no_prompts(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Plain())
-    ran = run_recipe(written(place, UNTRAINED), how)
+def test_reusing_a_given_dataset_as_a_source_makes_no_prompts(place: Path, how: Execution) -> None:
+    fake = Plain()
+    ran = run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))
     responses = next(each.step for each in ran if each.step.stage == "seed")
     text = f'model = "model"\n[[phases]]\n[phases.source]\npath = "{responses.folder}"\n[phases.improve]\n'
     steps = steps_of(text, place, how)
@@ -408,17 +409,16 @@ def test_reusing_a_given_dataset_as_a_source_makes_no_prompts(place: Path, how: 
         steps_of(text.replace("[phases.improve]", "limit = 3\n[phases.improve]"), place, how)
 
 
-def test_an_adapter_over_the_recipes_model_is_in_what_it_makes(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_over_the_recipes_model_is_in_what_it_makes(place: Path, how: Execution) -> None:
     (place / "adapter").mkdir()
     (place / "adapter/adapter_config.json").write_text("{}")
     opened: list[tuple[object, object]] = []
 
-    def engine(loading: object, folder: Path, *, adapter: Path | None, **_: object) -> FakeModel:
-        opened.append((folder, adapter))
+    def engine(loading: Loading, model: Model, how: Execution) -> FakeModel:
+        opened.append((model.folder, model.adapter))
         return Plain()
 
-    monkeypatch.setattr("sgpo_data.running.engines.open_engine", engine)
-    ran = run_recipe(written(place, f'adapter = "adapter"\n{UNTRAINED}'), how)
+    ran = run_recipe(written(place, f'adapter = "adapter"\n{UNTRAINED}'), how, open_model=engine)
     assert opened == [(place / "model", place / "adapter")]
     folder, adapter = models(ran[1].step)["policy"].split("+")
     assert folder.startswith("folder:")
@@ -426,7 +426,7 @@ def test_an_adapter_over_the_recipes_model_is_in_what_it_makes(place: Path, how:
     assert {models(each.step).get("scorer") for each in ran if each.step.stage == "score-ppl"} == {f"{folder}+{adapter}"}
     frozen = read_recipe(how.root / "x/recipe.toml")
     assert [step.job.identity.fingerprint for step in plan_recipe(frozen, how)] == [each.step.job.identity.fingerprint for each in ran]
-    (seed, *_) = [line for line in script(frozen, plan_recipe(frozen, how), how).splitlines() if line.startswith("sgpo seed")]
+    (seed, *_) = [line for line in script(str(frozen.path), plan_recipe(frozen, how), how).splitlines() if line.startswith("sgpo seed")]
     assert seed.split()[seed.split().index("--adapter") + 1] == str(place / "adapter")
     with pytest.raises(RecipeError, match=r"x.toml: phases.1.train: train: starts from a whole model"):
         steps_of(f'adapter = "adapter"\n{TWO_BY_TWO}', place, how)
@@ -435,5 +435,5 @@ def test_an_adapter_over_the_recipes_model_is_in_what_it_makes(place: Path, how:
 def test_a_script_names_a_model_at_a_server_as_the_recipe_does(place: Path, how: Execution) -> None:
     text = UNTRAINED.replace('name = "improver"', 'name = "improver"\nimprover = "openai:some model"')
     recipe = parsed(text, place / "x.toml")
-    lines = script(recipe, plan_recipe(recipe, how), how).splitlines()
+    lines = script(str(recipe.path), plan_recipe(recipe, how), how).splitlines()
     assert {"--model 'openai:some model'" in line for line in lines if line.startswith("sgpo improve")} == {True}

@@ -14,7 +14,7 @@ from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.manifest import InputRecord
 
 RAW = InputRecord(reference="p.jsonl", table=None, fingerprint="0123")
-FAULTY = {
+FAULTY: dict[str, tuple[dict[str, object], str]] = {
     "no list": ({"stage": "source", "fields": {"decontaminate": 3}, "inputs": (RAW,)}, r"decontaminate: is not the list .* \(got 3\)"),
     "sets without records": ({"stage": "source", "fields": {"decontaminate": [{}]}, "inputs": (RAW,)}, "the list of its 0 evaluation sets"),
     "a set without a name": ({"stage": "source", "fields": {"decontaminate": [{"shape": "auto"}]}, "inputs": (RAW, RAW)}, "has name, shape and columns"),

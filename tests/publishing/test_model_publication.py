@@ -48,7 +48,7 @@ def test_a_published_model_is_the_same_model_where_it_is_read(hub: Hub, trained:
     found = find_model(reference)
     assert found.record.identity == find_model(str(trained)).record.identity
     assert found.record.location == reference
-    assert ModelCard((found.folder / "README.md").read_text()).data.license == "mit"
+    assert ModelCard((found.folder / "README.md").read_text()).data.to_dict()["license"] == "mit"  # type: ignore[no-untyped-call]
     assert str(tmp_path) not in (found.folder / MANIFEST).read_text()
     assert (found.folder / "adapter" / "adapter_config.json").exists()
     assert hub.repositories.find("org/m", "model").private

@@ -96,7 +96,7 @@ def test_publications_end_as_one_commit_each_whatever_fails_and_whoever_is_kille
         for _ in range(6):
             strikes = kills_left > 0 and dice.random() < 2 * kills_left / max(PUBLICATIONS - number, 1)
             kill = Fault("call", skip=dice.randrange(LAST_REQUEST), applied=dice.random() < 0.5, times=1) if strikes else None
-            code = published(processes.Process(target=publish_in_process, args=(arguments,)), hub, kill)  # type: ignore[attr-defined]
+            code = published(processes.Process(target=publish_in_process, args=(arguments,)), hub, kill)
             codes[code] += 1
             kills_left -= code == -signal.SIGKILL
             if code == 0:

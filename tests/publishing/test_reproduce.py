@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_model import model_folder, use
+from fake_model import model_folder, opens
 from hub_server import Hub
 from sgpo_data.cli.main import app
 from two_by_two import UNTRAINED, Plain
@@ -31,13 +31,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [{"prompt": f"Say {i} and no more.", "answer": f"{i} is what I say, and no more than that is said here."} for i in range(30)]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "x.toml").write_text(UNTRAINED)
-    use(monkeypatch, Plain())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_the_recipe_of_a_run_comes_back_and_makes_the_same_fingerprints(hub: Hub, place: Path) -> None:
-    ran = run_recipe(place / "x.toml", Execution(root=place / "runs", progress="none"))
+    ran = run_recipe(place / "x.toml", Execution(root=place / "runs", progress="none"), open_model=opens(Plain()))
     code, _, err = sgpo("publish", "--run", "x", "org/x", "--tag", "v1", "--root", str(place / "runs"))
     assert code == 0, err
     code, out, err = sgpo("reproduce", "hf://datasets/org/x@v1", "-o", str(place / "again"), "--root", str(place / "again"), "--json")
@@ -51,7 +50,7 @@ def test_the_recipe_of_a_run_comes_back_and_makes_the_same_fingerprints(hub: Hub
     folder = place / "elsewhere" / "x"
     told = json.loads(sgpo("reproduce", "hf://datasets/org/x@v1", "-o", str(folder), "--root", str(place / "fresh"), "--json")[1])
     assert (told["other"], len(told["same"])) == ([], 2)
-    again = run_recipe(folder / "recipe.toml", Execution(root=place / "fresh", progress="none"))
+    again = run_recipe(folder / "recipe.toml", Execution(root=place / "fresh", progress="none"), open_model=opens(Plain()))
     assert [each.step.job.name for each in again] == [each.step.job.name for each in ran]
 
 

@@ -230,7 +230,7 @@ def test_fences_and_medians_of_perplexity_are_told_and_drawn(tmp_path: Path, mon
     run = made_run(tmp_path, {"a-1": {"filtered": filtered(30)}})
     dataset = run.rounds[0].datasets["filtered"]
     facts = {"ppl.low": 1.0, "ppl.high": 1.25}
-    monkeypatch.setitem(run.rounds[0].datasets, "filtered", type(dataset)(dataset.folder, dataset.manifest.model_copy(update={"facts": facts})))  # type: ignore[arg-type]
+    monkeypatch.setitem(run.rounds[0].datasets, "filtered", type(dataset)(dataset.folder, dataset.manifest.model_copy(update={"facts": facts})))
     text = report(run)
     # e^1 and e^1.25; responses have 120 nats over 100 tokens.
     assert re.search(r"median response 3\.32, improved (2\.9[5-9]|3\.0\d?), reference 2\.46", text)

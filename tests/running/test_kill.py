@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from killing import assert_equal, counted, ended, lines
+from one_by_one import one_after_the_other
 
 from sgpo_data.execution import Execution
-from sgpo_data.loop.loop import run_recipe
 from sgpo_data.store.dataset import Dataset, faults, open_dataset
 from sgpo_data.toy.__main__ import prompts
 from sgpo_data.toy.model import base_model
@@ -94,19 +94,17 @@ def made(root: Path) -> tuple[Dataset, Dataset]:
 
 
 @pytest.fixture(scope="module")
-def one_after_the_other(world: Path) -> tuple[Dataset, Dataset]:
+def apart(world: Path) -> tuple[Dataset, Dataset]:
     """What transformers make of the recipe, the second stage after the first."""
     path = world / "x.toml"
     path.write_text(RECIPE.format(engine="transformers"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sgpo_data.loop.loop.overlap", lambda first, second: False)
-        run_recipe(path, Execution(root=world / "runs", part_rows=25, progress="none"))
+    one_after_the_other(path, Execution(root=world / "runs", part_rows=25, progress="none"))
     return made(world / "runs")
 
 
 @pytest.mark.parametrize(("engine", "copies"), [("transformers", 1), ("transformers", 2), ("vllm", 1)])
 def test_a_run_that_was_stopped_and_killed_ends_as_one_stage_after_the_other(
-    engine: str, copies: int, world: Path, one_after_the_other: tuple[Dataset, Dataset], tmp_path: Path
+    engine: str, copies: int, world: Path, apart: tuple[Dataset, Dataset], tmp_path: Path
 ) -> None:
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
@@ -126,7 +124,7 @@ def test_a_run_that_was_stopped_and_killed_ends_as_one_stage_after_the_other(
     assert status == -signal.SIGKILL
     status, said = ended(command, counts, after=None)
     assert status == 0, said
-    for ours, theirs in zip(made(tmp_path / "runs"), one_after_the_other, strict=True):
+    for ours, theirs in zip(made(tmp_path / "runs"), apart, strict=True):
         assert faults(ours) == []
         rows = ours.scan().collect()
         assert rows.select("prompt_id", "sample").is_unique().all()

@@ -2,19 +2,26 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel, model_folder, use
+from fake_model import FakeModel, model_folder, opens
+from one_by_one import one_after_the_other
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
-from sgpo_data.rows import Row
+from sgpo_data.loop.plan import Step, plan_recipe
+from sgpo_data.recipe.file import read_recipe
+from sgpo_data.running.job import Job
 from sgpo_data.running.stream import Lane, Overlap
+from sgpo_data.sources.prompts import PromptsJob, do_prompts
+from sgpo_data.stages import GeneratingStage
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.manifest import Manifest
+from sgpo_data.store.resume import taken_up
 
 PROMPTS = 40
 RECIPE = """
@@ -96,21 +103,17 @@ def essence(recipe: Path, root: str) -> list[object]:
 
 
 @pytest.fixture
-def expected(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def expected(recipe: Path) -> list[object]:
     """What comes of the recipe when the second stage waits for the first."""
-    with monkeypatch.context() as patch:
-        patch.setattr("sgpo_data.loop.loop.overlap", lambda first, second: False)
-        model = use(patch, Watched())
-        run_recipe(recipe, how(recipe, "apart"))
-        assert isinstance(model, Watched)
-        assert [event.stage for event in model.events if event.kind == "drawn"] == sorted(event.stage for event in model.events if event.kind == "drawn")[::-1]
+    model = Watched()
+    one_after_the_other(recipe, how(recipe, "apart"), opens(model))
+    assert [event.stage for event in model.events if event.kind == "drawn"] == sorted(event.stage for event in model.events if event.kind == "drawn")[::-1]
     return essence(recipe, "apart")
 
 
-def test_improve_begins_with_the_first_responses_and_all_else_is_the_same(recipe: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = use(monkeypatch, Watched())
-    ran = run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(model, Watched)
+def test_improve_begins_with_the_first_responses_and_all_else_is_the_same(recipe: Path, expected: list[object]) -> None:
+    model = Watched()
+    ran = run_recipe(recipe, how(recipe, "runs"), open_model=opens(model))
     assert [(each.step.stage, each.made_now) for each in ran] == [("source", True), ("seed", True), ("improve", True)]
     assert essence(recipe, "runs") == expected
     first_improve = next(index for index, event in enumerate(model.events) if event.stage == "improve")
@@ -119,28 +122,23 @@ def test_improve_begins_with_the_first_responses_and_all_else_is_the_same(recipe
         assert model.events.index(Event("given", "seed", row)) < model.events.index(Event("drawn", "improve", row))
 
 
-def test_marked_prompts_go_through_both_stages_without_the_model(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marked_prompts_go_through_both_stages_without_the_model(recipe: Path) -> None:
     (recipe.parent / "evals.jsonl").write_text("".join(json.dumps({"prompt": f"say {i} and no more"}) + "\n" for i in (0, 7, 8, PROMPTS - 1)))
     recipe.write_text(RECIPE.replace("[phases.seed]", 'decontaminate = ["evals.jsonl"]\n[phases.seed]'))
-    model = use(monkeypatch, Watched())
-    run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(model, Watched)
+    model = Watched()
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(model))
     assert len(model.rows("drawn", "seed")) == PROMPTS - 4
     responses, improved = manifests(recipe, "runs")
     assert responses.rows == improved.rows == PROMPTS
     assert responses.outcomes["contaminated"] == 4
     assert improved.outcomes["no_response"] == 4 + responses.outcomes["too_long"]
-    with monkeypatch.context() as patch:
-        patch.setattr("sgpo_data.loop.loop.overlap", lambda first, second: False)
-        use(patch, Watched())
-        run_recipe(recipe, how(recipe, "apart"))
+    one_after_the_other(recipe, how(recipe, "apart"), opens(Watched()))
     assert essence(recipe, "apart") == essence(recipe, "runs")
 
 
-def test_no_more_responses_than_the_window_wait_to_be_improved(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = use(monkeypatch, Watched())
-    run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(model, Watched)
+def test_no_more_responses_than_the_window_wait_to_be_improved(recipe: Path) -> None:
+    model = Watched()
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(model))
     improved = set(model.rows("drawn", "improve"))
     waiting = most = 0
     for event in model.events:
@@ -151,14 +149,12 @@ def test_no_more_responses_than_the_window_wait_to_be_improved(recipe: Path, mon
 
 
 @pytest.mark.parametrize("answers", range(0, 72, 9))
-def test_a_run_that_broke_off_anywhere_makes_only_what_is_missing(answers: int, recipe: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = use(monkeypatch, Watched(fail_after=answers))
+def test_a_run_that_broke_off_anywhere_makes_only_what_is_missing(answers: int, recipe: Path, expected: list[object]) -> None:
+    failing = Watched(fail_after=answers)
     with pytest.raises(ConnectionAbortedError):
-        run_recipe(recipe, how(recipe, "runs"))
-    rest = use(monkeypatch, Watched())
-    run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(failing, Watched)
-    assert isinstance(rest, Watched)
+        run_recipe(recipe, how(recipe, "runs"), open_model=opens(failing))
+    rest = Watched()
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(rest))
     assert essence(recipe, "runs") == expected
     for stage in ("seed", "improve"):
         given = failing.rows("given", stage)
@@ -169,17 +165,11 @@ def test_a_run_that_broke_off_anywhere_makes_only_what_is_missing(answers: int, 
 
 
 @pytest.mark.parametrize("answers", [3, 25])
-def test_responses_of_a_seed_that_broke_off_by_itself_are_improved_first(
-    answers: int, recipe: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("sgpo_data.loop.loop.overlap", lambda first, second: False)
-        use(patch, Watched(fail_after=answers))
-        with pytest.raises(ConnectionAbortedError):
-            run_recipe(recipe, how(recipe, "runs"))
-    rest = use(monkeypatch, Watched())
-    run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(rest, Watched)
+def test_responses_of_a_seed_that_broke_off_by_itself_are_improved_first(answers: int, recipe: Path, expected: list[object]) -> None:
+    with pytest.raises(ConnectionAbortedError):
+        one_after_the_other(recipe, how(recipe, "runs"), opens(Watched(fail_after=answers)))
+    rest = Watched()
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(rest))
     assert essence(recipe, "runs") == expected
     kinds = [event.stage for event in rest.events if event.kind == "drawn"]
     assert kinds[0] == "improve"
@@ -194,7 +184,7 @@ def made_by(recipe: Path, answers: int) -> list[str]:
     return turns[:answers]
 
 
-def test_the_first_dataset_is_finished_while_the_second_is_being_made(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_dataset_is_finished_while_the_second_is_being_made(recipe: Path) -> None:
     whole = []
 
     class Looking(Watched):
@@ -204,8 +194,8 @@ def test_the_first_dataset_is_finished_while_the_second_is_being_made(recipe: Pa
                 (folder,) = (recipe.parent / "runs/store").glob("responses@*")
                 whole.append((folder / "manifest.json").is_file())
 
-    use(monkeypatch, Looking())
-    run_recipe(recipe, how(recipe, "runs"))
+    fake = Looking()
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(fake))
     assert whole.index(True) < len(whole) - 1
     assert whole == sorted(whole)
 
@@ -222,26 +212,31 @@ def test_the_time_of_both_is_shared_among_them(recipe: Path, monkeypatch: pytest
                 now += 2 if self.events[-1].stage == "improve" else 1
                 yield answer
 
-    class Seen(Overlap):
-        def __init__(self, first: Lane, second: Lane, rows: Iterable[Row]) -> None:
-            lanes.extend((first, second))
-            super().__init__(first, second, rows)
-
-    lanes: list[Lane] = []
-    monkeypatch.setattr("sgpo_data.running.stream.monotonic", lambda: now)
-    monkeypatch.setattr("sgpo_data.running.runner.Overlap", Seen)
-    model = use(monkeypatch, Slow())
-    run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(model, Slow)
-    assert [lane.into.shared_seconds for lane in lanes] == [2 * len(model.rows("given", "improve")), PROMPTS]
+    model = Slow()
+    source, *steps = plan_recipe(read_recipe(recipe), how(recipe, "runs"))
+    assert isinstance(source.job, PromptsJob)
+    prompts = do_prompts(source.job, source.folder)
+    with ExitStack() as stack:
+        first, second = (_lane(step, stack) for step in steps)
+        Overlap(first, second, prompts.rows(), clock=lambda: now).stream(lambda: model, first_whole=lambda: None)
+        seconds = [lane.into.shared_seconds for lane in (first, second)]
+    assert seconds == [2 * len(model.rows("given", "improve")), PROMPTS]
 
 
-def test_another_model_improves_after_the_first(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _lane(step: Step, stack: ExitStack) -> Lane:
+    assert isinstance(step.job, Job)
+    assert isinstance(step.job.stage, GeneratingStage)
+    assert step.job.model is not None
+    into = stack.enter_context(taken_up(step.folder, step.job.identity, table=step.job.stage.writes, part_rows=7))
+    assert into is not None
+    return Lane(step.job.stage, into, step.job.model.record.identity, lambda rows, tokens: None)
+
+
+def test_another_model_improves_after_the_first(recipe: Path) -> None:
     other = model_folder(recipe.parent / "other")
     (other / "tokenizer.json").write_text("{}")
     recipe.write_text(RECIPE.replace('name = "policy"', 'name = "policy"\nimprover = "other"'))
-    model = use(monkeypatch, Watched())
-    run_recipe(recipe, how(recipe, "runs"))
-    assert isinstance(model, Watched)
+    model = Watched()
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(model))
     drawn = [event.stage for event in model.events if event.kind == "drawn"]
     assert drawn == sorted(drawn)[::-1]

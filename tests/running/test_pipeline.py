@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -60,7 +61,7 @@ def test_the_shell_pipeline_makes_every_table_whole(chain: dict[str, Dataset]) -
 
 @pytest.mark.parametrize("name", TABLES)
 def test_datasets_and_duckdb_read_every_output(chain: dict[str, Dataset], name: str, tmp_path: Path) -> None:
-    from datasets import load_dataset
+    from datasets import load_dataset  # type: ignore[import-untyped]
 
     dataset = chain[name]
     files = [str(path) for path in dataset.paths]
@@ -75,9 +76,9 @@ def test_datasets_and_duckdb_read_every_output(chain: dict[str, Dataset], name: 
 
 def test_pairs_and_examples_go_into_the_trainers_as_they_are(chain: dict[str, Dataset], world: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
-    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-    how = {
+    how: dict[str, Any] = {
         "max_steps": 3,
         "per_device_train_batch_size": 2,
         "use_cpu": True,

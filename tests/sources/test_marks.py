@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pytest
-from fake_model import FakeModel, model_folder, use
+from fake_model import FakeModel, model_folder, opens
 from literal_rows import checked, connect, prompt_id, row
 from pydantic import ValidationError
 
@@ -56,7 +57,7 @@ def written(path: Path, prompts: Iterable[object]) -> str:
 
 
 def read(reference: str, **options: object) -> list[Row]:
-    return [row for batch in open_source(reference, Source.model_validate(options)).batches() for row in batch.to_pylist()]
+    return [cast(Row, row) for batch in open_source(reference, Source.model_validate(options)).batches() for row in batch.to_pylist()]
 
 
 def said(row: Row) -> str:
@@ -311,17 +312,17 @@ def marked(tmp_path: Path) -> tuple[str, Source]:
     return written(tmp_path / "p.jsonl", prompts), Source(near_duplicates=0.8, decontaminate=(sets,))
 
 
-def test_nothing_is_generated_from_a_marked_prompt_and_every_row_stays(marked: tuple[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_generated_from_a_marked_prompt_and_every_row_stays(marked: tuple[str, Source], tmp_path: Path) -> None:
     path, source = marked
-    how, model = Execution(root=tmp_path / "runs", progress="none"), use(monkeypatch, FakeModel())
+    how, model = Execution(root=tmp_path / "runs", progress="none"), FakeModel()
     base = str(model_folder(tmp_path / "model"))
-    responses = run(Seed(samples=2), path, model=base, source=source, execution=how)
+    responses = run(Seed(samples=2), path, model=base, source=source, execution=how, open_model=opens(model))
     assert len(model.asked) == 6
     assert responses.manifest.outcomes == {"stop": 6, "duplicate": 2, "contaminated": 2}
     assert read_prompts(path, source, how).manifest.outcomes == {"prompt": 3, "duplicate": 1, "contaminated": 1}
-    improved = run(Improve(), str(responses.folder), execution=how)
+    improved = run(Improve(), str(responses.folder), execution=how, open_model=opens(model))
     assert improved.manifest.outcomes == {"stop": 6, "no_response": 4}
-    scored = run(ScorePpl(), str(improved.folder), execution=how)
+    scored = run(ScorePpl(), str(improved.folder), execution=how, open_model=opens(model))
     filtered = run(Filter(), str(scored.folder), execution=how)
     assert [faults(each) for each in (responses, improved, scored, filtered)] == [[], [], [], []]
     rows = filtered.scan().filter(pl.col("finish").is_in(["duplicate", "contaminated"])).collect()
@@ -357,7 +358,7 @@ def test_sets_of_a_recipe_lie_beside_it_and_its_frozen_form_and_script_name_them
     frozen = tmp_path / "runs" / "x"
     again = plan_recipe(parsed(frozen_text(recipe, steps, frozen, known=known), frozen / "recipe.toml"), how)
     assert [step.folder for step in again] == [step.folder for step in steps]
-    assert f"--source.near_duplicates 0.8 --source.decontaminate '{tmp_path}/sets/a.jsonl?name=a'" in script(recipe, steps, how)
+    assert f"--source.near_duplicates 0.8 --source.decontaminate '{tmp_path}/sets/a.jsonl?name=a'" in script(str(recipe.path), steps, how)
     (tmp_path / "y.toml").write_text(text.replace("sets/a", "sets/b"))
     with pytest.raises(DatasetError, match=r"phases\.1\.source\.decontaminate: evaluation set .*sets/b\.jsonl\?name=a: no such file"):
         plan_recipe(read_recipe(tmp_path / "y.toml"), how)

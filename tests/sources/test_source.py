@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError, SgpoError
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
-from sgpo_data.sources.source import Source, open_source, prompt_id
+from sgpo_data.sources.options import Source
+from sgpo_data.sources.source import open_source, prompt_id
 
 USER = {"role": "user", "content": "hi"}
 YO = {"role": "assistant", "content": "yo"}
@@ -359,7 +360,8 @@ HUB_CLIENT = """
 import json, sys
 import sgpo_data.hub.client
 from sgpo_data.errors import SgpoError
-from sgpo_data.sources.source import Source, open_source
+from sgpo_data.sources.options import Source
+from sgpo_data.sources.source import open_source
 sgpo_data.hub.client.PAUSE_SECONDS = 0
 for reference, options in json.loads(sys.argv[1]):
     try:

@@ -25,11 +25,11 @@ def failed(given: Filter, rows: Sequence[Given]) -> list[list[str]]:
     return [rules(each) for each in checked(decide(given, rows), "filtered")]
 
 
-def scored(name: str, *, improved: float, response: float = 3.0, reference: float | None = 1.0, draft: float = 1.0, **given: object) -> Given:
+def scored(name: str, *, improved: float, response: float = 3.0, reference: float | None = 1.0, draft: float = 1.0, given: Given | None = None) -> Given:
     """Mean nlls over 64 tokens, of the reference over 32: binary fractions stay exact."""
     nll = {"improved_nll": improved * 64, "response_nll": response * 64, "reference_nll": None if reference is None else reference * 32}
     tokens = {"improved_tokens": 64, "response_tokens": 64, "reference_tokens": 32}
-    return row(name, **{**nll, **tokens, "improved_nll_given_draft": draft * 64, **given})
+    return row(name, **{**nll, **tokens, "improved_nll_given_draft": draft * 64, **(given or {})})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ ABSENT = [None, math.nan, math.inf, -math.inf]
 def test_a_rewrite_without_a_likelihood_is_unscored_and_moves_no_fence(strategy: str, value: float | None) -> None:
     rows = [scored(f"{mean}", improved=mean, draft=mean - 0.5) for mean in (1.5, 2.0, 2.5)]
     before = decide(stage(strategy), rows)
-    after = decide(stage(strategy), [*rows, scored("x", improved=2.0, improved_nll=value)])
+    after = decide(stage(strategy), [*rows, scored("x", improved=2.0, given={"improved_nll": value})])
     found = after.rows.project("failed_rules").fetchall()
     assert found[:3] == before.rows.project("failed_rules").fetchall()
     assert found[3] == (["unscored"],)
@@ -151,7 +151,7 @@ def test_a_rewrite_without_a_likelihood_is_unscored_and_moves_no_fence(strategy:
     [("sandwich", "response_nll"), ("sandwich", "reference_nll"), ("ratio", "improved_nll_given_draft"), ("margin", "improved_reward")],
 )
 def test_a_row_whose_other_measure_is_absent_is_kept_and_counted(strategy: str, column: str, value: float | None) -> None:
-    rows = [scored("a", improved=2.0, draft=1.5), scored("b", improved=2.0, draft=1.5, **{column: value})]
+    rows = [scored("a", improved=2.0, draft=1.5), scored("b", improved=2.0, draft=1.5, given={column: value})]
     decided = decide(stage(strategy), rows)
     assert decided.rows.project("failed_rules").fetchall() == [([],), ([],)]
     assert (decided.facts[f"ppl.{strategy}.rows"], decided.facts[f"ppl.{strategy}.undefined"]) == (1, 1)
@@ -167,7 +167,7 @@ def test_no_rows_one_row_and_equal_rows_have_an_outcome(strategy: str) -> None:
 
 @pytest.mark.parametrize("strategy", CHAINS)
 def test_a_table_of_which_nothing_is_left_has_fences_of_none(strategy: str) -> None:
-    decided = decide(stage(strategy), [scored(f"{at}", improved=float(at), edited_words=0) for at in range(3)])
+    decided = decide(stage(strategy), [scored(f"{at}", improved=float(at), given={"edited_words": 0}) for at in range(3)])
     assert {dropped for (dropped,) in decided.rows.project("dropped_by").fetchall()} == {"changed"}
     assert "no row is kept of 3; dropped by changed 3" in decided.warnings
     assert not any(name.endswith(".q1") or name == "ppl.low" for name in decided.facts)

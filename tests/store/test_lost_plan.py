@@ -12,7 +12,7 @@ from sgpo_data.training.options import Train
 
 
 def test_a_part_beside_a_lost_plan_is_refused_and_kept(tmp_path: Path) -> None:
-    identity = Identity(stage="seed", revision=1, fields={}, inputs=(), models={})
+    identity = Identity(stage="seed", revision=1, schema_version=1, fields={}, inputs=(), models={})
     folder = tmp_path / "out"
     with taken_up(folder, identity, table="responses", part_rows=2):
         pass

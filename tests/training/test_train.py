@@ -224,9 +224,10 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint_to_the_same_by
     assert not (folder / ".unfinished").exists()
 
 
-def test_a_training_is_done_once(start: Model, pairs: Dataset, preferring: Model, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo_data.training.launch.run_task", None)
+def test_a_training_is_done_once(start: Model, pairs: Dataset, preferring: Model, how: Execution) -> None:
+    before = {path: path.stat().st_mtime_ns for path in preferring.folder.iterdir()}
     assert do_train(job(DPO, start, pairs), preferring.folder, how) == preferring
+    assert {path: path.stat().st_mtime_ns for path in preferring.folder.iterdir()} == before
 
 
 def test_a_model_is_named_before_it_is_trained(place: Path, start: Model, pairs: Dataset, preferring: Model) -> None:

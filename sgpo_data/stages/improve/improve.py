@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling
 from sgpo_data.rows import Finish, Message, Role, Row
-from sgpo_data.stages import GeneratingStage, ModelRole, row_key, row_seed
+from sgpo_data.stages import ENGINE_MODEL, GeneratingStage, ModelRole, row_key, row_seed
 from sgpo_data.stages.improve.templates import Template, load_template
 
 
@@ -18,7 +18,7 @@ class Improve(GeneratingStage):
     revision: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("responses",)
     outcome: ClassVar[str] = "improved_finish"
-    model_role: ClassVar[ModelRole] = "improver"
+    model_role: ClassVar[ModelRole] = ModelRole("improver", "--model", f"{ENGINE_MODEL}; that of the input if not given.", unnamed="policy")
 
     role: Role = Field("refine", description="refine shows the reference to the improver; improve does not.")
     improve_template: Template = Field(load_template("improve"), description="Template without the reference: improve, or a file.")
