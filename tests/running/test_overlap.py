@@ -10,7 +10,9 @@ from fake_model import FakeModel, model_folder, use
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.execution import Execution
+from sgpo_data.health.health import health
 from sgpo_data.loop.loop import run_recipe
+from sgpo_data.loop.rounds import open_run
 from sgpo_data.rows import Row
 from sgpo_data.running.stream import Lane, Overlap
 from sgpo_data.store.dataset import open_dataset
@@ -245,3 +247,23 @@ def test_another_model_improves_after_the_first(recipe: Path, monkeypatch: pytes
     assert isinstance(model, Watched)
     drawn = [event.stage for event in model.events if event.kind == "drawn"]
     assert drawn == sorted(drawn)[::-1]
+
+
+def test_a_dataset_is_seen_as_soon_as_it_is_whole_while_the_run_goes_on(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = recipe.parent / "runs"
+    seen: list[tuple[int, tuple[str, ...], str | None]] = []
+
+    class Looking(Watched):
+        def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+            for answer in super().generate(requests):
+                if (whole := root / "x/policy-1/responses/manifest.json").is_file() and not seen:
+                    assert whole.parent.is_symlink()
+                    (found,) = open_run("x", root).rounds
+                    (measured,) = health(open_run("x", root)).rounds
+                    lengths = next(each for each in measured.findings if each.measure.name == "response_tokens_mean")
+                    seen.append((measured.rows, found.missing, lengths.why))
+                yield answer
+
+    use(monkeypatch, Looking())
+    run_recipe(recipe, how(recipe, "runs"))
+    assert seen == [(PROMPTS, ("improved",), None)]
