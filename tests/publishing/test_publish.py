@@ -313,6 +313,23 @@ def test_the_command_prints_the_reference_last(hub: Hub, pairs: str) -> None:
     assert "bytes to upload; nothing was changed" in err
 
 
+def test_a_dry_run_without_the_hub_lists_every_file_as_new_and_still_finds_secrets(
+    hub: Hub, pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.log.clear()
+    code, out, err = run(pairs, "org/x", "--tag", "v1", "--dry-run")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()} == {"upload"}
+    assert {"README.md", "pairs/part-00000.parquet"} <= {line.split()[2] for line in out.splitlines()}
+    assert "HF_HUB_OFFLINE is set" in err
+    assert "listed as for an empty repository" in err
+    secret = pairs_of(tmp_path, "token ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")
+    assert run(str(secret.folder), "org/x", "--tag", "v1", "--dry-run")[0] == 3
+    assert run(pairs, "org/x", "--tag", "v1")[0] == 4
+    assert hub.log == []
+
+
 def test_each_login_that_may_not_publish_is_told_what_to_do(hub: Hub, pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(pairs, "org/there", "--tag", "v1")[0] == 0
     cases = [
@@ -347,6 +364,32 @@ def test_a_hub_that_is_down_or_not_to_be_asked_is_exit_code_4(hub: Hub, pairs: s
     asked = len(hub.log)
     code, _, err = run(pairs, "org/x", "--tag", "v1")
     assert (code, err.splitlines()) == (4, ["org/x: HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to go on"])
+    assert len(hub.log) == asked
+
+
+@pytest.mark.parametrize("command", [["--dry-run"], ["--dry-run", "--json"]])
+def test_a_dry_run_offline_lists_every_file_and_still_refuses_secrets(
+    hub: Hub, tmp_path: Path, pairs: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    from huggingface_hub import constants
+
+    _, out, _ = run(pairs, "org/x", "--tag", "v1", "--dry-run", "--json")
+    online = [(each["path"], each["bytes"]) for each in json.loads(out)]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = len(hub.log)
+    code, out, err = run(pairs, "org/x", "--tag", "v1", *command)
+    assert code == 0
+    if "--json" in command:
+        assert [(each["path"], each["bytes"], each["what"]) for each in json.loads(out)] == [(*each, "unknown") for each in online]
+    else:
+        assert [tuple(line.split()) for line in out.splitlines()] == [("unknown", str(size), path) for path, size in online]
+        total = sum(size for _, size in online)
+        assert f"at most {total} of {total} bytes to upload; nothing was changed" in err
+    assert "README.md" in dict(online)
+    secret = made_dataset(
+        tmp_path / "secret", "pairs", [{**pair_row("s"), "chosen": [{"role": "assistant", "content": "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f"}]}]
+    )
+    assert run(str(secret.folder), "org/x", "--tag", "v1", *command)[0] == 3
     assert len(hub.log) == asked
 
 
