@@ -96,15 +96,9 @@ def _config(reference: str, root: Path) -> "Config":
 
 
 def _list(version: "Publication", branch: str, *, as_json: bool) -> None:
-    from sgpo_data.errors import HubError
-    from sgpo_data.publishing.publish import changes, changes_offline
+    from sgpo_data.publishing.publish import changes
 
-    try:
-        found = changes(version, branch=branch)
-    except HubError as error:
-        # Card, sizes and secrets are known here; what the Hub keeps is not.
-        print(f"{error}; listed as for an empty repository", file=sys.stderr)
-        found = changes_offline(version)
+    found = changes(version, branch=branch)
     if as_json:
         print(orjson.dumps([{"path": each.path, "bytes": each.bytes, "what": each.what} for each in found]).decode())
         return

@@ -100,11 +100,6 @@ def _present(publication: Publication, branch: str) -> tuple[Mapping[str, Digest
     return there, _obsolete(publication, head, there)
 
 
-def changes_offline(publication: Publication) -> list[Change]:
-    """What publishing into an empty repository would do, without asking the Hub."""
-    return [Change(file.path, file.size, "upload") for file in publication.files]
-
-
 def checked_tag(tag: str) -> str:
     """The tag, if the Hub can have one of this name that is no commit.
 

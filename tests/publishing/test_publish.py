@@ -313,23 +313,6 @@ def test_the_command_prints_the_reference_last(hub: Hub, pairs: str) -> None:
     assert "bytes to upload; nothing was changed" in err
 
 
-def test_a_dry_run_without_the_hub_lists_every_file_as_new_and_still_finds_secrets(
-    hub: Hub, pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    hub.log.clear()
-    code, out, err = run(pairs, "org/x", "--tag", "v1", "--dry-run")
-    assert code == 0
-    assert {line.split()[0] for line in out.splitlines()} == {"upload"}
-    assert {"README.md", "pairs/part-00000.parquet"} <= {line.split()[2] for line in out.splitlines()}
-    assert "HF_HUB_OFFLINE is set" in err
-    assert "listed as for an empty repository" in err
-    secret = pairs_of(tmp_path, "token ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")
-    assert run(str(secret.folder), "org/x", "--tag", "v1", "--dry-run")[0] == 3
-    assert run(pairs, "org/x", "--tag", "v1")[0] == 4
-    assert hub.log == []
-
-
 def test_each_login_that_may_not_publish_is_told_what_to_do(hub: Hub, pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(pairs, "org/there", "--tag", "v1")[0] == 0
     cases = [
