@@ -30,7 +30,7 @@ def publish(
     license: Annotated[str | None, typer.Option("--license", help="As the Hub names it, such as apache-2.0; none is made up.")] = None,
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
     allow_secrets: Annotated[bool, typer.Option("--allow-secrets", help="Send texts too that look like a password or a key.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, kept and deleted; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, kept and deleted; change nothing. Works offline too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")] = False,
 ) -> None:
     """Publish datasets, or one model that was trained here, as one version on the Hub: one commit, verified, then the tag.
@@ -104,8 +104,9 @@ def _list(version: "Publication", branch: str, *, as_json: bool) -> None:
         return
     for each in found:
         print(f"{each.what:<8}{each.bytes:>14}  {each.path}")
-    upload = sum(each.bytes for each in found if each.what == "upload")
-    print(f"{upload} of {version.bytes} bytes to upload; nothing was changed", file=sys.stderr)
+    upload = sum(each.bytes for each in found if each.what in ("upload", "unknown"))
+    most = "at most " if any(each.what == "unknown" for each in found) else ""
+    print(f"{most}{upload} of {version.bytes} bytes to upload; nothing was changed", file=sys.stderr)
 
 
 def _publish(version: "Publication", branch: str, *, private: bool, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sgpo_data.health.measures import MEASURES, Measure, Thresholds
-from sgpo_data.health.numbers import FEWEST_WORDS, Numbers, answer_words, reference_nll_rise, row_numbers, trained_on, training_numbers
+from sgpo_data.health.numbers import FEWEST_STEPS, FEWEST_WORDS, Numbers, answer_words, few_steps, reference_nll_rise, row_numbers, trained_on, training_numbers
 from sgpo_data.loop.rounds import Round, Run
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.text.measures import Words, distinct_2
@@ -185,5 +185,8 @@ def _why_not_logged(measure: Measure, made: Round) -> str:
     objective = _objective(made)
     if objective != "dpo":
         return f"{objective} has none"
+    assert made.model is not None
+    if (steps := few_steps(made.model)) is not None:
+        return f"too few steps: {steps}, and fewer than {FEWEST_STEPS} tell nothing"
     other = {"early_accuracy": "nothing logged in the second quarter of the first epoch", "chosen_drift": "not logged, or the pairs have no token counts"}
     return other.get(measure.name, "not logged")

@@ -13,12 +13,14 @@ from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.store.manifest import ModelManifest
 from sgpo_data.text.measures import WORDS, Words
 from sgpo_data.text.words import words
-from sgpo_data.training.curves import curves
+from sgpo_data.training.curves import Curve, curves
 
 SAMPLE_ROWS = 2000
 FEWEST_WORDS = 200
 EARLY = (0.25, 0.5)
 """Epochs in which an accuracy is early: before it, the warmup has hardly moved the model."""
+FEWEST_STEPS = 10
+"""Of a training: with fewer there is no last tenth, and a number is that of a batch or two."""
 LEAST_COMMON = 50
 """References that two scorers must share for their likelihoods to be compared."""
 
@@ -48,8 +50,10 @@ def row_numbers(made: Round) -> Numbers:
 
 
 def training_numbers(model: TrainedModel, pairs: Sequence[Dataset]) -> Numbers:
-    """What the curves of a dpo training on these pairs come to; a number that was not logged is left out."""
+    """What the curves of a dpo training on these pairs come to; a number that was not logged is left out, and all of them after too few steps."""
     logged = curves(model.folder)
+    if _steps(logged) < FEWEST_STEPS:
+        return {}
     found: dict[str, float | None] = {}
     if accuracies := logged.get("rewards/accuracies"):
         found["last_accuracy"] = accuracies.end
@@ -61,6 +65,16 @@ def training_numbers(model: TrainedModel, pairs: Sequence[Dataset]) -> Numbers:
         # A reward is beta times the change against the reference policy, sequence by sequence; that policy need not be the start, step 0 is.
         found["chosen_drift"] = (rewards.end - rewards.values[0]) / beta / tokens if beta and tokens else None
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def few_steps(model: TrainedModel) -> int | None:
+    """Steps of a training that are too few to tell anything; None if they are enough, or if nothing was logged."""
+    steps = _steps(curves(model.folder))
+    return steps if 0 < steps < FEWEST_STEPS else None
+
+
+def _steps(logged: Mapping[str, Curve]) -> int:
+    return max((curve.steps[-1] for curve in logged.values()), default=0)
 
 
 def answer_words(dataset: Dataset, column: str) -> Words:

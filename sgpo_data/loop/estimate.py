@@ -52,7 +52,10 @@ class Estimate:
 
 
 def estimates(steps: Sequence[Step], store: Path) -> list[Estimate]:
-    """Each step with its state and cost."""
+    """Each step with its state and cost; a local source that is not made yet is read.
+
+    Raises what reading it raises.
+    """
     measured: dict[str, list[Record]] = {}
     for record in sorted(_records(store), key=lambda record: -record.created):
         measured.setdefault(record.kind, []).append(record)
@@ -112,9 +115,11 @@ def _estimate(step: Step, measured: Mapping[str, list[Record]], known: Mapping[P
 
 
 def _rows(step: Step, past: Sequence[Record], known: Mapping[Path, int | None]) -> int | None:
-    """Rows that the step will have: an upper bound for a source, a measured share for pairs."""
+    """Rows that the step will have: of local files as they are read, of a Hub dataset its limit as an upper bound, a measured share for pairs."""
     if isinstance(step.job, PromptsJob):
-        return step.job.opened.source.limit
+        opened = step.job.opened
+        # To read a local source is the one way to know its rows, and refuses what the run would.
+        return sum(batch.num_rows for batch in opened.batches()) if opened.local else opened.source.limit
     inputs = [known[folder] if folder in known else _made_rows(folder) for folder in step.inputs]
     given = [rows for rows in inputs if rows is not None]
     if len(given) < len(inputs):

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sgpo_data.errors import RecipeError
@@ -113,7 +114,8 @@ def _overlap(step: Step, then: Step) -> bool:
 def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
     assert isinstance(step.job, Job)
     assert isinstance(then.job, Job)
-    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines)
+    # Health and report read what the links lead to, and the second stage may go on for hours.
+    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines, first_made=partial(link, step.link, step.folder))
     for each in (step, then):
         link(each.link, each.folder)
         yield Ran(each, made_now=True)

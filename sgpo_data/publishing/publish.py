@@ -1,5 +1,6 @@
 """Publishing: one commit on a known parent, found again after any failure, verified, and then the tag."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import HubModel, HubPlace
 from sgpo_data.publishing.publication import Publication
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Change:
     path: str
     bytes: int
     what: str
-    """upload, keep or delete."""
+    """upload, keep or delete; unknown where the Hub could not be asked."""
 
 
 def publish(publication: Publication, *, branch: str = "main", private: bool = True) -> Published:
@@ -70,23 +73,31 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
 def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
     """What publishing would do, by asking the Hub and changing nothing; a repository that does not exist, or is not seen, is taken for an empty one.
 
+    Offline, or where the Hub fails for too long, every file is listed as unknown, with a warning.
     Raises DatasetError if the tag holds something else.
     """
-    hub = HubRepository(publication.repository, publication.kind)
     try:
-        refs = hub.refs()
-    except (DatasetError, ModelError):
-        there: Mapping[str, Digest] = {}
-        old: list[str] = []
-    else:
-        tagged = refs.tags.get(publication.tag)
-        head = _same(hub, publication, tagged) if tagged else refs.branches.get(branch) or refs.branches["main"]
-        there = hub.files(head)
-        old = _obsolete(publication, head, there)
+        there, old = _present(publication, branch)
+    except HubError as error:
+        log.warning("%s; all files are listed, what the Hub has of them is not known", error)
+        return [Change(file.path, file.size, "unknown") for file in publication.files]
     stored = {digest.sha256 for digest in there.values()}
     kept = {file.path for file in publication.files if file.is_there(there.get(file.path)) or file.sha256 in stored}
     new = [Change(file.path, file.size, "keep" if file.path in kept else "upload") for file in publication.files]
     return [*new, *(Change(path, there[path].size, "delete") for path in old)]
+
+
+def _present(publication: Publication, branch: str) -> tuple[Mapping[str, Digest], list[str]]:
+    """The files of the branch, and the paths of those that this version takes away."""
+    hub = HubRepository(publication.repository, publication.kind)
+    try:
+        refs = hub.refs()
+    except (DatasetError, ModelError):
+        return {}, []
+    tagged = refs.tags.get(publication.tag)
+    head = _same(hub, publication, tagged) if tagged else refs.branches.get(branch) or refs.branches["main"]
+    there = hub.files(head)
+    return there, _obsolete(publication, head, there)
 
 
 def checked_tag(tag: str) -> str:

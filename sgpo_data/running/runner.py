@@ -1,6 +1,7 @@
 """Running a stage: plan, skip what is made, read, run, check against the schema, record."""
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -102,24 +103,27 @@ def overlap(first: Job, second: Job) -> bool:
     )
 
 
-def do_both(first: Job, second: Job, folders: tuple[Path, Path], execution: Execution, *, engines: Engines) -> None:
+def do_both(
+    first: Job, second: Job, folders: tuple[Path, Path], execution: Execution, *, engines: Engines, first_made: Callable[[], None] = lambda: None
+) -> None:
     """The datasets of two jobs that overlap, in these folders: the same as one after the other, as one stream.
 
-    The one is finished as soon as it is whole, the other after it. What either of them has of earlier sessions is kept.
+    The one is finished as soon as it is whole, and `first_made` is called, the other after it. What either of them has of earlier sessions is kept.
     """
     with (
         taken_up(folders[0], first.identity, table=first.stage.writes, part_rows=execution.part_rows) as into,
         taken_up(folders[1], second.identity, table=second.stage.writes, part_rows=execution.part_rows) as then,
     ):
         if into is not None and then is not None:
-            _fill_both(first, second, (into, then), execution, engines)
+            _fill_both(first, second, (into, then), execution, engines, first_made)
             return
     # Another process has finished one of them just now.
-    for job, folder in zip((first, second), folders, strict=True):
-        do(job, folder, execution, engines=engines)
+    do(first, folders[0], execution, engines=engines)
+    first_made()
+    do(second, folders[1], execution, engines=engines)
 
 
-def _fill_both(first: Job, second: Job, into: tuple[Unfinished, Unfinished], execution: Execution, engines: Engines) -> None:
+def _fill_both(first: Job, second: Job, into: tuple[Unfinished, Unfinished], execution: Execution, engines: Engines, first_made: Callable[[], None]) -> None:
     source = _source(first)
     _check_fit(second.stage, source)
     rows = _rows_of(first.stage, source)
@@ -134,6 +138,7 @@ def _fill_both(first: Job, second: Job, into: tuple[Unfinished, Unfinished], exe
 
     def first_whole() -> None:
         finished(into[0], _found(first, source.manifest.rows))
+        first_made()
 
     with progress({first.stage.stage_name: rows, second.stage.stage_name: rows}, style=execution.progress) as (of_first, of_second):
         lanes = Overlap(_lane(first, into[0], of_first), _lane(second, into[1], of_second), source.rows())

@@ -99,6 +99,11 @@ class OpenedSource:
         """`file:` and a SHA-256 over names and contents, or `hub:org/name@commit/config/split`; how it is read is not in it."""
         return self.content.identity
 
+    @property
+    def local(self) -> bool:
+        """Whether it can be read without the Hub, its evaluation sets too."""
+        return not isinstance(self.content, HubSplit) and all(each.opened.local for each in self.evaluation)
+
     def batches(self, left_out: LeftOut | None = None) -> Iterator[pa.RecordBatch]:
         """Rows of table prompts, in the order asked for, `count` being that of the whole source; counts in `left_out` what is not read.
 

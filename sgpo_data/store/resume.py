@@ -19,7 +19,8 @@ from sgpo_data.schema import schema
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
-from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity, Manifest
+from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity
+from sgpo_data.store.outcome import outcome
 from sgpo_data.store.unfinished import Cost, Found, OpenPart, Plan, Unfinished, done_before, journal_path, part_name
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def finished(into: Unfinished, found: Found) -> Dataset:
     """The dataset, now that all its rows are there."""
     into.finish(found)
     dataset = open_dataset(into.folder)
-    log.info("%s: %s", into.folder, _summary(dataset.manifest))
+    log.info("%s: %s", into.folder, _summary(dataset))
     return dataset
 
 
@@ -155,8 +156,9 @@ def _journal_line(line: bytes) -> _Entry | None:
         return None
 
 
-def _summary(manifest: Manifest) -> str:
-    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in manifest.outcomes.items())
+def _summary(dataset: Dataset) -> str:
+    manifest = dataset.manifest
+    outcomes = outcome(manifest.table, manifest.outcomes, dataset.paths)
     speed = f", {manifest.tokens} tokens, {manifest.tokens / max(manifest.seconds, 1e-3):.0f} tokens/s" if manifest.tokens else ""
     if manifest.retokenized:
         speed += f"; {manifest.retokenized} rows become other tokens when their text is read again"

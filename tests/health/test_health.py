@@ -143,14 +143,14 @@ def test_drift_of_chosen_is_its_reward_since_the_first_step_by_beta_and_token(tm
 
 def test_drift_is_not_told_when_the_pairs_have_no_tokens(tmp_path: Path) -> None:
     run = made_run(tmp_path, {"policy-1": {"pairs": [pair("x", "y", "a")]}})
-    made_model(run.folder / "policy-1" / "model", {"rewards/chosen": [0.0, 0.1]}, inputs=[run.rounds[0].datasets["pairs"]])
+    made_model(run.folder / "policy-1" / "model", {"rewards/chosen": [0.0] * 9 + [0.1]}, inputs=[run.rounds[0].datasets["pairs"]])
     found = finding(health(open_run("run", tmp_path)).rounds[0], "chosen_drift")
     assert (found.value, found.why) == (None, "not logged, or the pairs have no token counts")
 
 
 def test_accuracy_is_early_in_the_second_quarter_of_the_first_epoch_and_last_in_the_last_tenth(tmp_path: Path) -> None:
     accuracies = [0.0] * 5 + [0.96] * 5 + [0.5] * 8 + [0.6, 0.4]
-    made_model(tmp_path / "run" / "policy-1" / "model", {"rewards/accuracies": accuracies, "objective/kl": [0.0, 2.0]})
+    made_model(tmp_path / "run" / "policy-1" / "model", {"rewards/accuracies": accuracies, "objective/kl": [0.0] * 18 + [2.0, 2.0]})
     found = health(open_run("run", tmp_path)).rounds[0]
     early, last = finding(found, "early_accuracy"), finding(found, "last_accuracy")
     assert early.value == pytest.approx(0.96)
@@ -159,6 +159,19 @@ def test_accuracy_is_early_in_the_second_quarter_of_the_first_epoch_and_last_in_
     assert last.verdict == "alarm"
     assert finding(found, "kl").value == 2.0
     assert finding(found, "kl").verdict == "shown"
+
+
+@pytest.mark.parametrize(("steps", "words"), [(2, "too few steps: 2, and fewer than 10 tell nothing"), (9, "too few steps: 9"), (10, None)])
+def test_a_training_of_a_few_steps_is_no_alarm_and_says_so(tmp_path: Path, steps: int, words: str | None) -> None:
+    run = made_run(tmp_path, {"policy-1": {"pairs": [pair("x", "y", "a", chosen_tokens=10)]}})
+    logged = {"rewards/accuracies": [0.0] * steps, "rewards/chosen": [0.0] + [-0.9] * (steps - 1)}
+    made_model(run.folder / "policy-1" / "model", logged, inputs=[run.rounds[0].datasets["pairs"]])
+    found = health(open_run("run", tmp_path)).rounds[0]
+    for name in ("last_accuracy", "chosen_drift"):
+        each = finding(found, name)
+        assert each.verdict == ("alarm" if words is None else "unmeasured")
+        assert (each.why or "").startswith(words or "")
+        assert (each.why is None) == (words is None)
 
 
 def test_references_are_compared_between_scorers_over_the_prompts_of_both(tmp_path: Path) -> None:

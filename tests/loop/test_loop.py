@@ -334,6 +334,20 @@ def test_a_dry_run_makes_nothing(place: Path, how: Execution) -> None:
     assert not how.root.exists()
 
 
+def test_a_dry_run_knows_the_rows_of_a_local_file_and_refuses_one_that_the_run_would(place: Path, how: Execution) -> None:
+    recipe = written(place, 'model = "model"\n[[phases]]\nname = "policy"\n[phases.source]\npath = "few.jsonl"\n[phases.seed]\nsamples = 2\n')
+    source = place / "few.jsonl"
+    row = '{"prompt": "%s", "response": "yes"}\n'
+    source.write_text("".join(row % name for name in ("a", "b", "c", "b")), encoding="utf-8")
+    planned = command_line("run", recipe, "--root", how.root, "--dry-run", "--json")
+    assert [(step["stage"], step["rows"]) for step in json.loads(planned.stdout)] == [("source", 3), ("seed", 6)]
+    source.write_text("", encoding="utf-8")
+    refused = command_line("run", recipe, "--root", how.root, "--dry-run")
+    assert isinstance(refused.exception, DatasetError)
+    assert "no rows" in str(refused.exception)
+    assert not how.root.exists()
+
+
 def test_without_a_terminal_a_change_needs_yes(place: Path, how: Execution) -> None:
     fake = Plain()
     run_recipe(written(place, UNTRAINED), how, open_model=opens(fake))

@@ -352,6 +352,32 @@ def test_a_hub_that_is_down_or_not_to_be_asked_is_exit_code_4(hub: Hub, pairs: s
     assert len(hub.log) == asked
 
 
+@pytest.mark.parametrize("command", [["--dry-run"], ["--dry-run", "--json"]])
+def test_a_dry_run_offline_lists_every_file_and_still_refuses_secrets(
+    hub: Hub, tmp_path: Path, pairs: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    from huggingface_hub import constants
+
+    _, out, _ = run(pairs, "org/x", "--tag", "v1", "--dry-run", "--json")
+    online = [(each["path"], each["bytes"]) for each in json.loads(out)]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = len(hub.log)
+    code, out, err = run(pairs, "org/x", "--tag", "v1", *command)
+    assert code == 0
+    if "--json" in command:
+        assert [(each["path"], each["bytes"], each["what"]) for each in json.loads(out)] == [(*each, "unknown") for each in online]
+    else:
+        assert [tuple(line.split()) for line in out.splitlines()] == [("unknown", str(size), path) for path, size in online]
+        total = sum(size for _, size in online)
+        assert f"at most {total} of {total} bytes to upload; nothing was changed" in err
+    assert "README.md" in dict(online)
+    secret = made_dataset(
+        tmp_path / "secret", "pairs", [{**pair_row("s"), "chosen": [{"role": "assistant", "content": "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f"}]}]
+    )
+    assert run(str(secret.folder), "org/x", "--tag", "v1", *command)[0] == 3
+    assert len(hub.log) == asked
+
+
 def test_what_can_not_be_a_version_is_refused_before_the_hub_is_asked(hub: Hub, tmp_path: Path, pairs: str) -> None:
     empty = made_dataset(tmp_path / "empty", "pairs", [])
     broken = pairs_of(tmp_path, "k", "l")

@@ -12,8 +12,10 @@ from one_by_one import one_after_the_other
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.execution import Execution
+from sgpo_data.health.health import health
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.loop.plan import Step, plan_recipe
+from sgpo_data.loop.rounds import open_run
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.running.job import Job
 from sgpo_data.running.stream import Lane, Overlap
@@ -240,3 +242,22 @@ def test_another_model_improves_after_the_first(recipe: Path) -> None:
     run_recipe(recipe, how(recipe, "runs"), open_model=opens(model))
     drawn = [event.stage for event in model.events if event.kind == "drawn"]
     assert drawn == sorted(drawn)[::-1]
+
+
+def test_a_dataset_is_seen_as_soon_as_it_is_whole_while_the_run_goes_on(recipe: Path) -> None:
+    root = recipe.parent / "runs"
+    seen: list[tuple[int, tuple[str, ...], str | None]] = []
+
+    class Looking(Watched):
+        def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
+            for answer in super().generate(requests):
+                if (whole := root / "x/policy-1/responses/manifest.json").is_file() and not seen:
+                    assert whole.parent.is_symlink()
+                    (found,) = open_run("x", root).rounds
+                    (measured,) = health(open_run("x", root)).rounds
+                    lengths = next(each for each in measured.findings if each.measure.name == "response_tokens_mean")
+                    seen.append((measured.rows, found.missing, lengths.why))
+                yield answer
+
+    run_recipe(recipe, how(recipe, "runs"), open_model=opens(Looking()))
+    assert seen == [(PROMPTS, ("improved",), None)]
