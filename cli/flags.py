@@ -117,7 +117,7 @@ def _entries(key: str, given: list[str], annotation: object) -> dict[str, JsonVa
 def _json(text: str) -> JsonValue:
     try:
         found: JsonValue = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.strip()
     return found
 

@@ -165,6 +165,8 @@ def _parsed_leniently(text: str, place: str) -> object:
         raise DatasetError(f"{place}: not JSON: {error.msg} at {where}column {error.colno} (found {found!r})") from error
     except RecursionError as error:
         raise DatasetError(f"{place}: not JSON that can be read: nested too deeply") from error
+    except ValueError as error:
+        raise DatasetError(f"{place}: not JSON that can be read: an integer of more than {sys.get_int_max_str_digits()} digits") from error
 
 
 def _decoded(line: bytes, place: str) -> str:
@@ -215,8 +217,7 @@ def _holds_lines(file: RawFile) -> bool:
 
 def _csv(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
     """Commas, double quotes, a first line of names; every value is text."""
-    # One limit for the whole process, 128 KiB unless told otherwise.
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(sys.maxsize)  # One limit for the whole process, 128 KiB unless told otherwise.
     reader = csv.reader((_decoded(line, f"{file.name}, line {number}") for number, line in _lines(file)), strict=True)
     start = 1
     header: tuple[str, ...] | None = None
@@ -245,7 +246,7 @@ def _parquet(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
             for batch in opened.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=wanted):
                 yield from arrow_records(batch, names, name=file.name, first=first)
                 first += batch.num_rows
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DatasetError(f"{file.name}: not a whole Parquet file: {first_line(error)}") from error
 
 
@@ -257,29 +258,36 @@ def _arrow(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
             names, first = tuple(reader.schema.names), 1
             wanted = [name for name in names if name in columns]
             for whole in reader:
+                # Lengths and offsets are taken as they stand in the file, and broken ones end the process.
+                whole.validate(full=True)
                 for start in range(0, whole.num_rows, PARQUET_BATCH_ROWS):
                     batch = whole.slice(start, PARQUET_BATCH_ROWS).select(wanted)
                     yield from arrow_records(batch, names, name=file.name, first=first)
                     first += batch.num_rows
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DatasetError(f"{file.name}: not a whole Arrow file: {first_line(error)}") from error
 
 
 def arrow_records(batch: pa.RecordBatch, columns: tuple[str, ...], *, name: str, first: int) -> Iterator[Record]:
     """The rows of a batch whose first one is row `first` of the source `name`.
 
-    Raises DatasetError, naming the row, if a text has other bytes than UTF-8.
+    Raises DatasetError, naming the row, if a text has other bytes than UTF-8, or if Python has no such value: a day after the year 9999, a nanosecond.
     """
     try:
         rows = batch.to_pylist()
-    except UnicodeDecodeError as error:
+    except (pa.ArrowException, ArithmeticError, LookupError, ValueError) as error:
         if batch.num_rows > 1:
             for number in range(batch.num_rows):
                 yield from arrow_records(batch.slice(number, 1), columns, name=name, first=first + number)
-        found = f"byte 0x{error.object[error.start]:02x} at byte {error.start + 1} of a text"
-        raise DatasetError(f"{name}, row {first}: not UTF-8: {found}") from error
+        raise DatasetError(f"{name}, row {first}: {_unreadable(error)}") from error
     for number, values in enumerate(rows, first):
         yield Record(values, columns, f"{name}, row {number}", name)
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: byte 0x{error.object[error.start]:02x} at byte {error.start + 1} of a text"
+    return f"holds a value that cannot be read: {first_line(error)}; cast its column to text"
 
 
 _READERS: dict[str, Callable[[RawFile, Collection[str]], Iterator[Record]]] = {

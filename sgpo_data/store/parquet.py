@@ -49,3 +49,13 @@ def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: s
     except OSError as error:
         raise disk_error(path, error) from error
     return record
+
+
+def stamped_fingerprint(path: Path) -> str | None:
+    """The fingerprint that `write_parquet` put into this whole file; None if it was written by something else."""
+    try:
+        stamp = orjson.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY.encode()])
+    except (KeyError, ValueError):
+        return None
+    found = stamp.get("fingerprint") if isinstance(stamp, dict) else None
+    return found if isinstance(found, str) else None

@@ -21,6 +21,7 @@ from sgpo_data.store.files import file_digest
 from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity
 from sgpo_data.store.outcome import outcome
+from sgpo_data.store.parquet import stamped_fingerprint
 from sgpo_data.store.unfinished import Cost, Found, OpenPart, Plan, Unfinished, done_before, journal_path, part_name
 
 log = logging.getLogger(__name__)
@@ -102,15 +103,15 @@ def _whole_parts(folder: Path, plan: Plan) -> dict[int, FileRecord]:
     found = {}
     for path in sorted(folder.glob("part-*.parquet")):
         try:
-            rows = pq.read_table(path, page_checksum_verification=True).num_rows
+            table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             log.warning("%s: cannot be read (%s); its rows are made again", path, error)
             path.unlink()
             continue
         part = int(path.stem.removeprefix("part-"))
-        if path.name != part_name(part) or rows > plan.part_rows:
+        if path.name != part_name(part) or table.num_rows > plan.part_rows or stamped_fingerprint(path) != plan.identity.fingerprint:
             raise DatasetError(f"{path}: is no part of this dataset; give another -o, or remove {folder}")
-        found[part] = FileRecord(name=path.name, rows=rows, bytes=path.stat().st_size, sha256=file_digest(path))
+        found[part] = FileRecord(name=path.name, rows=table.num_rows, bytes=path.stat().st_size, sha256=file_digest(path))
     return found
 
 

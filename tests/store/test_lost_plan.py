@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from sgpo_data.errors import DatasetError, MissingExtraError
+from sgpo_data.schema import schema
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.lock import PLAN
 from sgpo_data.store.manifest import Identity
+from sgpo_data.store.parquet import write_parquet
 from sgpo_data.store.resume import taken_up
 from sgpo_data.training.job import planned_training
 from sgpo_data.training.options import Train
@@ -27,3 +29,20 @@ def test_training_without_the_models_extra_says_what_to_install_before_it_looks_
     monkeypatch.setattr("sgpo_data.training.job.find_spec", lambda name: None if name == "trl" else object())
     with pytest.raises(MissingExtraError, match=r"^trl is not installed; run: pip install 'sgpo-data\[models\]'$"):
         planned_training(Train(), (), None)  # type: ignore[arg-type]
+
+
+def test_a_part_of_other_settings_beside_the_plan_is_refused_and_kept(tmp_path: Path) -> None:
+    mine, other = (Identity(stage="seed", revision=1, schema_version=1, fields={"seed": seed}, inputs=(), models={}) for seed in (0, 1))
+    table = schema("responses")
+    with taken_up(tmp_path / "out", mine, table="responses", part_rows=2):
+        pass
+    part = tmp_path / "out" / "part-00000.parquet"
+    write_parquet(part, table.arrow.empty_table(), table, fingerprint=other.fingerprint)
+    before = part.read_bytes()
+    with pytest.raises(DatasetError, match="is no part of this dataset"), taken_up(tmp_path / "out", mine, table="responses", part_rows=2):
+        pass
+    assert part.read_bytes() == before
+    write_parquet(part, table.arrow.empty_table(), table, fingerprint=mine.fingerprint)
+    with taken_up(tmp_path / "out", mine, table="responses", part_rows=2) as into:
+        assert into is not None
+        assert list(into.files) == [0]
