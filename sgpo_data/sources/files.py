@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sgpo_data.errors import DatasetError, first_line
+from sgpo_data.sources.odd_row import described
 from sgpo_data.sources.shapes import PARTS, Record
 from sgpo_data.sources.splits import of_split
-from sgpo_data.sources.turns import described
 
 COMPRESSIONS = (".gz", ".zst", ".bz2")
 PARQUET_BATCH_ROWS = 256
@@ -139,7 +139,7 @@ def _filled_lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
 
 def _record(file: RawFile, values: object, where: str) -> Record:
     if not isinstance(values, dict):
-        raise DatasetError(f"{file.name}, {where}: {described(values)}, not an object")
+        raise DatasetError(f"{file.name}, {where}: {described(values).full}, not an object")
     return Record(values, tuple(values), f"{file.name}, {where}", file.name)
 
 
@@ -192,7 +192,7 @@ def _json(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
             raise DatasetError(f"{file.name}: an object with {len(lists)} lists ({', '.join(value)}); one list of rows was expected")
         value = value[lists[0]]
     if not isinstance(value, list):
-        raise DatasetError(f"{file.name}: {described(value)}, not a list of objects")
+        raise DatasetError(f"{file.name}: {described(value).full}, not a list of objects")
     for number, values in enumerate(value, 1):
         yield _record(file, values, f"row {number}")
 
