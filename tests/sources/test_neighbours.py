@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from fake_model import FakeModel, model_folder, use
 
-from sgpo_data.errors import SchemaError
+from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Row
+from sgpo_data.running.runner import run
 from sgpo_data.sources.left_out import NAMES
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.sources.source import Source, open_source
+from sgpo_data.stages.pair.pair import Pair
+from sgpo_data.stages.seed import Seed
 
 U = {"role": "user", "content": "hi"}
 A = {"role": "assistant", "content": "yo"}
@@ -221,3 +225,130 @@ def test_names_that_are_not_read_are_no_more_than_can_be_said(tmp_path: Path, ca
     caplog.set_level(logging.INFO)
     read(written(tmp_path / "x.jsonl", lines(*({"prompt": "hi", f"k{number}": 1} for number in range(3 * NAMES)))))
     assert f", k{NAMES - 1} and more ({3 * NAMES} rows)" in caplog.text
+
+
+TURNS = [U, A]
+ONE_CHAT: dict[str, tuple[str, Said]] = {
+    "x.json": (json.dumps(TURNS, indent=1), (HI, "yo", None)),
+    "compact.json": (json.dumps(TURNS), (HI, "yo", None)),
+    "sharegpt.json": (json.dumps([{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]), (HI, "yo", None)),
+    "object.json": (json.dumps({"messages": TURNS, "tags": ["a"]}), (HI, "yo", None)),
+    "other_name.json": (json.dumps({"turns": TURNS, "system": "Be brief."}, indent=1), ([("system", "Be brief."), *HI], "yo", None)),
+    "preference.json": (json.dumps({"prompt": [U], "chosen": [A], "rejected": [B]}), (HI, "yo", "no")),
+    "prompt.json": (json.dumps({"prompt": [U], "completion": "yo"}), (HI, "yo", None)),
+    "lines.jsonl": (lines(TURNS), (HI, "yo", None)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_CHAT)
+def test_one_chat_in_a_file_is_one_row(name: str, tmp_path: Path) -> None:
+    content, wanted = ONE_CHAT[name]
+    assert said(written(tmp_path / name, content), strict=True) == [wanted]
+
+
+def test_a_list_of_bare_chats_is_a_row_each(tmp_path: Path) -> None:
+    ho = [{"role": "user", "content": "ho"}, B]
+    wanted = [(HI, "yo", None), ([("user", "ho")], "no", None)]
+    assert said(written(tmp_path / "x.json", json.dumps([TURNS, ho], indent=1)), strict=True) == wanted
+    assert said(written(tmp_path / "y.json", lines(TURNS, ho)), strict=True) == wanted
+
+
+def test_rows_that_have_a_role_beside_their_prompt_stay_rows(tmp_path: Path) -> None:
+    rows = [{"prompt": "hi", "role": "user", "content": "x"}, {"prompt": "ho", "role": "user", "content": "x"}]
+    assert [row["messages"][0]["content"] for row in read(written(tmp_path / "x.json", json.dumps(rows)))] == ["hi", "ho"]
+    assert [row["messages"][0]["content"] for row in read(written(tmp_path / "x.json", json.dumps([U, A])), columns=["prompt=content"])] == ["hi", "yo"]
+
+
+def test_an_object_of_rows_is_a_table_whatever_it_says_of_itself(tmp_path: Path) -> None:
+    table = {"prompt": "Answer briefly.", "data": [{"prompt": "hi", "answer": "yo"}]}
+    assert said(written(tmp_path / "x.json", json.dumps(table, indent=1))) == [(HI, "yo", None)]
+
+
+def test_values_that_are_no_rows_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(written(tmp_path / "x.json", '[{"prompt": "hi"}, 3, null]')) == [(HI, None, None)]
+    assert "2 rows left out: 1 a number, not an object (first: x.json, row 2: 3 (a number), not an object); 1 null, not an object" in caplog.text
+    assert said(written(tmp_path / "x.csv", "prompt,answer\nhi,yo\nho\n")) == [(HI, "yo", None)]
+    assert "1 another number of values than columns (first: x.csv, line 3: 1 values for 2 columns (prompt, answer))" in caplog.text
+
+
+def test_a_folder_of_save_to_disk_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_list([{"prompt": "hi", "completion": "yo"}, {"prompt": "ho", "completion": "no"}])
+    rows.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict({"train": rows.select([0]), "test": rows.select([1])}).save_to_disk(tmp_path / "splits")
+    wanted = [(HI, "yo", None), ([("user", "ho")], "no", None)]
+    assert said(tmp_path / "one", strict=True) == wanted
+    assert said(tmp_path / "splits", strict=True) == wanted[:1]
+    assert said(tmp_path / "splits", strict=True, split="test") == wanted[1:]
+
+
+CLONE = {
+    "data/train-00000-of-00002.jsonl": "a",
+    "data/train-00001-of-00002.jsonl": "b",
+    "data/test-00000-of-00001.jsonl": "c",
+    "dev.jsonl": "d",
+    "test_hard/x.jsonl": "e",
+}
+
+
+@pytest.mark.parametrize(("split", "wanted"), [("train", ["a", "b"]), ("test", ["c"]), ("validation", ["d"]), ("test_hard", ["e"])])
+def test_files_of_a_folder_are_of_the_split_that_their_names_tell(split: str, wanted: list[str], tmp_path: Path) -> None:
+    for name, text in CLONE.items():
+        written(tmp_path / "clone" / name, lines({"prompt": text}))
+    assert [row["messages"][0]["content"] for row in read(tmp_path / "clone", split=split)] == wanted
+
+
+def test_a_folder_of_an_evaluation_set_is_read_by_its_split(tmp_path: Path) -> None:
+    for name, text in CLONE.items():
+        written(tmp_path / "clone" / name, lines({"prompt": text}))
+    marked = {row["messages"][0]["content"]: row["contaminated_by"] for row in read(tmp_path / "clone", decontaminate=[f"{tmp_path}/clone?split=test"])}
+    assert marked == {"a": None, "b": None}
+    own = written(tmp_path / "own.jsonl", lines({"prompt": "a"}, {"prompt": "c"}))
+    assert [row["contaminated_by"] for row in read(own, decontaminate=[f"{tmp_path}/clone?split=test"])] == [None, "clone"]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "wanted"),
+    [
+        (["train_sft-00000.jsonl", "train_gen-00000.jsonl"], "train_sft", ["train_sft-00000.jsonl"]),
+        (["train_data.jsonl", "test_data.jsonl"], "train", ["train_data.jsonl"]),
+        (["my_train.jsonl", "my_test.jsonl"], "train", ["my_train.jsonl"]),
+        (["train_1.jsonl", "train_2.jsonl", "test.jsonl"], "train", ["train_1.jsonl", "train_2.jsonl"]),
+        (["latest.jsonl", "other.jsonl"], "train", ["latest.jsonl", "other.jsonl"]),
+    ],
+)
+def test_a_split_of_several_words_is_told_whole(names: list[str], split: str, wanted: list[str], tmp_path: Path) -> None:
+    for name in names:
+        written(tmp_path / "x" / name, lines({"prompt": name}))
+    assert [row["messages"][0]["content"] for row in read(tmp_path / "x", split=split)] == wanted
+
+
+def test_a_split_that_could_be_two_is_refused_with_both(tmp_path: Path) -> None:
+    for name in ("train_sft", "train_gen"):
+        written(tmp_path / "x" / f"{name}-00000.jsonl", lines({"prompt": name}))
+    with pytest.raises(DatasetError, match="no file of split train in this folder; it has train_gen, train_sft"):
+        read(tmp_path / "x")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    use(monkeypatch, FakeModel())
+    return str(model_folder(tmp_path / "model"))
+
+
+def test_every_reference_of_a_prompt_is_a_pair_of_its_own(model: str, tmp_path: Path) -> None:
+    how = Execution(root=tmp_path / "runs", progress="none")
+    path = written(tmp_path / "x.jsonl", lines(*({"prompt": "hi", "answer": text} for text in ("yo", "hey", "yo", "hello"))))
+    seeded = run(Seed(), str(path), model=model, execution=how)
+    rows = seeded.scan().collect()
+    assert rows.select("reference", "sample").rows() == [("yo", 0), ("hey", 1), ("hello", 2)]
+    pairs = run(Pair(), str(seeded.folder), execution=how).scan().collect()
+    assert sorted(turns[-1]["content"] for turns in pairs["chosen"].to_list()) == ["hello", "hey", "yo"]
+
+
+def test_every_preference_of_a_prompt_is_a_pair_of_its_own(tmp_path: Path) -> None:
+    preferences = [("yo", "no"), ("hey", "no"), ("yo", "nah"), ("yo", "no")]
+    path = written(tmp_path / "x.jsonl", lines(*({"prompt": "hi", "chosen": chosen, "rejected": rejected} for chosen, rejected in preferences)))
+    pairs = run(Pair(), str(path), execution=Execution(root=tmp_path / "runs", progress="none")).scan().collect()
+    found = sorted((chosen[-1]["content"], rejected[-1]["content"]) for chosen, rejected in pairs.select("chosen", "rejected").rows())
+    assert found == sorted(set(preferences))
