@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,9 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sgpo_data.errors import DatasetError, first_line
-from sgpo_data.sources.shapes import PARTS, Record
+from sgpo_data.sources.json_rows import json_record, rows_of
+from sgpo_data.sources.odd_row import Place, Wording
+from sgpo_data.sources.shapes import Record
 from sgpo_data.sources.splits import of_split
-from sgpo_data.sources.turns import described
+from sgpo_data.sources.turns import are_turns
 
 COMPRESSIONS = (".gz", ".zst", ".bz2")
 PARQUET_BATCH_ROWS = 256
@@ -138,9 +140,7 @@ def _filled_lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
 
 
 def _record(file: RawFile, values: object, where: str) -> Record:
-    if not isinstance(values, dict):
-        raise DatasetError(f"{file.name}, {where}: {described(values)}, not an object")
-    return Record(values, tuple(values), f"{file.name}, {where}", file.name)
+    return json_record(values, f"{file.name}, {where}", file.name)
 
 
 def _json_lines(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
@@ -177,40 +177,24 @@ def _decoded(line: bytes, place: str) -> str:
 
 
 def _json(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
-    """A list of objects, an object whose one list holds them, or JSON Lines."""
+    """A list of rows, an object whose one list holds them, one row, or JSON Lines."""
     if _holds_lines(file):
         yield from _json_lines(file, columns)
         return
     whole = b"".join(line for _, line in _lines(file))
     if not whole.strip():
         return
-    value = _parsed(whole, file.name)
-    if isinstance(value, dict):
-        if _is_chat(value):
-            yield _record(file, value, "row 1")
-            return
-        lists = [key for key, held in value.items() if isinstance(held, list)]
-        if len(lists) != 1:
-            raise DatasetError(f"{file.name}: an object with {len(lists)} lists ({', '.join(value)}); one list of rows was expected")
-        value = value[lists[0]]
-    if not isinstance(value, list):
-        raise DatasetError(f"{file.name}: {described(value)}, not a list of objects")
-    for number, values in enumerate(value, 1):
+    for number, values in enumerate(rows_of(_parsed(whole, file.name), columns, name=file.name), 1):
         yield _record(file, values, f"row {number}")
 
 
-def _is_chat(value: Mapping[str, object]) -> bool:
-    """Whether an object is one conversation, and no table of them."""
-    turns = next((value[name] for name in PARTS["messages"]["messages"] if name in value), None)
-    return isinstance(turns, list) and bool(turns) and all(isinstance(turn, dict) and {"role", "from"} & turn.keys() for turn in turns)
-
-
 def _holds_lines(file: RawFile) -> bool:
-    """Whether the first line is an object by itself and others follow."""
+    """Whether the first line is a row by itself and others follow."""
     lines = _filled_lines(file)
     _, first = next(lines, (0, b""))
     try:
-        return isinstance(orjson.loads(first), dict) and next(lines, None) is not None
+        value = orjson.loads(first)
+        return (isinstance(value, dict) or are_turns(value)) and next(lines, None) is not None
     except orjson.JSONDecodeError:
         return False
 
@@ -229,7 +213,9 @@ def _csv(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
                 if twice:
                     raise DatasetError(f"{file.name}: column {', '.join(map(repr, twice))} stands twice in the first line")
             elif row and len(row) != len(header):
-                raise DatasetError(f"{file.name}, line {start}: {len(row)} values for {len(header)} columns ({', '.join(header)})")
+                found = Wording(f"{len(row)} values for {len(header)} columns ({', '.join(header)})", "another number of values than columns")
+                fault = Place(f"{file.name}, line {start}").odd("{}", found)
+                yield Record({}, (), f"{file.name}, line {start}", file.name, fault)
             elif row:
                 yield Record(dict(zip(header, row, strict=True)), header, f"{file.name}, line {start}", file.name)
             start = reader.line_num + 1

@@ -3,13 +3,17 @@
 import logging
 from dataclasses import dataclass, field
 
-from sgpo_data.errors import SchemaError
+from sgpo_data.sources.odd_row import OddRowError
 from sgpo_data.sources.shapes import Binding, Prompt, Record
 
 log = logging.getLogger(__name__)
 
 REASONS = 5
 """Reasons that a line names; the rest of the rows is counted together."""
+NAMES = 100
+"""Names that are kept and said: rows of JSON can have any number of keys."""
+
+EXAMPLE_CHARACTERS = 200
 
 
 @dataclass
@@ -20,39 +24,47 @@ class LeftOut:
     reasons: dict[str, int] = field(default_factory=dict)
     """Rows by reason, in the order of the first of each."""
     first: dict[str, str] = field(default_factory=dict)
-    """Where the first row of each reason stands."""
-    names: dict[str, int] = field(default_factory=dict)
-    """Rows that have each column or key that is not read."""
+    """What was said of the first row of each reason, with its place and what was found."""
+    names: dict[str, None] = field(default_factory=dict)
+    """Columns and keys that are not read, in the order in which they came."""
+    rows: int = 0
+    """Rows that have any of them."""
     warnings: list[str] = field(default_factory=list)
     """What was said of rows left out, for the manifest."""
-    _error: SchemaError | None = None
+    error: OddRowError | None = None
+    """Of the first row that cannot be read."""
 
-    def row(self, record: Record, error: SchemaError) -> None:
+    def row(self, error: OddRowError) -> None:
         """Counts a row that cannot be read."""
-        self._error = self._error or error
-        reason = str(error).removeprefix(record.place).lstrip(":, ")
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        self.first.setdefault(reason, record.place)
+        self.error = self.error or error
+        self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
+        said = str(error) if len(str(error)) <= EXAMPLE_CHARACTERS else f"{str(error)[:EXAMPLE_CHARACTERS]}..."
+        self.first.setdefault(error.reason, error.place if error.says_no_more else said)
 
     def unread(self, record: Record, binding: Binding, prompt: Prompt) -> None:
-        """Counts what is not read of a row that is."""
+        """Counts a row that is read if something of it is not."""
         taken = set(binding.columns.values())
-        for name in (*(column for column in record.columns if column not in taken), *prompt.unread):
-            self.names[name] = self.names.get(name, 0) + 1
+        names = [*(column for column in record.columns if column not in taken), *prompt.unread]
+        self.rows += bool(names)
+        self.names.update((name, None) for name in names if len(self.names) <= NAMES)
 
     def close(self, read: int) -> None:
         """Says what was not read.
 
         Raises the error of the first row that cannot be read if there is no other row.
         """
-        if self._error is not None and not read:
-            raise self._error
+        if self.error is not None and not read:
+            raise self.error
         if self.names:
-            rows = max(self.names.values())
-            log.info("%s: not read: %s (%d rows)", self.reference, ", ".join(self.names), rows)
+            names = ", ".join(list(self.names)[:NAMES]) + (" and more" if len(self.names) > NAMES else "")
+            log.info("%s: not read: %s (%s)", self.reference, names, _counted(self.rows))
         if self.reasons:
             listed = [f"{count} {reason} (first: {self.first[reason]})" for reason, count in list(self.reasons.items())[:REASONS]]
             more = sum(list(self.reasons.values())[REASONS:])
-            said = f"{sum(self.reasons.values())} rows left out: {'; '.join([*listed, *([f'{more} for other reasons'] if more else [])])}"
+            said = f"{_counted(sum(self.reasons.values()))} left out: {'; '.join([*listed, *([f'{more} for other reasons'] if more else [])])}"
             self.warnings.append(said)
             log.warning("%s: %s; source.strict = true refuses them", self.reference, said)
+
+
+def _counted(rows: int) -> str:
+    return f"{rows} row{'s' * (rows != 1)}"

@@ -1,15 +1,15 @@
 """What a raw row of a known shape says: a conversation up to the turn to be answered, and the answers that came with it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
-from sgpo_data.errors import SchemaError
 from sgpo_data.rows import Message
+from sgpo_data.sources.odd_row import Place, Wording, described, role
 from sgpo_data.sources.shapes import PARTS, REQUIRED, Binding, Prompt, Record, ShapeName
-from sgpo_data.sources.turns import Turn, described, read_history, read_text, read_transcript, read_turns
+from sgpo_data.sources.turns import Turn, read_history, read_text, read_transcript, read_turns, truth
 
-TOOLS = "tools"
+TOOLS = ("tools", "functions")
 PASSAGES = ("context", "passage")
 """Columns that hold one text in some sets, and lists of titles and sentences in others."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -20,22 +20,20 @@ def prompt(record: Record, binding: Binding) -> Prompt:
 
     An answer that is null or blank is no reference. A blank `system` adds no turn.
 
-    Raises SchemaError, naming the place and what was found, if a value is not what its part must be.
+    Raises OddRowError, naming the place and what was found, if a value is not what its part must be.
     """
     parts = _Parts(record, binding, [])
-    if parts.value(TOOLS):
-        raise SchemaError(f"{record.place}: {binding.columns[TOOLS]} offers tools, which are not read")
     found = _READERS[binding.shape](parts)
     messages = _with_system(parts, found.messages)
     if not messages:
-        raise SchemaError(f"{record.place}: no turn before the answer")
-    last = messages[-1]
-    if last["role"] not in ("user", "tool"):
-        raise SchemaError(f"{record.place}: the turn to be answered is of role {last['role']!r}, not user or tool")
-    if not last["content"].strip():
-        raise SchemaError(f"{record.place}: the prompt is empty (found {last['content']!r})")
-    reference = found.reference if found.reference is not None and found.reference.strip() else None
-    return Prompt(messages, reference, found.rejected, tuple(dict.fromkeys([*found.unread, *parts.unread])))
+        raise parts.row.odd("no turn before the answer")
+    if messages[-1]["role"] not in ("user", "tool"):
+        raise parts.row.odd("the turn to be answered is of {}, not user or tool", role(messages[-1]["role"]))
+    if not messages[-1]["content"].strip():
+        raise parts.row.odd("the prompt is empty{}", Wording(f" (found {messages[-1]['content']!r})", ""))
+    _offer_no_tools(parts, messages)
+    read = _labelled(parts, replace(found, messages=messages, reference=_filled(found.reference)))
+    return replace(read, unread=tuple(dict.fromkeys(parts.unread)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,11 @@ class _Parts:
     record: Record
     binding: Binding
     unread: list[str]
-    """Keys of messages that are not read; added to as they are met."""
+    """What of the row is not read; added to as it is met."""
+
+    @property
+    def row(self) -> Place:
+        return Place(self.record.place)
 
     def value(self, part: str) -> object:
         """None if no column gives it, or the column is null."""
@@ -83,18 +85,52 @@ class _Parts:
             return self.text(part)
         turns = self.turns(part)
         if len(turns) != 1 or turns[0].message["role"] != "assistant":
-            raise SchemaError(f"{self.place(part)} has the roles {', '.join(turn.message['role'] for turn in turns)}, not one assistant turn")
-        return turns[0].message["content"] if turns[0].target else None
+            roles = ", ".join(turn.message["role"] for turn in turns)
+            raise self.place(part).odd("has the roles {}, not one assistant turn", Wording(roles, "of other turns"))
+        return turns[0].learned
 
-    def place(self, part: str) -> str:
-        return f"{self.record.place}: {self.binding.columns.get(part, part)}"
+    def place(self, part: str) -> Place:
+        return self.row.inside(self.binding.columns.get(part, part))
+
+
+def _filled(answer: str | None) -> str | None:
+    return answer if answer is not None and answer.strip() else None
+
+
+def _offer_no_tools(parts: _Parts, messages: list[Message]) -> None:
+    """Tools that nothing calls are not read, and named."""
+    tools = [name for name in parts.unread if name.rpartition(".")[2] in TOOLS]
+    if parts.value("tools"):
+        tools.append(parts.binding.columns["tools"])
+    if tools and any(message["role"] == "tool" for message in messages):
+        raise parts.row.inside(tools[-1]).odd("offers tools, which are not read, and a turn holds the result of one")
+    parts.unread.extend(tools)
+
+
+def _labelled(parts: _Parts, found: Prompt) -> Prompt:
+    """A false label makes the only answer the rejected one."""
+    # https://huggingface.co/docs/trl/kto_trainer: whether the completion is one that is wanted.
+    value = parts.value("label")
+    if value in (None, ""):
+        return found
+    if found.reference is None:
+        parts.unread.append(parts.binding.columns["label"])
+        return found
+    wanted = truth(value)
+    if wanted is None:
+        raise parts.place("label").odd("is {}, not true or false; rename the column if it judges no answer", described(value))
+    if wanted:
+        return found
+    if _filled(found.rejected) is not None:
+        raise parts.place("label").odd("is false for an answer that stands beside a rejected one")
+    return replace(found, reference=None, rejected=found.reference)
 
 
 def _from_messages(parts: _Parts) -> Prompt:
     turns = parts.turns("messages")
     messages = [turn.message for turn in turns]
     if messages[-1]["role"] == "assistant":
-        return Prompt(messages[:-1], messages[-1]["content"] if turns[-1].target else None, parts.answer("rejected"))
+        return Prompt(messages[:-1], turns[-1].learned, parts.answer("rejected"))
     return Prompt(messages, parts.answer("reference"), parts.answer("rejected"))
 
 
@@ -102,13 +138,7 @@ def _from_prompt(parts: _Parts) -> Prompt:
     turns = [*parts.history(), *_prompt_turns(parts)]
     if context := parts.optional("context").strip():
         turns[-1] = Message(role=turns[-1]["role"], content=f"{context}\n\n{turns[-1]['content']}")
-    reference, rejected, label = parts.answer("reference"), parts.answer("rejected"), parts.value("label")
-    if label is None:
-        return Prompt(turns, reference, rejected)
-    if not isinstance(label, bool):
-        return Prompt(turns, reference, rejected, (parts.binding.columns["label"],))
-    # https://huggingface.co/docs/trl/kto_trainer: whether the completion is one that is wanted.
-    return Prompt(turns, reference, rejected) if label else Prompt(turns, None, reference)
+    return Prompt(turns, parts.answer("reference"), parts.answer("rejected"))
 
 
 def _from_instruction(parts: _Parts) -> Prompt:
@@ -132,11 +162,11 @@ def _choices(parts: _Parts) -> dict[str, str]:
         return {}
     texts, labels = (value.get("text"), value.get("label")) if isinstance(value, Mapping) else (value, None)
     if not isinstance(texts, list) or len(texts) > len(LETTERS):
-        raise SchemaError(f"{place} is {described(value)}, not a list of texts")
+        raise place.odd("is {}, not a list of texts", described(value))
     if not isinstance(labels, list):
         labels = list(LETTERS[: len(texts)])
     if len(labels) != len(texts):
-        raise SchemaError(f"{place} has {len(texts)} texts and {len(labels)} labels")
+        raise place.odd("has {}", Wording(f"{len(texts)} texts and {len(labels)} labels", "other numbers of texts and labels"))
     return {str(label): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
 
 
@@ -155,28 +185,27 @@ def _answered(parts: _Parts, choices: Mapping[str, str]) -> str | None:
 
 
 def _from_preference(parts: _Parts) -> Prompt:
-    chosen_value, rejected_value = parts.value("chosen"), parts.value("rejected")
-    if isinstance(chosen_value, str) and "prompt" not in parts.binding.columns:
-        both = read_transcript(chosen_value, parts.place("chosen")), read_transcript(parts.text("rejected"), parts.place("rejected"))
+    chosen, rejected = parts.value("chosen"), parts.value("rejected")
+    if isinstance(chosen, str) and "prompt" not in parts.binding.columns:
+        both = read_transcript(parts.text("chosen")), read_transcript(parts.text("rejected"))
         if both[0] is None or both[1] is None:
-            raise SchemaError(f"{parts.record.place}: chosen is {described(chosen_value)} and there is no prompt column")
-        return _from_conversations(parts, both[0], both[1])
-    if not isinstance(chosen_value, list):
+            raise parts.row.odd("chosen is {} and there is no prompt column", described(chosen))
+        return _from_conversations(parts, *([Turn(message, target=True, unread=()) for message in messages] for messages in both if messages))
+    if not isinstance(chosen, list):
         return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
-    chosen, rejected = parts.turns_of("chosen", chosen_value), parts.turns_of("rejected", rejected_value)
-    return _from_conversations(parts, [turn.message for turn in chosen], [turn.message for turn in rejected])
+    return _from_conversations(parts, parts.turns_of("chosen", chosen), parts.turns_of("rejected", rejected))
 
 
-def _from_conversations(parts: _Parts, chosen: list[Message], rejected: list[Message]) -> Prompt:
+def _from_conversations(parts: _Parts, chosen: list[Turn], rejected: list[Turn]) -> Prompt:
     for name, turns in (("chosen", chosen), ("rejected", rejected)):
-        if turns[-1]["role"] != "assistant":
-            raise SchemaError(f"{parts.record.place}: {name} ends with a turn of role {turns[-1]['role']!r}, not assistant")
-    if chosen[:-1] != rejected[:-1]:
-        raise SchemaError(f"{parts.record.place}: chosen and rejected differ before their last turn ({len(chosen)} and {len(rejected)} turns)")
+        if turns[-1].message["role"] != "assistant":
+            raise parts.row.odd(f"{name} ends with a turn of {{}}, not assistant", role(turns[-1].message["role"]))
+    before = [turn.message for turn in chosen[:-1]]
+    if before != [turn.message for turn in rejected[:-1]]:
+        raise parts.row.odd("chosen and rejected differ before their last turn{}", Wording(f" ({len(chosen)} and {len(rejected)} turns)", ""))
     # Conversations in full hold the prompt themselves; a prompt column beside them is often its last turn only.
     given = "prompt" in parts.binding.columns or isinstance(parts.value("input"), Mapping)
-    messages = chosen[:-1] or (_prompt_turns(parts) if given else [])
-    return Prompt(messages, chosen[-1]["content"], rejected[-1]["content"])
+    return Prompt(before or (_prompt_turns(parts) if given else []), chosen[-1].learned, rejected[-1].learned)
 
 
 _READERS = {
@@ -193,8 +222,7 @@ def _prompt_turns(parts: _Parts) -> list[Message]:
     given = parts.value("input")
     if isinstance(given, Mapping) and "messages" in given:
         # https://platform.openai.com/docs/guides/direct-preference-optimization: the prompt stands in `input`.
-        if given.get(TOOLS):
-            raise SchemaError(f"{parts.place('input')} offers tools, which are not read")
+        parts.unread.extend(f"{parts.binding.columns['input']}.{key}" for key, value in given.items() if key != "messages" and value)
         return [turn.message for turn in parts.turns_of("input", given["messages"])]
     if isinstance(parts.value("prompt"), list):
         return [turn.message for turn in parts.turns("prompt")]
@@ -209,5 +237,6 @@ def _with_system(parts: _Parts, messages: list[Message]) -> list[Message]:
     if not system.strip() or messages[:1] == [Message(role="system", content=system)]:
         return messages
     if messages and messages[0]["role"] == "system":
-        raise SchemaError(f"{parts.record.place}: a system turn in the conversation and another in column {parts.binding.columns['system']}")
+        column = parts.binding.columns["system"]
+        raise parts.row.odd("a system turn in the conversation and another in column {}", Wording(column, column))
     return [Message(role="system", content=system), *messages]

@@ -1,11 +1,14 @@
 """What a raw row means as a prompt with its answers, told by the names of its columns."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Message
+from sgpo_data.sources.odd_row import OddRowError, Place, Wording
+
+log = logging.getLogger(__name__)
 
 ShapeName = Literal["preference", "messages", "instruction", "question", "prompt"]
 
@@ -25,17 +28,20 @@ PARTS: dict[ShapeName, dict[str, tuple[str, ...]]] = {
         "rejected": ("rejected",),
         "system": ("system", "system_prompt"),
         "tools": ("tools", "functions"),
+        "label": ("label",),
     },
     "instruction": {
         "instruction": ("instruction",),
         "input": ("input", "context"),
         "output": ("output", "response", "reference"),
+        "label": ("label",),
         "history": ("history",),
         "system": ("system", "system_prompt"),
     },
     "question": {
         "question": ("question",),
         "answer": ("answer", "answers", "answerKey", "response", "reference"),
+        "label": ("label",),
         "context": ("context", "passage"),
         "choices": ("choices", "options"),
         "system": ("system", "system_prompt"),
@@ -65,6 +71,10 @@ PART_NAMES = tuple(dict.fromkeys(part for parts in PARTS.values() for part in pa
 KNOWN_COLUMNS = frozenset(name for parts in PARTS.values() for names in parts.values() for name in names)
 
 
+COLUMN_SETS = 1000
+"""Sets of columns whose binding is kept: rows of JSON can have any number of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A raw row. `values` may leave out columns that no shape knows; `columns` names them all."""
@@ -75,6 +85,8 @@ class Record:
     """For messages: the source, and the line or row, from 1."""
     source: str
     """As column `source` of table prompts has it."""
+    fault: OddRowError | None = None
+    """Why it has no columns, if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,7 @@ class Prompt:
     reference: str | None
     rejected: str | None
     unread: tuple[str, ...] = ()
-    """What of the row holds something and is not read, besides columns that no part is read from: keys of messages, a label that is none."""
+    """What of the row holds something and is not read, besides columns that no part is read from: keys of messages, tools, a label beside no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +111,55 @@ class Binding:
         return f"shape {self.shape}: " + ", ".join(f"{part} from column {column}" for part, column in self.columns.items())
 
 
-def bind(record: Record, shape: str, given: Mapping[str, str]) -> Binding:
+class Bindings:
+    """Which columns rows are read from; all rows of a source are of one shape."""
+
+    def __init__(self, reference: str, shape: str, given: Mapping[str, str]) -> None:
+        self._reference = reference
+        self._wanted = shape
+        self._given = given
+        self._bound: dict[tuple[str, ...], Binding] = {}
+        self.shape: ShapeName | None = None
+        """That of the first row that any fits."""
+
+    def of(self, record: Record) -> Binding:
+        """Raises OddRowError if the row is of no shape, or of another than those before."""
+        if record.columns in self._bound:
+            return self._bound[record.columns]
+        binding = _bind(record, self._wanted, self._given)
+        if self.shape is None:
+            self.shape = binding.shape
+            log.info("%s: %s", self._reference, binding)
+        elif binding.shape != self.shape:
+            columns = Wording(f"columns {', '.join(record.columns)} are", "columns are")
+            raise Place(record.place).odd(f"{{}} of shape {binding.shape}, rows before of {self.shape}; set source.shape", columns)
+        if len(self._bound) == COLUMN_SETS:
+            self._bound.clear()
+        self._bound[record.columns] = binding
+        return binding
+
+
+def _bind(record: Record, shape: str, given: Mapping[str, str]) -> Binding:
     """The shape of this row by its column names; `shape` is auto or one of them, `given` sets the columns of some parts.
 
     Of the shapes that fit, preference goes before messages and messages before the rest.
 
-    Raises DatasetError if none fits, if two of the rest fit, or if a part could be read from two columns.
+    Raises OddRowError if none fits, if two of the rest fit, or if a part could be read from two columns.
     """
-    absent = [column for column in given.values() if column not in record.columns]
+    if record.fault is not None:
+        raise record.fault
+    place, columns = Place(record.place), Wording(", ".join(record.columns), "it has")
+    absent = ", ".join(column for column in given.values() if column not in record.columns)
     if absent:
-        raise DatasetError(f"{record.place}: no column {', '.join(absent)}; it has {', '.join(record.columns)}")
+        raise place.odd("no column {}{}", Wording(absent, absent), Wording(f"; it has {columns.full}", ""))
     candidates: list[ShapeName] = [name for name in PARTS if shape in ("auto", name)]
     fitting = [name for name in candidates if _fits(name, record.columns, given)]
     if not fitting:
-        wanted = "no shape fits" if shape == "auto" else f"shape {shape} does not fit"
         needs = "; ".join(f"{name} needs {_needs(name)}" for name in candidates)
-        raise DatasetError(f"{record.place}: {wanted} the columns {', '.join(record.columns)}: {needs}; name them with source.columns")
+        fits = "no shape fits" if shape == "auto" else f"shape {shape} does not fit"
+        raise place.odd(f"{fits} the columns {{}}", Wording(f"{columns.full}: {needs}; name them with source.columns", columns.kind))
     if len(fitting) > 1 and fitting[0] not in ("preference", "messages"):
-        raise DatasetError(f"{record.place}: the columns {', '.join(record.columns)} fit the shapes {' and '.join(fitting)}; set source.shape")
+        raise place.odd(f"the columns {{}} fit the shapes {' and '.join(fitting)}; set source.shape", columns)
     return Binding(fitting[0], dict(_bound(fitting[0], record, given)))
 
 
@@ -134,6 +177,7 @@ def _bound(shape: ShapeName, record: Record, given: Mapping[str, str]) -> Iterab
     for part, names in PARTS[shape].items():
         found = [given[part]] if part in given else [name for name in names if name in record.columns and name not in taken]
         if len(found) > 1:
-            raise DatasetError(f"{record.place}: {part} could be column {' or '.join(found)}; say which with source.columns {part}=...")
+            could = " or ".join(found)
+            raise Place(record.place).odd(f"{part} could be column {{}}; say which with source.columns {part}=...", Wording(could, could))
         for column in found:
             yield part, column

@@ -22,9 +22,10 @@ from sgpo_data.schema import schema
 from sgpo_data.sources.files import names_a_file, raw_files
 from sgpo_data.sources.hub import HubSplit, hub_split
 from sgpo_data.sources.left_out import LeftOut
+from sgpo_data.sources.odd_row import OddRowError
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.reading import prompt
-from sgpo_data.sources.shapes import KNOWN_COLUMNS, Binding, Record, bind
+from sgpo_data.sources.shapes import KNOWN_COLUMNS, Bindings, Record
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ MARKS = """
     CREATE TABLE duplicates (prompt_id VARCHAR, duplicate_of VARCHAR);
     CREATE TABLE contaminated (prompt_id VARCHAR, contaminated_by VARCHAR);
 """
+UNFIT_ROWS = 1000
+"""Where none of the first so many rows is of a shape, the rest is not looked at."""
 MEMORY: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "1GiB", "threads": min(os.cpu_count() or 1, 4)}
 """A thread needs its share of the memory, so more of them would need more."""
 
@@ -162,31 +165,24 @@ class OpenedSource:
             mark_near_duplicates(con, self.source.near_duplicates)
 
     def prompts(self, left_out: LeftOut | None = None) -> Iterator[Row]:
-        """One row per raw row, in order, its duplicates not merged; rows that cannot be read are left out, and counted.
+        """One row per raw row, in order, its duplicates not merged; rows that cannot be read, or are of another shape, are left out and counted.
 
-        Raises SchemaError at the first such row if the source is strict, or if it has no other.
+        Raises SchemaError at the first such row if the source is strict, has no other, or begins with a thousand of no shape.
         """
         counted = left_out or LeftOut(self.reference)
         given = dict(entry.split("=", 1) for entry in self.source.columns)
-        bound: dict[tuple[str, ...], Binding] = {}
-        first: Binding | None = None
+        bindings = Bindings(self.reference, self.source.shape, given)
         read = 0
         for record in self.content.records(KNOWN_COLUMNS.union(given.values())):
-            binding = bound.get(record.columns)
-            if binding is None:
-                binding = bound[record.columns] = bind(record, self.source.shape, given)
-                if first is None:
-                    first = binding
-                    logger.info("%s: %s", self.reference, binding)
-                elif binding.shape != first.shape:
-                    columns = ", ".join(record.columns)
-                    raise DatasetError(f"{record.place}: columns {columns} are of shape {binding.shape}, rows before of {first.shape}; set source.shape")
             try:
+                binding = bindings.of(record)
                 found = prompt(record, binding)
-            except SchemaError as error:
+            except OddRowError as error:
                 if self.source.strict:
                     raise
-                counted.row(record, error)
+                counted.row(error)
+                if bindings.shape is None and sum(counted.reasons.values()) == UNFIT_ROWS:
+                    break
                 continue
             read += 1
             counted.unread(record, binding, found)

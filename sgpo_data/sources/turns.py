@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sgpo_data.errors import SchemaError
 from sgpo_data.rows import Message
+from sgpo_data.sources.odd_row import Place, Wording, described
 
 ROLES = {
     "human": "user",
@@ -19,6 +19,7 @@ ROLES = {
 }
 """Names of roles elsewhere (ShareGPT, Gemini, OpenAI, GLM), and ours; others stay as they are."""
 READ_KEYS = frozenset(["role", "content", "from", "value", "weight", "reasoning_content", "tool_calls", "function_call"])
+KEYS = (("role", "content"), ("from", "value"))
 CALLS = ("tool_calls", "function_call")
 TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 """https://huggingface.co/datasets/Anthropic/hh-rlhf: a conversation as one text."""
@@ -34,59 +35,80 @@ class Turn:
     unread: tuple[str, ...]
     """Keys that hold something and are not read."""
 
+    @property
+    def learned(self) -> str | None:
+        """Its text as an answer; None if it is no target."""
+        return self.message["content"] if self.target else None
 
-def read_turns(value: object, place: str) -> list[Turn]:
+
+def read_turns(value: object, place: Place) -> list[Turn]:
     """The turns of a list of messages.
 
-    Raises SchemaError at the first that is none, or that calls tools.
+    Raises OddRowError at the first that is none, or that calls tools.
     """
     if not isinstance(value, list):
-        raise SchemaError(f"{place} is {described(value)}, not a list of messages")
+        raise place.odd("is {}, not a list of messages", described(value))
     if not value:
-        raise SchemaError(f"{place} has no messages")
-    return [_turn(turn, f"{place}, message {number}") for number, turn in enumerate(value, 1)]
+        raise place.odd("has no messages")
+    return [_turn(turn, place.item("message", number)) for number, turn in enumerate(value, 1)]
 
 
-def _turn(turn: object, place: str) -> Turn:
+def are_turns(value: object) -> bool:
+    """Whether this is a list of turns by the keys of its objects; whether they can be read is another question."""
+    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) and any(set(keys) <= turn.keys() for keys in KEYS) for turn in value)
+
+
+def _turn(turn: object, place: Place) -> Turn:
     if not isinstance(turn, Mapping):
-        raise SchemaError(f"{place} is {described(turn)}, not an object with role and content")
+        raise place.odd("is {}, not an object with role and content", described(turn))
     # Files that were merged have both pairs of keys, of which one is null.
-    keys = next((pair for pair in (("role", "content"), ("from", "value")) if turn.get(pair[0]) is not None and pair[1] in turn), None)
+    keys = next((pair for pair in KEYS if turn.get(pair[0]) is not None and pair[1] in turn), None)
     if keys is None:
-        keys = next((pair for pair in (("role", "content"), ("from", "value")) if set(pair) <= turn.keys()), None)
+        keys = next((pair for pair in KEYS if set(pair) <= turn.keys()), None)
     if keys is None:
-        raise SchemaError(f"{place} has the keys {', '.join(map(str, turn)) or 'none'}, not role and content (or from and value)")
-    role = read_text(turn[keys[0]], f"{place}: {keys[0]}")
+        names = ", ".join(map(str, turn)) or "none"
+        raise place.odd("has the keys {}, not role and content (or from and value)", Wording(names, "of something else"))
+    role = read_text(turn[keys[0]], place.inside(keys[0]))
     if not role.strip():
-        raise SchemaError(f"{place} has an empty role")
+        raise place.odd("has an empty role")
     if role == "function_call" or any(turn.get(key) for key in CALLS):
-        raise SchemaError(f"{place} calls a tool, which is not read")
-    content = _content(turn[keys[1]], f"{place}: {'content' if keys[1] == 'content' else 'value'}")
+        raise place.odd("calls a tool, which is not read")
+    content = _content(turn[keys[1]], place.inside(keys[1]))
     role = ROLES.get(role, role)
     thought = turn.get("reasoning_content")
     if thought and role == "assistant":
-        content = f"<think>\n{read_text(thought, f'{place}: reasoning_content').strip()}\n</think>\n\n{content}"
+        content = f"<think>\n{read_text(thought, place.inside('reasoning_content')).strip()}\n</think>\n\n{content}"
     unread = tuple(str(key) for key, value in turn.items() if key not in READ_KEYS and value not in (None, "", [], {}))
-    return Turn(Message(role=role, content=content), target=turn.get("weight") != 0, unread=unread)
+    return Turn(Message(role=role, content=content), target=_learned(turn.get("weight"), place.inside("weight")), unread=unread)
 
 
-def _content(value: object, place: str) -> str:
+def _learned(weight: object, place: Place) -> bool:
+    if weight is None or isinstance(weight, int | float):
+        return weight != 0
+    learned = truth(weight)
+    if learned is None:
+        raise place.odd("is {}, not 0 or 1", described(weight))
+    return learned
+
+
+def _content(value: object, place: Place) -> str:
     """Text, or a list of parts that are all text."""
     if not isinstance(value, list):
         return read_text(value, place)
     texts = []
     for number, part in enumerate(value, 1):
+        inside = place.item("part", number)
         if isinstance(part, str):
-            texts.append(read_text(part, f"{place}, part {number}"))
+            texts.append(read_text(part, inside))
         elif isinstance(part, Mapping) and part.get("type", "text") in ("text", "input_text", "output_text") and "text" in part:
-            texts.append(read_text(part["text"], f"{place}, part {number}"))
+            texts.append(read_text(part["text"], inside))
         else:
             kind = part.get("type") if isinstance(part, Mapping) else None
-            raise SchemaError(f"{place}, part {number} is of kind {kind if isinstance(kind, str) else described(part)}, not text")
+            raise inside.odd("is {}, not text", Wording(f"of kind {kind}", "of another kind") if isinstance(kind, str) else described(part))
     return "".join(texts)
 
 
-def read_transcript(text: str, place: str) -> list[Message] | None:
+def read_transcript(text: str) -> list[Message] | None:
     """The turns of `Human: ... Assistant: ...`; None if it is no such text."""
     marks = list(TRANSCRIPT.finditer(text))
     if not marks or text[: marks[0].start()].strip() or marks[0][1] != "Human":
@@ -98,40 +120,39 @@ def read_transcript(text: str, place: str) -> list[Message] | None:
 ROLES_OF_TRANSCRIPT = {"Human": "user", "Assistant": "assistant"}
 
 
-def read_history(value: object, place: str) -> Iterator[Message]:
+def read_history(value: object, place: Place) -> Iterator[Message]:
     """Earlier rounds as Alpaca files have them: pairs of question and answer.
 
-    Raises SchemaError if it is no list of such pairs.
+    Raises OddRowError if it is no list of such pairs.
     """
     if not isinstance(value, list):
-        raise SchemaError(f"{place} is {described(value)}, not a list of question and answer pairs")
+        raise place.odd("is {}, not a list of question and answer pairs", described(value))
     for number, pair in enumerate(value, 1):
+        inside = place.item("round", number)
         if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-            raise SchemaError(f"{place}, round {number} is {described(pair)}, not a question and its answer")
-        yield Message(role="user", content=read_text(pair[0], f"{place}, round {number}"))
-        yield Message(role="assistant", content=read_text(pair[1], f"{place}, round {number}"))
+            raise inside.odd("is {}, not a question and its answer", described(pair))
+        yield Message(role="user", content=read_text(pair[0], inside))
+        yield Message(role="assistant", content=read_text(pair[1], inside))
 
 
-def read_text(value: object, place: str) -> str:
-    """The text it is; raises SchemaError if it is none, or cannot be written down."""
+def read_text(value: object, place: Place) -> str:
+    """The text it is; raises OddRowError if it is none, or cannot be written down."""
     if not isinstance(value, str):
-        raise SchemaError(f"{place} is {described(value)}, not text")
+        raise place.odd("is {}, not text", described(value))
     try:
         value.encode()
     except UnicodeEncodeError as error:
         lone = value[error.start]
-        raise SchemaError(f"{place} has the lone surrogate \\u{ord(lone):04x} at character {error.start + 1}, which no text can hold") from error
+        found = Wording(f"the lone surrogate \\u{ord(lone):04x} at character {error.start + 1}", "a lone surrogate")
+        raise place.odd("has {}, which no text can hold", found) from error
     return value
 
 
-def described(value: object) -> str:
-    """A value as messages say what was found: its kind, and the value itself if it is short."""
-    if value is None:
-        return "null"
+def truth(value: object) -> bool | None:
+    """True or false, as JSON, CSV and pandas write them; None if it is neither."""
     if isinstance(value, bool | int | float):
-        return f"{str(value).lower() if isinstance(value, bool) else value} (a {'boolean' if isinstance(value, bool) else 'number'})"
-    if isinstance(value, str):
-        return f"text ({value if len(value) <= 40 else value[:40] + '...'!r})"
-    if isinstance(value, list):
-        return "a list"
-    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
+        return bool(value) if value in (0, 1) else None
+    return TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}

@@ -247,7 +247,7 @@ def test_a_set_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         read(path, decontaminate=[path, path])
     with pytest.raises(RecipeError, match=r"evaluation set .*config is for datasets on the Hub"):
         read(path, decontaminate=[f"{path}?config=main"])
-    with pytest.raises(DatasetError, match=r"evaluation set q\.jsonl: .*no shape fits .*options go behind it"):
+    with pytest.raises(SchemaError, match=r"evaluation set q\.jsonl: .*no shape fits .*options go behind it"):
         read(path, decontaminate=[written(tmp_path / "q.jsonl", [{"q": "hi"}])])
     with pytest.raises(SchemaError, match=r"evaluation set e\.jsonl: e\.jsonl, line 1: the prompt is empty"):
         read(path, decontaminate=[written(tmp_path / "e.jsonl", [" "])])

@@ -1,0 +1,71 @@
+"""A row that cannot be read: what is said of it, and what rows of its kind have in common."""
+
+from dataclasses import dataclass
+
+from sgpo_data.errors import SchemaError
+
+
+class OddRowError(SchemaError):
+    """A row that is no prompt."""
+
+    def __init__(self, message: str, place: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+        """The source, and the line or row, from 1."""
+        self.reason = reason
+        """The message without its place and without what this row alone holds: one of few."""
+
+    @property
+    def says_no_more(self) -> bool:
+        """Whether the message is the place and the reason."""
+        return str(self) == f"{self.place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Words for one row, and for all rows of its kind."""
+
+    full: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a source a value stands."""
+
+    row: str
+    """The source, and the line or row, from 1."""
+    part: Wording = Wording("", "")
+    """The column and what is inside it: `messages, message 2: content`, and `messages: content` for all rows."""
+
+    def inside(self, name: str) -> "Place":
+        """A part of a row, or of what stands here."""
+        return Place(self.row, Wording(*(f"{before}: {name}" if before else name for before in (self.part.full, self.part.kind))))
+
+    def item(self, kind: str, number: int) -> "Place":
+        """One of many that stand here, from 1; the rows of one kind have it anywhere."""
+        return Place(self.row, Wording(f"{self.part.full}, {kind} {number}", self.part.kind))
+
+    def odd(self, says: str, *found: Wording) -> OddRowError:
+        """The error of this row: its place, then `says`, with what was found in its braces."""
+        full, kind = (says.format(*values) for values in ([each.full for each in found], [each.kind for each in found]))
+        return OddRowError(f"{self.row}: {f'{self.part.full} {full}'.lstrip()}", self.row, f"{self.part.kind} {kind}".lstrip())
+
+
+def described(value: object) -> Wording:
+    """A value as messages say what was found: the value itself if it is short, and its kind."""
+    if value is None:
+        return Wording("null", "null")
+    if isinstance(value, bool):
+        return Wording(f"{str(value).lower()} (a boolean)", "a boolean")
+    if isinstance(value, int | float):
+        return Wording(f"{value} (a number)", "a number")
+    if isinstance(value, str):
+        return Wording(f"text ({value if len(value) <= 40 else value[:40] + '...'!r})", "text")
+    kind = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
+    return Wording(kind, kind)
+
+
+def role(name: str) -> Wording:
+    """A role that is not the one that is needed."""
+    return Wording(f"role {name!r}", "another role")
