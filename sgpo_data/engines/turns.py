@@ -28,9 +28,12 @@ class Mark:
 
 
 def marked_turns(messages: Sequence[Message]) -> tuple[list[Message], dict[str, Mark]]:
-    """The conversation with a mark in the middle of every text of it, so that what a template looks for in a turn is found as before."""
-    whole = {character for message in messages for character in message["content"]}
-    unused = (character for character in map(chr, MARKS) if character not in whole)
+    """The conversation with a mark in the middle of every text of it, so that what a template looks for in a turn is found as before.
+
+    Raises ValueError if no character is left for a mark.
+    """
+    used = set().union(*(message["content"] for message in messages))
+    unused = (character for character in map(chr, MARKS) if character not in used)
     turns: list[Message] = []
     marks: dict[str, Mark] = {}
 
@@ -39,7 +42,9 @@ def marked_turns(messages: Sequence[Message]) -> tuple[list[Message], dict[str, 
         if not (core or needed):
             return text
         # At the end of one that is white space: templates strip the begin of what follows reasoning.
-        at, mark = text.find(core) + _middle(core) if core else len(text), next(unused)
+        at, mark = text.find(core) + _middle(core) if core else len(text), next(unused, None)
+        if mark is None:
+            raise ValueError(f"a conversation has more than {len(MARKS)} texts, or all characters for private use")
         marks[mark] = Mark(text[:at].lstrip(), text[at:].rstrip(), needed)
         return text[:at] + mark + text[at:]
 

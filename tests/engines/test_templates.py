@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.local.transformers import TransformersEngine
+from sgpo_data.engines.template import QUESTION, SENTINEL
+from sgpo_data.engines.turns import MARKS
 from sgpo_data.errors import DatasetError, ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Message
@@ -213,6 +216,27 @@ def test_a_turn_that_is_dropped_or_cut_is_seen_though_its_words_stand_elsewhere(
     assert chat.prompt_ids(turns(*conversation)) is None
     assert chat.rendering(turns(*conversation), "a") is None
     assert chat.prompt_ids(ask("q")) is not None
+
+
+@pytest.mark.parametrize("kind", ["byte", "first", "legacy"])
+def test_whatever_stands_in_the_turns_only_the_template_ends_one(kind: str) -> None:
+    rng = random.Random(0)
+    parts = [
+        *SPECIAL, "<think>", "</think>", "user", "assistant", "\n", " ", "", "\U000f0000", "\U000f0001",
+        SENTINEL, QUESTION, "Straße", "🙂", "e\u0301", "\x00", "\u3000",
+    ]  # fmt: skip
+    chat = Chat(tokenizer_of(kind, CHATML), place="x")
+    for _ in range(150):
+        conversation = [(role, "".join(rng.choices(parts, k=rng.randrange(5)))) for role in ("system", "user", "assistant", "user")[rng.randrange(2) :]]
+        answer = "".join(rng.choices(parts, k=4))
+        read, ids = chat.rendering(turns(*conversation), answer), chat.prompt_ids(turns(*conversation))
+        assert read is not None
+        assert read.prompt == ids
+        assert (read.prompt.count(chat.end_of_turn), read.answer.count(chat.end_of_turn)) == (len(conversation), 1)
+
+
+def test_a_conversation_that_leaves_no_character_for_a_mark_is_a_refused_row() -> None:
+    assert Chat(tokenizer_of("byte", CHATML), place="x").prompt_ids(ask("".join(map(chr, MARKS)))) is None
 
 
 LOUD = CHATML.replace("m.content", "(m.content | upper if m.role == 'user' else m.content)")
