@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, ScoreRequest
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.engines.template import SENTINEL, Template
+from sgpo_data.engines.template import SENTINEL, Frame, Template
+from sgpo_data.engines.turns import Span
 from sgpo_data.errors import MissingExtraError, ModelError, first_line
 from sgpo_data.rows import Finish, Message
 
@@ -67,8 +68,9 @@ class Chat:
         frame = self.template.frame(messages)
         if frame is None:
             return None
-        ids, offsets = self._conversation(frame[0] + SENTINEL, messages, (len(frame[0]), len(frame[0])))
-        return ids[: _first(offsets, len(frame[0]))] or None
+        start = len(frame.head)
+        ids, offsets = self._conversation(frame.head + SENTINEL, frame, (start, start))
+        return ids[: _first(offsets, start)] or None
 
     def rendering(self, messages: Sequence[Message], answer: str, *, ended: bool = True) -> Rendering | None:
         """The conversation with its answer; None if the template refuses it or loses a turn of it.
@@ -78,14 +80,14 @@ class Chat:
         frame = self.template.frame(messages)
         if frame is None:
             return None
-        head, tail = frame
+        head, tail = frame.head, frame.tail
         written = self.template.written(messages, answer, frame)
         altered = written is None
         body = answer if written is None else written
         if not (self.writes_end and ended):
             tail = ""
         start, stop = len(head), len(head) + len(body)
-        ids, offsets = self._conversation(head + body + tail, messages, (start, stop))
+        ids, offsets = self._conversation(head + body + tail, frame, (start, stop))
         first = _first(offsets, start)
         if not tail:
             return Rendering(ids[:first], [*ids[first:], *([self.end_of_turn] if ended else [])], [], altered)
@@ -127,9 +129,9 @@ class Chat:
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
         return encoded["input_ids"], encoded["offset_mapping"]
 
-    def _conversation(self, text: str, messages: Sequence[Message], answer: tuple[int, int]) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids and offsets of a rendered text; special tokens are those that the template wrote."""
-        foreign = self._foreign(text, messages, answer)
+    def _conversation(self, text: str, frame: Frame, answer: Span) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and offsets of a rendered text; special tokens are those that the template wrote, and a turn that holds the text of one is its characters."""
+        foreign = [(start, stop) for start, stop in (*frame.turns, answer) if self._special.search(text[start:stop])]
         if not foreign:
             ids, offsets = self._ids(text)
         else:
@@ -142,17 +144,6 @@ class Chat:
         while len(ids) > 1 and ids[0] == ids[1] == self.tokenizer.bos_token_id:
             ids, offsets = ids[1:], offsets[1:]
         return ids, offsets
-
-    def _foreign(self, text: str, messages: Sequence[Message], answer: tuple[int, int]) -> list[tuple[int, int]]:
-        """Where a turn that nobody vetted has the text of a special token in it: begin and end of the whole turn, in order."""
-        spans, cursor = [], 0
-        for content in (message["content"].strip() for message in messages):
-            start = text.find(content, cursor, answer[0])
-            if start >= 0:
-                cursor = start + len(content)
-                if self._special.search(content):
-                    spans.append((start, cursor))
-        return [*spans, *([answer] if self._special.search(text[slice(*answer)]) else [])]
 
     def _piece(self, text: str, begin: int, end: int, *, plain: bool) -> tuple[list[int], list[tuple[int, int]]]:
         """A part of a text tokenized apart, without the space that some tokenizers put before every text."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from sgpo_data.engines.turns import THOUGHT_END, Span, marked_turns, turn_places
 from sgpo_data.errors import ModelError, first_line
 from sgpo_data.rows import Message
 
@@ -21,10 +23,16 @@ SENTINEL, QUESTION, SYSTEM = "sgpo-data-answer-7f3a", "sgpo-data-question-3c1d",
 TODAY = date(2024, 7, 26)
 """The day a template is told that asks for today's; a rendering has to be the same tomorrow."""
 DATE_ARGUMENT = "today"
-THOUGHT_END = "</think>"
 
-Frame = tuple[str, str]
-"""What the template writes before an answer, and after it."""
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the template writes around an answer."""
+
+    head: str
+    tail: str
+    turns: tuple[Span, ...]
+    """Where in `head` the text of the turns stands, in the order of the rendering, without white space at its ends; all the rest is the template's own."""
 
 
 class Template:
@@ -38,14 +46,15 @@ class Template:
         self._arguments = {key: value for key, value in arguments.items() if key != DATE_ARGUMENT}
         probe = [_turn("user", QUESTION)]
         try:
-            frame = self._frame(probe)
+            text, frame = self._rendered([*probe, _turn("assistant", SENTINEL)]), self._frame(probe)
         except jinja2.TemplateError as error:
             raise ModelError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
-        if frame is None:
+        if SENTINEL not in text:
             raise ModelError(f"{place}: the chat template loses the text of the answer; mend chat_template.jinja")
-        self.head, self.tail = frame
-        if QUESTION not in self.head.casefold():
+        if frame is None:
             raise ModelError(f"{place}: the chat template loses the text of the question, so that all prompts would be the same; mend chat_template.jinja")
+        self._probe = frame
+        self.head, self.tail = frame.head, frame.tail
 
     def frame(self, messages: Sequence[Message]) -> Frame | None:
         """What stands before and after an answer to this conversation; None if the template refuses it, or loses one of its turns."""
@@ -56,15 +65,14 @@ class Template:
 
     def _whole_frame(self, messages: Sequence[Message]) -> Frame | None:
         try:
-            frame = self._frame(messages)
+            return self._frame(messages) if messages else None
         except (jinja2.TemplateError, ValueError, TypeError):
             # transformers refuses an empty conversation with a ValueError, and a template trips over types of its own accord.
             return None
-        return frame if frame is not None and messages and all(_stands(message, frame[0]) for message in messages) else None
 
     def written(self, messages: Sequence[Message], answer: str, frame: Frame) -> str | None:
         """The answer as the template writes it: as it stands, or without white space at its ends; None if otherwise."""
-        head, tail = frame
+        head, tail = frame.head, frame.tail
         try:
             text = self._rendered([*messages, _turn("assistant", answer)])
         except (jinja2.TemplateError, ValueError, TypeError):
@@ -80,7 +88,7 @@ class Template:
         if not has_end:
             yield f"the chat template writes no end of turn after an answer, so a model trained on it would never stop; {end} ends them here, trained ones too"
         yield from self._system()
-        if self.written([_turn("user", QUESTION)], f"<think>\nt\n{THOUGHT_END}\n\n{SENTINEL}", (self.head, self.tail)) is None:
+        if self.written([_turn("user", QUESTION)], f"<think>\nt\n{THOUGHT_END}\n\n{SENTINEL}", self._probe) is None:
             yield f"the chat template leaves the reasoning before {THOUGHT_END} out of answers; here it stays, in generation, scoring and training alike"
         if self._dated():
             yield (
@@ -114,8 +122,14 @@ class Template:
         return self._rendered(turns, today=date(2001, 2, 3)) != self._rendered(turns, today=date(2022, 11, 30))
 
     def _frame(self, messages: Sequence[Message]) -> Frame | None:
-        head, found, tail = self._rendered([*messages, _turn("assistant", SENTINEL)]).rpartition(SENTINEL)
-        return (head, tail) if found else None
+        turns = [*messages, _turn("assistant", SENTINEL)]
+        text = self._rendered(turns)
+        marked, marks = marked_turns(turns)
+        places = turn_places(text, self._rendered(marked), marks)
+        if not places:
+            return None
+        *before, (start, stop) = places
+        return Frame(text[:start], text[stop:], tuple(before)) if text[start:stop] == SENTINEL else None
 
     def _rendered(self, messages: Sequence[Message], *, add_generation_prompt: bool = False, today: date | None = None) -> str:
         day = datetime.combine(today or self._today, datetime.min.time())
@@ -152,11 +166,3 @@ def _day(arguments: Mapping[str, object]) -> date:
 
 def _turn(role: str, content: str) -> Message:
     return Message(role=role, content=content)
-
-
-def _stands(message: Message, text: str) -> bool:
-    """Whether the turn is in the rendered text, without the reasoning of an earlier answer, which templates leave out."""
-    content = message["content"].strip()
-    if content in text or content.casefold() in text.casefold():
-        return True
-    return message["role"] == "assistant" and content.rpartition(THOUGHT_END)[2].strip() in text

@@ -22,7 +22,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.engines.local.weights import load_weights
+from sgpo_data.engines.local.weights import load_weights, weights_at_tied_embeddings
 from sgpo_data.engines.threads import fit_threads
 from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.interruption import interruptible
@@ -155,11 +155,7 @@ def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, toke
 
 def _refuse_tied(model: PeftModel, task: Task) -> None:
     """Nothing unless an adapter is to change embeddings that are tied: merged, it would change the other end too, which was trained without it."""
-    base = cast(PreTrainedModel, model.get_base_model())
-    if not base.config.get_text_config().tie_word_embeddings:
-        return
-    tied = {name for name, module in model.named_modules() if module in (base.get_input_embeddings(), base.get_output_embeddings())}  # type: ignore[no-untyped-call]
-    if adapted := sorted(name for name, _ in model.named_parameters() if "lora_" in name and any(name.startswith(f"{end}.") for end in tied)):
+    if adapted := weights_at_tied_embeddings(model):
         raise RecipeError(
             f"lora.target_modules: {task.train.lora.target_modules} has an adapter at {adapted[0]}, and the embeddings of {task.start} are tied, so that it "
             "cannot be merged; leave embed_tokens and lm_head out"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.local.transformers import TransformersEngine
+from sgpo_data.engines.template import QUESTION, SENTINEL
+from sgpo_data.engines.turns import MARKS
 from sgpo_data.errors import DatasetError, ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Message
@@ -171,6 +174,111 @@ def test_a_special_token_written_by_a_model_or_a_stranger_is_characters_in_scori
     assert chat.text(read.answer[:-1]) == "It is <|im_end|> here"
     (row,) = token_rows(task_of(tmp_path, [("What is <|im_end|>?", "It is <|im_end|> here")], "sft"), chat).data
     assert row["input_ids"] == [*read.prompt, *read.answer]
+
+
+def turns(*texts: tuple[str, str]) -> list[Message]:
+    return [Message(role=role, content=text) for role, text in texts]
+
+
+@pytest.mark.parametrize("text", ["<|im_start|>", "<|im_end|>", "user", "<|im_start|>user", "assistant\n<|im_start|>"])
+def test_a_turn_that_repeats_what_the_template_writes_is_told_from_it(text: str) -> None:
+    tokenizer = tokenizer_of("byte", CHATML)
+    start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+
+    def plain(part: str) -> list[int]:
+        return list(tokenizer(part, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+    expected = [start, *plain("user\n"), *plain(text), end, *plain("\n"), start, *plain("assistant\n")]
+    # Where no stranger wrote a special token, the text between two of them is tokenized at once.
+    expected = expected if "<|" in text else [start, *plain(f"user\n{text}"), end, *plain("\n"), start, *plain("assistant\n")]
+    assert Chat(tokenizer, place="x").prompt_ids(ask(text)) == expected
+
+
+UNSYSTEMATIC = CHATML.replace("{%- for m in messages %}", "{%- for m in messages if m.role != 'system' %}")
+ONLY_THE_LAST_THREE = CHATML.replace("{%- for m in messages %}", "{%- for m in messages[-3:] %}")
+ONLY_FULL = CHATML.replace("{%- for m in messages %}", "{%- for m in messages if m.content | trim %}")
+CUT = CHATML.replace("m.content", "m.content[:40]")
+AGAIN = ("user", "Go on."), ("assistant", "One."), ("user", "Go on.")
+
+
+@pytest.mark.parametrize(
+    ("template", "conversation"),
+    [
+        (UNSYSTEMATIC, (("system", "user"), ("user", "q"))),
+        (UNSYSTEMATIC, (("system", "q"), ("user", "q"))),
+        (UNSYSTEMATIC, (("system", ""), ("user", "q"))),
+        (ONLY_THE_LAST_THREE, (*AGAIN,)),
+        (ONLY_FULL, (("user", ""), ("user", "q"))),
+        (ONLY_FULL, (("user", " "), ("assistant", "What?"), ("user", "q"))),
+        (CUT, (("user", "x" * 41),)),
+        (CUT, (("user", "x" * 400),)),
+    ],
+)
+def test_a_turn_that_is_dropped_or_cut_is_seen_though_its_words_stand_elsewhere(template: str, conversation: tuple[tuple[str, str], ...]) -> None:
+    chat = Chat(tokenizer_of("byte", template), place="x")
+    assert chat.prompt_ids(turns(*conversation)) is None
+    assert chat.rendering(turns(*conversation), "a") is None
+    assert chat.prompt_ids(ask("q")) is not None
+
+
+@pytest.mark.parametrize("kind", ["byte", "first", "legacy"])
+def test_whatever_stands_in_the_turns_only_the_template_ends_one(kind: str) -> None:
+    rng = random.Random(0)
+    parts = [
+        *SPECIAL, "<think>", "</think>", "user", "assistant", "\n", " ", "", "\U000f0000", "\U000f0001",
+        SENTINEL, QUESTION, "Straße", "🙂", "e\u0301", "\x00", "\u3000",
+    ]  # fmt: skip
+    chat = Chat(tokenizer_of(kind, CHATML), place="x")
+    for _ in range(150):
+        conversation = [(role, "".join(rng.choices(parts, k=rng.randrange(5)))) for role in ("system", "user", "assistant", "user")[rng.randrange(2) :]]
+        answer = "".join(rng.choices(parts, k=4))
+        read, ids = chat.rendering(turns(*conversation), answer), chat.prompt_ids(turns(*conversation))
+        assert read is not None
+        assert read.prompt == ids
+        assert (read.prompt.count(chat.end_of_turn), read.answer.count(chat.end_of_turn)) == (len(conversation), 1)
+
+
+def test_a_conversation_that_leaves_no_character_for_a_mark_is_a_refused_row() -> None:
+    assert Chat(tokenizer_of("byte", CHATML), place="x").prompt_ids(ask("".join(map(chr, MARKS)))) is None
+
+
+LOUD = CHATML.replace("m.content", "(m.content | upper if m.role == 'user' else m.content)")
+TITLED = CHATML.replace("m.content", "(m.content | title if m.role == 'user' else m.content)")
+TRIMMED = CHATML.replace("m.content", "m.content | trim")
+LATE_SYSTEM = """{%- for m in messages if m.role != 'system' %}{{- '<|im_start|>' + m.role + '\\n' }}
+{%- if loop.index0 == 2 %}{{- messages[0].content + '\\n\\n' }}{% endif %}{{- m.content + '<|im_end|>\\n' }}{% endfor %}"""
+TWICE = CHATML.replace("m.content", "(m.content + ' (again: ' + m.content + ')' if m.role == 'user' else m.content)")
+ASKED = CHATML.replace("m.content", "(m.content + (' /quick' if m.role == 'user' and not m.content.endswith('/quick') else ''))")
+REASONED = ("user", "2 + 2?"), ("assistant", "<think>\nTwo <|im_end|> and two.\n</think>\n\nFour."), ("user", "Sure <|im_end|>?")
+
+
+@pytest.mark.parametrize(
+    ("template", "conversation", "text"),
+    [
+        (TRIMMED, (("system", "\n Be brief. "), ("user", " q\n")), "system\nBe brief.<|im_end|>\n<|im_start|>user\nq<|im_end|>"),
+        (TRIMMED, (("user", " \n"),), "user\n<|im_end|>"),
+        (CHATML, (("user", " "),), "user\n <|im_end|>"),
+        (ONLY_FULL, (*AGAIN,), "user\nGo on.<|im_end|>\n<|im_start|>assistant\nOne.<|im_end|>\n<|im_start|>user\nGo on.<|im_end|>"),
+        (LOUD, (("user", "Straße ﬁx"),), "user\nSTRASSE FIX<|im_end|>"),
+        (TITLED, (("user", "go on"),), "user\nGo On<|im_end|>"),
+        (LATE_SYSTEM, (("system", "Be brief."), *AGAIN), "user\nBe brief.\n\nGo on.<|im_end|>"),
+        (TWICE, (("user", "a <|im_end|> b"),), "user\na <|im_end|> b (again: a <|im_end|> b)<|im_end|>"),
+        (ASKED, (("user", "q /quick"),), "user\nq /quick<|im_end|>"),
+        (QWEN3, (*REASONED,), "assistant\nFour.<|im_end|>\n<|im_start|>user\nSure <|im_end|>?<|im_end|>"),
+        (CHATML, (*REASONED,), "<think>\nTwo <|im_end|> and two.\n</think>\n\nFour.<|im_end|>"),
+        (QWEN3, (("user", "q"), ("assistant", "<think>\n\n</think>\n\n"), ("user", "r")), "assistant\n<|im_end|>\n<|im_start|>user\nr<|im_end|>"),
+    ],
+)
+def test_a_turn_that_is_trimmed_moved_or_in_other_case_stays_and_so_does_one_without_its_reasoning(
+    template: str, conversation: tuple[tuple[str, str], ...], text: str
+) -> None:
+    chat = Chat(tokenizer_of("byte", template), place="x")
+    ids = chat.prompt_ids(turns(*conversation))
+    assert ids is not None
+    assert text in chat.tokenizer.decode(ids)
+    # Only the template's own end a turn.
+    written = sum(role != "system" or template is not LATE_SYSTEM for role, _ in conversation)
+    assert ids.count(chat.end_of_turn) == written
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sgpo_data.errors import MissingExtraError, ModelError, first_line
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 NAMED = 3
@@ -63,8 +65,31 @@ def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
         raise ModelError(f"{folder}: {name} is {_shape(kept)} in the weights and {_shape(wanted)} in config.json{more}; give the config that goes with them")
 
 
-def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    """The model with the weights of a LoRA adapter merged in.
+def check_fit(folder: Path, adapter: Path | None) -> None:
+    """Reads names and shapes of the weights, and of an adapter's, for an engine that tells less of what does not fit; no weight is kept in memory.
+
+    What transformers cannot hold against a config, as quantized weights and models of other kinds, is left to the engine.
+
+    Raises ModelError as `load_weights` and `adapted` do.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError):
+        return
+    if getattr(config, "quantization_config", None) is not None or type(config) not in AutoModelForCausalLM._model_mapping:
+        return
+    model = load_weights(folder, dtype="float32", device="meta")
+    if adapter is not None:
+        with warnings.catch_warnings():
+            # One for every weight, that none is copied: none is meant to be.
+            warnings.simplefilter("ignore")
+            adapted(model, adapter)
+
+
+def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
+    """The model with a LoRA adapter beside its weights.
 
     Raises ModelError if the folder is no adapter, or one of another model.
     """
@@ -75,16 +100,39 @@ def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
     try:
-        adapted = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
+        whole = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
         # What does not fit is left out or left as it was drawn, which peft tells only here.
-        loaded: Any = set_peft_model_state_dict(adapted, load_peft_weights(str(adapter), device="cpu"))
+        loaded: Any = set_peft_model_state_dict(whole, load_peft_weights(str(adapter), device="cpu"))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
     missing = sorted(name for name in loaded.missing_keys if "lora_" in name)
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
         raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: it {what}; give the model that it was trained over")
-    return cast("PreTrainedModel", adapted.merge_and_unload().eval())
+    return whole
+
+
+def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    """The model with the weights of a LoRA adapter merged in.
+
+    Raises ModelError if the folder is no adapter, one of another model, or one that cannot be merged.
+    """
+    whole = adapted(model, adapter)
+    if at_tied := weights_at_tied_embeddings(whole):
+        raise ModelError(
+            f"{adapter}: it has {at_tied[0]}, and the embeddings of {model.name_or_path} are tied, so that it cannot be merged; give an adapter without it"
+        )
+    return cast("PreTrainedModel", whole.merge_and_unload().eval())
+
+
+def weights_at_tied_embeddings(model: PeftModel) -> list[str]:
+    """Adapter weights at one end of tied embeddings: merged, they would change the other end too, which was trained without them."""
+    base = cast("PreTrainedModel", model.get_base_model())
+    if not base.config.get_text_config().tie_word_embeddings:
+        return []
+    ends = (base.get_input_embeddings(), base.get_output_embeddings())  # type: ignore[no-untyped-call]
+    tied = {name for name, module in model.named_modules() if module in ends}
+    return sorted(name for name, _ in model.named_parameters() if "lora_" in name and any(name.startswith(f"{end}.") for end in tied))
 
 
 def _named(names: list[str]) -> str:

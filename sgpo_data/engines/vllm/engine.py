@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
+from sgpo_data.engines.local.weights import check_fit
 from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError, first_line
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class VllmEngine:
             raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
         rendered_by = load_chat(folder, chat)
         rank = None if adapter is None else _rank(adapter)
+        check_fit(folder, adapter)
         settings: dict[str, object] = {
             "model": str(folder),
             "dtype": dtype,

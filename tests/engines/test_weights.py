@@ -1,0 +1,134 @@
+"""Claims about models that are not whole: refused in one line that names what does not fit, in every stage that loads them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made import made_dataset
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from tiny_model import CONTEXT, question, tiny_config, tiny_tokenizer, write_model
+from transformers import AutoModelForCausalLM
+
+from sgpo_data.engines.loading import Loading
+from sgpo_data.engines.local.weights import load_weights
+from sgpo_data.engines.opening import open_engine
+from sgpo_data.errors import ModelError
+from sgpo_data.execution import Execution
+from sgpo_data.references.model import find_model
+from sgpo_data.rows import Message
+from sgpo_data.store.input import input_of
+from sgpo_data.training.job import do_train, planned_training
+from sgpo_data.training.options import Train
+
+LOADING = Loading(engine="transformers", dtype="float32", context_tokens=CONTEXT)
+QUERY = "model.layers.0.self_attn.q_proj.weight"
+LACK = f"the weights lack {QUERY}; give the whole folder, or the config that goes with the weights"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("weights") / "model")
+
+
+@pytest.fixture(scope="module")
+def adapter(folder: Path) -> Path:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(str(folder.parent / "adapter"))
+    return folder.parent / "adapter"
+
+
+def opened(model: Path, adapter: Path | None = None, engine: str = "transformers") -> None:
+    open_engine(replace(LOADING, engine=engine), model, adapter=adapter, how=Execution(device="cpu", window=4)).close()
+
+
+def opened_by_vllm(model: Path, adapter: Path | None = None) -> None:
+    pytest.importorskip("vllm")
+    opened(model, adapter, engine="vllm")
+
+
+def trained(model: Path) -> None:
+    row = {"prompt": question("q"), "completion": [Message(role="assistant", content="a")], "prompt_id": "0" * 32, "sample": 0, "kind": "reference"}
+    data = made_dataset(model.parent / "examples", "examples", [{**row, "source": "test"}])
+    train = Train(objective="sft", learning_rate=1e-3)
+    how = Execution(root=model.parent / "runs", progress="none", device="cpu")
+    do_train(planned_training(train, (input_of(data, str(data.folder)),), find_model(str(model)), reference=None), model.parent / "trained", how)
+
+
+def edited(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def without_a_weight(model: Path) -> str:
+    edited(model / "model.safetensors", lambda weights: weights.pop(QUERY))
+    return f"{model}: {LACK}"
+
+
+def of_another_width(model: Path) -> str:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "intermediate_size": 96}))
+    name = "model.layers.0.mlp.down_proj.weight"
+    return f"{model}: {name} is 64 x 128 in the weights and 64 x 96 in config.json, and 5 more differ; give the config that goes with them"
+
+
+def with_few_embeddings(model: Path) -> str:
+    write_model(model, config=tiny_config(len(tiny_tokenizer()) - 3))
+    rows, last = len(tiny_tokenizer()) - 3, len(tiny_tokenizer()) - 1
+    token = tiny_tokenizer().convert_ids_to_tokens(last)
+    return f"{model}: the tokenizer has token {last} ({token}), and the model {rows} embeddings; resize them, or give the tokenizer that goes with it"
+
+
+def without_a_shard(model: Path) -> str:
+    AutoModelForCausalLM.from_pretrained(model).save_pretrained(model, max_shard_size="100KB")
+    (model / "model.safetensors").unlink(missing_ok=True)
+    sorted(model.glob("model-*.safetensors"))[1].unlink()
+    return f"{model}: the model cannot be read: "
+
+
+@pytest.mark.parametrize("load", [opened, opened_by_vllm, trained])
+@pytest.mark.parametrize("damage", [without_a_weight, of_another_width, with_few_embeddings, without_a_shard])
+def test_a_model_that_is_not_whole_is_refused_wherever_it_is_loaded(
+    damage: Callable[[Path], str], load: Callable[[Path], None], folder: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    words = damage(model)
+    with pytest.raises(ModelError) as caught:
+        load(model)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "trained" / "manifest.json").exists()
+
+
+def test_names_and_shapes_are_checked_without_the_weights_in_memory(folder: Path) -> None:
+    assert {weight.device.type for weight in load_weights(folder, dtype="float32", device="meta").parameters()} == {"meta"}
+
+
+def lacking(weights: dict[str, torch.Tensor]) -> None:
+    weights.pop(min(weights))
+
+
+def foreign(weights: dict[str, torch.Tensor]) -> None:
+    first = min(weights)
+    weights[first.replace("layers.0", "layers.7")] = weights[first].clone()
+
+
+@pytest.mark.parametrize("load", [opened, opened_by_vllm])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(lacking, "it lacks base_model.model.model.layers.0"), (foreign, "it has base_model.model.model.layers.7")],
+)
+def test_an_adapter_of_another_model_is_refused(
+    change: Callable[[dict[str, torch.Tensor]], None], words: str, load: Callable[[Path, Path | None], None], folder: Path, adapter: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    edited(other / "adapter_model.safetensors", change)
+    with pytest.raises(ModelError) as caught:
+        load(folder, other)
+    assert str(caught.value).startswith(f"{other}: the adapter does not fit {folder}: {words}")
+    assert "\n" not in str(caught.value)
