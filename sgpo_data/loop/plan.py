@@ -145,7 +145,7 @@ class _Planner:
     def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[Given]) -> Model:
         assert phase.train is not None
         with self._placed(f"phases.{position}.train"):
-            reference = self._reference(phase.train.reference, start, first) if phase.train.objective == "dpo" else None
+            reference = self._reference(phase.train.reference, start, first) if phase.train.needs.compares else None
             allowed = tuple(name for word in phase.train.allow_policies for name in self._policies(word, first, inputs[:-1]))
             options = phase.train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
             job = planned_training(options, tuple(inputs), start, reference=reference)

@@ -67,7 +67,7 @@ def _sequence(phase: Phase) -> Iterator[Fault]:
         table = stage.writes
     if phase.train is None:
         return
-    wanted = "pairs" if phase.train.objective == "dpo" else "examples"
+    wanted = phase.train.needs.reads
     if phase.pair is not None and phase.pair.kind != wanted:
         yield Fault(
             ("train", "objective"), f"{phase.train.objective} reads {wanted}, but pair.kind is {phase.pair.kind} {got(phase.train.objective)}; change one"
