@@ -9,9 +9,9 @@ from pathlib import Path
 from shutil import rmtree
 from time import monotonic
 
-import duckdb
 from pydantic import JsonValue
 
+from sgpo_data.connection import connected
 from sgpo_data.engines.loading import DTYPES
 from sgpo_data.errors import MissingExtraError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
@@ -129,7 +129,7 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
     """
     counts: dict[str, int] = {}
     for dataset in datasets:
-        with duckdb.connect() as con:
+        with connected() as con:
             found = dataset.relation(con).aggregate(f"coalesce(policy, '{GIVEN}') AS author, count(*) AS rows", "author").order("author").fetchall()
         for author, rows in found:
             counts[str(author)] = counts.get(str(author), 0) + int(rows)
