@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from sgpo_data.connection import connected
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.training.options import Train
@@ -61,12 +62,11 @@ def _common() -> list[inspect.Parameter]:
 
 def _authors(datasets: "list[Dataset]") -> str:
     """Who wrote these pairs, as the end of a sentence."""
-    import duckdb
 
     found: set[str] = set()
     for dataset in datasets:
         if dataset.table == "pairs":
-            with duckdb.connect() as con:
+            with connected() as con:
                 found |= {str(author) for (author,) in dataset.relation(con).filter("policy IS NOT NULL").project("policy").distinct().fetchall()}
     return f"; these pairs are by {', '.join(sorted(found))}" if found else ""
 

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgpo_data.connection import quoted
+from sgpo_data.connection import connected, quoted
 from sgpo_data.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -122,10 +122,9 @@ def read_schemas(folder: Path) -> Mapping[str, Schema]:
 
     Raises SchemaError if a file does not say its version.
     """
-    import duckdb
 
     texts = {f.name.removesuffix(".sql"): f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".sql")}
-    with duckdb.connect() as con:
+    with connected() as con:
         _create_all(con, texts)
         found: dict[str, Schema] = {}
         for (table,) in con.sql("SELECT table_name FROM duckdb_tables() ORDER BY table_oid").fetchall():
@@ -178,9 +177,8 @@ def _from_catalogue(con: duckdb.DuckDBPyConnection, table: str, version: int, ea
 
 @cache
 def _arrow_type(sql_type: str) -> pa.DataType:
-    import duckdb
 
-    with duckdb.connect() as con:
+    with connected() as con:
         exported = con.sql(f"SELECT NULL::{sql_type} AS value").to_arrow_table().schema.field(0).type
     return _canonical(exported)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from sgpo_data.analysis.diff import ChangedRow, Diff, diff
 from sgpo_data.analysis.shift import Shift, Side
 from sgpo_data.store.dataset import Dataset
-from sgpo_data.text.word_diff import Piece, word_diff
+from sgpo_data.text.word_diff import Piece, merged, word_diff
 
 from .closed_pipe import closed_pipe_allowed
 from .formats import json_value
@@ -98,7 +98,11 @@ def _changed(row: ChangedRow, width: int) -> Iterator[str]:
     for name, before in row.before.items():
         after = row.after[name]
         if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > VALUE_CHARACTERS:
-            yield from text_lines(name, "".join(_marked(word_diff(before, after))), width)
+            pieces = merged(word_diff(before, after))
+            if all(piece.kind == "same" for piece in pieces):
+                yield f"  {name}: the same words, with other space between them"
+            else:
+                yield from text_lines(name, "".join(_marked(pieces)), width)
         else:
             told, then = _value(before), _value(after)
             # Two numbers that look alike are told by all their digits.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 
 from sgpo_data.analysis.shift import Shift, shifts
-from sgpo_data.connection import quoted, spill_folder
+from sgpo_data.connection import connected, quoted
 from sgpo_data.errors import DatasetError, SchemaError, first_line
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
@@ -76,7 +76,7 @@ def diff(a: Dataset, b: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Diff
     if a.table != b.table:
         raise SchemaError(f"{a.folder}: holds {a.table}, and {b.folder} holds {b.table}; give two datasets of one table")
     try:
-        with duckdb.connect(config={"temp_directory": spill_folder(), "preserve_insertion_order": False, "memory_limit": "60%"}) as con:
+        with connected("share", settings={"preserve_insertion_order": False}) as con:
             a.relation(con).create_view("a")
             b.relation(con).create_view("b")
             return _diff(con, a, b, sample_rows, seed)

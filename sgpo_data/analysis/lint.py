@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from sgpo_data.analysis.options import Thresholds
+from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.stages.improve.templates import recorded_templates, wording_of
 from sgpo_data.store.dataset import Dataset, unreadable
@@ -22,7 +23,6 @@ from sgpo_data.text.words import words
 
 BATCH_ROWS = 16384
 DIVERSITY_ROWS = 1000
-MEMORY: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "1GiB"}
 
 TEXTS = {
     "pairs": """
@@ -135,7 +135,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, 
         raise SchemaError(f"{dataset.folder}: holds {dataset.table}; lint reads pairs or examples, which pair makes of it")
     if not dataset.manifest.rows:
         raise DatasetError(f"{dataset.folder}: has no rows, so there is nothing to check")
-    with tempfile.TemporaryDirectory(prefix="sgpo-lint-") as folder, duckdb.connect(Path(folder) / "measured.duckdb", config=MEMORY) as con:
+    with tempfile.TemporaryDirectory(prefix="sgpo-lint-") as folder, connected("fixed", database=Path(folder) / "measured.duckdb") as con:
         try:
             dataset.relation(con).create_view("rows")
             con.execute(f"CREATE TEMP VIEW texts AS {TEXTS[dataset.table]}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from sgpo_data.connection import quoted, spill_folder
+from sgpo_data.connection import connected, quoted
 from sgpo_data.schema import Column, schema
 from sgpo_data.store.dataset import Dataset, unreadable
 
@@ -70,7 +70,7 @@ def look(dataset: Dataset, *, sample_rows: int = 3, seed: int = 0) -> Look:
     columns = schema(dataset.table).columns
     exact = dataset.manifest.rows <= EXACT_ROWS
     try:
-        with duckdb.connect(config={"temp_directory": spill_folder()}) as con:
+        with connected() as con:
             dataset.relation(con).create_view("rows")
             numbers, texts = _numbers(con, columns, exact), _texts(con, columns, exact)
             rows, nulls = _nulls(con, columns)

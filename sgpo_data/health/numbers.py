@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import polars as pl
 
-from sgpo_data.connection import spill_folder
+from sgpo_data.connection import connected
 from sgpo_data.loop.rounds import Round, TrainedModel
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset, unreadable
@@ -125,7 +125,7 @@ def _compared(dataset: Dataset, query: str) -> Numbers:
     Texts are compared by DuckDB: Polars reads many row groups ahead, which for texts has no bound.
     """
     try:
-        with duckdb.connect(config={"temp_directory": spill_folder()}) as con:
+        with connected() as con:
             dataset.relation(con).create_view("rows")
             ((found,),) = con.execute(f"SELECT struct FROM (SELECT {{{query}}} AS struct FROM rows)").fetchall()
     except duckdb.Error as error:

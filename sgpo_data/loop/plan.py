@@ -19,7 +19,6 @@ from sgpo_data.stages import RowStage, ScoringStage, Stage
 from sgpo_data.store.input import Given
 from sgpo_data.store.manifest import ModelRecord
 from sgpo_data.training.job import TrainJob, planned_training
-from sgpo_data.training.objectives import OBJECTIVES
 
 HELD = "model"
 """What the link of a trained model is called."""
@@ -146,7 +145,7 @@ class _Planner:
     def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[Given]) -> Model:
         assert phase.train is not None
         with self._placed(f"phases.{position}.train"):
-            reference = self._reference(phase.train.reference, start, first) if OBJECTIVES[phase.train.objective].prefers else None
+            reference = self._reference(phase.train.reference, start, first) if phase.train.needs.compares else None
             allowed = tuple(name for word in phase.train.allow_policies for name in self._policies(word, first, inputs[:-1]))
             options = phase.train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
             job = planned_training(options, tuple(inputs), start, reference=reference)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import duckdb
 import orjson
 from pydantic import JsonValue
 
+from sgpo_data.connection import connected
 from sgpo_data.names import HubPlace
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.schema import schema
@@ -106,7 +106,7 @@ def _shares(manifest: Manifest) -> list[Sequence[str]]:
 
 
 def _numbers(dataset: Dataset) -> list[Sequence[str]]:
-    with duckdb.connect() as con:
+    with connected() as con:
         dataset.relation(con).create_view("rows")
         found = con.execute(NUMBERS)
         names = [name for name, *_ in found.description or ()]

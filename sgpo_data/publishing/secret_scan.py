@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import duckdb
-
-from sgpo_data.connection import quoted, spill_folder
+from sgpo_data.connection import connected, quoted
 from sgpo_data.errors import GateError
 from sgpo_data.hub.commit import HubFile
 from sgpo_data.schema import Column, schema
@@ -88,7 +86,7 @@ def in_dataset(dataset: Dataset) -> list[Secret]:
         f"regexp_matches({text}, $pattern)" for text in texts.values()
     )
     found = []
-    with duckdb.connect(config={"temp_directory": spill_folder()}) as con:
+    with connected() as con:
         dataset.relation(con).create_view("rows")
         rows = con.execute(query, {"pattern": pattern})
         while row := rows.fetchone():

@@ -9,20 +9,18 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from sgpo_data.connection import quoted, spill_folder
+from sgpo_data.connection import connected, quoted
 from sgpo_data.errors import DatasetError, QueryError, SgpoError
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading, refuse_no_text
 from sgpo_data.query.text_files import TextFile, create_table
 
-MEMORY_LIMIT = "60%"
-SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+SETTINGS: dict[str, str | bool | int] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
     # Otherwise a table name that is not found is looked up among the variables of the Python caller.
     "python_enable_replacements": False,
-    "memory_limit": MEMORY_LIMIT,
 }
 
 
@@ -51,7 +49,7 @@ def sandbox(tables: Tables) -> duckdb.DuckDBPyConnection:
 
     Raises DatasetError if a file cannot be read.
     """
-    con = duckdb.connect(":memory:", config={**SETTINGS, "temp_directory": spill_folder()})
+    con = connected("share", settings=SETTINGS)
     files = _fill(con, tables)
     con.execute(f"SET allowed_paths = {_list(_address(name) for name in files)}")
     con.execute("SET enable_external_access = false")
@@ -64,7 +62,7 @@ def open_connection(tables: Tables) -> duckdb.DuckDBPyConnection:
 
     Raises DatasetError if a file cannot be read.
     """
-    con = duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill_folder()})
+    con = connected("share")
     _fill(con, tables)
     return con
 

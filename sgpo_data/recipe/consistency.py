@@ -12,7 +12,6 @@ from sgpo_data.names import ENDPOINT, GIVEN
 from sgpo_data.recipe.faults import Fault, Place
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
 from sgpo_data.stages.improve.templates import Template
-from sgpo_data.training.objectives import OBJECTIVES
 from sgpo_data.training.settings import trl_faults
 
 SHOWN = {"improve_template": ("messages", "response"), "refine_template": ("messages", "response", "reference")}
@@ -68,7 +67,7 @@ def _sequence(phase: Phase) -> Iterator[Fault]:
         table = stage.writes
     if phase.train is None:
         return
-    wanted = OBJECTIVES[phase.train.objective].table
+    wanted = phase.train.needs.reads
     if phase.pair is not None and phase.pair.kind != wanted:
         yield Fault(
             ("train", "objective"), f"{phase.train.objective} reads {wanted}, but pair.kind is {phase.pair.kind} {got(phase.train.objective)}; change one"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sgpo_data.loop.rounds import MODEL, Round, TrainedModel
 from sgpo_data.report.flow import COLUMN, short, trained_record
 from sgpo_data.store.manifest import Identity
-from sgpo_data.training.objectives import OBJECTIVES
+from sgpo_data.training.options import OBJECTIVES
 
 SETTINGS = ("objective", "learning_rate", "beta", "sft_weight", "epochs", "batch_rows", "max_tokens", "seed", "rows", "left_out")
 DPO = ("beta", "sft_weight")
@@ -71,7 +71,7 @@ def _trained(place: str, model: TrainedModel) -> Trained:
     fields = manifest.identity.fields
     given = fields if isinstance(fields, dict) else {}
     own = {"rows": f"{manifest.rows:,}", "left_out": f"{manifest.left_out:,}"}
-    counting = [name for name in SETTINGS if OBJECTIVES[str(given.get("objective"))].prefers or name not in DPO]
+    counting = [name for name in SETTINGS if OBJECTIVES[str(given.get("objective"))].compares or name not in DPO]
     told = {name: str(given[name]) for name in counting if name in given} | own
     record = trained_record(manifest)
     return Trained(place, short(record), record.identity, tuple(told.get(name, "") for name in SETTINGS))

@@ -12,7 +12,7 @@ import duckdb
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from sgpo_data.connection import spill_folder
+from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.health.health import Finding, Health, shown
 from sgpo_data.health.measures import MEASURES
@@ -50,7 +50,7 @@ def page(run: Run, health: Health) -> str:
     """
     rounds = run.rounds[-ROUNDS:]
     try:
-        with duckdb.connect(config={"temp_directory": spill_folder()}) as con:
+        with connected() as con:
             falls = [(made.place, waterfall(con, made.datasets["filtered"])) for made in rounds if "filtered" in made.datasets]
             drawn = pictures(con, rounds, health)
             found = list(samples(con, rounds))

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import duckdb
 
+from sgpo_data.connection import connected
 from sgpo_data.store.dataset import Readable
 
 MEMORY = 1 << 30
 """Most bytes that DuckDB holds, however many the machine has: an aggregate over more rows than fit goes on in files."""
 
-_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+_CLOSED: dict[str, str | bool | int] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -22,7 +23,7 @@ _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <
 @contextmanager
 def deciding(source: Readable, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the rows of the dataset, numbered by `position`; what does not fit in memory goes to the folder `spill` while it is open."""
-    with duckdb.connect(config={"temp_directory": str(spill), **_CLOSED}) as con:
+    with connected(settings={"temp_directory": str(spill), **_CLOSED}) as con:
         # A cache of files would fill the memory with what is read once.
         con.execute("SET enable_external_file_cache = false")
         con.execute(f"SET memory_limit = '{min(MEMORY, _automatic_limit(con))}B'")

@@ -14,6 +14,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
+from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, UsageError
 from sgpo_data.names import PREFIX, hub_place
 from sgpo_data.paths import local_path
@@ -71,7 +72,7 @@ MARKS = """
 """
 UNFIT_ROWS = 1000
 """Where none of the first so many rows is of a shape, the rest is not looked at."""
-MEMORY: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "1GiB", "threads": min(os.cpu_count() or 1, 4)}
+THREADS = min(os.cpu_count() or 1, 4)
 """A thread needs its share of the memory, so more of them would need more."""
 
 
@@ -116,7 +117,10 @@ class OpenedSource:
         Raises DatasetError if the source cannot be read or has no rows, SchemaError at the first row that is no prompt, HubError if the
         download fails, RecipeError if the options leave no prompt.
         """
-        with tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder, duckdb.connect(Path(folder) / "found.duckdb", config=MEMORY) as con:
+        with (
+            tempfile.TemporaryDirectory(prefix="sgpo-source-") as folder,
+            connected("fixed", database=Path(folder) / "found.duckdb", settings={"threads": THREADS}) as con,
+        ):
             self._fill(con, left_out)
             self._mark(con)
             options: dict[str, object] = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}

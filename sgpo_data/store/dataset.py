@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, SchemaError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
@@ -185,7 +186,7 @@ def faults(dataset: Dataset) -> list[str]:
     found = [fault for path, record in zip(dataset.paths, dataset.manifest.files, strict=True) for fault in _file_faults(dataset, path, record.sha256)]
     if found:
         return found
-    with duckdb.connect() as con:
+    with connected() as con:
         rows = dataset.relation(con)
         try:
             schema(dataset.table).check(rows, place=str(dataset.folder))

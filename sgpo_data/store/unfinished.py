@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
+from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Row
 from sgpo_data.schema import Schema
@@ -116,7 +117,7 @@ class Unfinished:
     shared_seconds: float = 0.0
     """Of this session, what another dataset that was made at the same time has taken."""
     journals: dict[int, FileIO] = field(default_factory=dict)
-    con: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
+    con: duckdb.DuckDBPyConnection = field(default_factory=connected)
     """For checks and counts: to open one takes as long as to check thousands of rows."""
     rows_done: int = field(init=False)
     """Rows in whole parts and in journals."""

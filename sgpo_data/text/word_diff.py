@@ -61,5 +61,10 @@ def sides(pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], tuple[Piece, ..
     return _side(pieces, "added"), _side(pieces, "removed")
 
 
+def merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The pieces of both texts in one: other space between the same words is no difference there either, and stands as in the text after."""
+    return tuple(Piece("same", piece.text) if piece.text.isspace() else piece for piece in pieces if piece.kind != "removed" or not piece.text.isspace())
+
+
 def _side(pieces: tuple[Piece, ...], other: Literal["added", "removed"]) -> tuple[Piece, ...]:
     return tuple(Piece("same", piece.text) if piece.text.isspace() else piece for piece in pieces if piece.kind != other)

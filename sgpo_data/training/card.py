@@ -27,7 +27,7 @@ def model_card(manifest: ModelManifest, start: ModelRecord) -> str:
         *_front_matter(train, start),
         f"# {TrainedModel.made(manifest.fingerprint)}",
         "",
-        f"Trained with {'DPO on preference pairs' if train.objective == 'dpo' else 'SFT on examples'} by `sgpo train`, through TRL.",
+        f"Trained with {train.needs.title} by `sgpo train`, through TRL.",
         "",
         *_table("| model | identity |", models),
         *_table("| data | name | fingerprint |", data),

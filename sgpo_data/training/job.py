@@ -9,9 +9,9 @@ from pathlib import Path
 from shutil import rmtree
 from time import monotonic
 
-import duckdb
 from pydantic import JsonValue
 
+from sgpo_data.connection import connected
 from sgpo_data.engines.loading import DTYPES
 from sgpo_data.errors import MissingExtraError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
@@ -26,8 +26,7 @@ from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRec
 from sgpo_data.store.unfinished import done_before
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.objectives import OBJECTIVES
-from sgpo_data.training.options import Train
+from sgpo_data.training.options import OBJECTIVES, Train
 from sgpo_data.training.settings import trl_faults
 from sgpo_data.training.task import CHECKPOINTS, MODEL, Task, Trained
 
@@ -55,7 +54,7 @@ class TrainJob:
         """All that decides the weights."""
         fields: JsonValue = self.train.model_dump(mode="json", exclude={"reference"})
         models = {"start": self.start.record} | ({"reference": self.reference.record} if self.reference else {})
-        version = schema(OBJECTIVES[self.train.objective].table).version
+        version = schema(self.train.needs.reads).version
         inputs = tuple(given.record for given in self.inputs)
         return Identity(stage="train", revision=REVISION, schema_version=version, fields=fields, inputs=inputs, models=models)
 
@@ -85,11 +84,10 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingExtraError("models", package)
-    objective = OBJECTIVES[train.objective]
-    wanted = objective.table
+    wanted = train.needs.reads
     for given in inputs:
         if given.record.table != wanted:
-            other = next((each.name for each in OBJECTIVES.values() if each.table == given.record.table), None)
+            other = next((name for name, each in OBJECTIVES.items() if each.reads == given.record.table), None)
             hint = f"; give --objective {other}" if other else f"; make {wanted} with sgpo pair"
             raise SchemaError(f"{given.record.reference}: holds {given.record.table}; train with objective {train.objective} reads {wanted}{hint}")
     faults = trl_faults(train)
@@ -101,9 +99,9 @@ def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, r
     if start.adapter or (reference and reference.adapter):
         raise RecipeError("train: starts from a whole model and compares with one, not with an adapter over it; merge the adapter into its model first")
     allowed = tuple(sorted({_identity(each) for each in train.allow_policies}))
-    rate = objective.learning_rate if train.learning_rate is None else train.learning_rate
+    rate = train.needs.learning_rate if train.learning_rate is None else train.learning_rate
     frozen = train.model_copy(update={"learning_rate": rate, "allow_policies": allowed})
-    return TrainJob(frozen, inputs, start, (reference or _reference(train, start)) if objective.prefers else None)
+    return TrainJob(frozen, inputs, start, (reference or _reference(train, start)) if train.needs.compares else None)
 
 
 def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
@@ -115,7 +113,7 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
         log.info("%s: trained already", folder)
     else:
         datasets = [open_dataset(given.folder) for given in job.inputs]
-        if OBJECTIVES[job.train.objective].prefers:
+        if job.train.needs.reads == "pairs":
             refuse_other_policies(job, datasets)
         with claimed(folder):
             if not _made(job, folder):
@@ -131,7 +129,7 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
     """
     counts: dict[str, int] = {}
     for dataset in datasets:
-        with duckdb.connect() as con:
+        with connected() as con:
             found = dataset.relation(con).aggregate(f"coalesce(policy, '{GIVEN}') AS author, count(*) AS rows", "author").order("author").fetchall()
         for author, rows in found:
             counts[str(author)] = counts.get(str(author), 0) + int(rows)
@@ -245,7 +243,7 @@ def _put_in_place(folder: Path) -> None:
 def _summary(train: Train, manifest: ModelManifest, steps: int) -> str:
     left_out = f" ({manifest.left_out} longer than max_tokens left out)" if manifest.left_out else ""
     loss = f", last loss {manifest.metrics['loss']:.4f}" if "loss" in manifest.metrics else ""
-    return f"{train.objective} on {manifest.rows} {OBJECTIVES[train.objective].table}{left_out}, {steps} steps in {manifest.seconds:.1f} s{loss}"
+    return f"{train.objective} on {manifest.rows} {train.needs.reads}{left_out}, {steps} steps in {manifest.seconds:.1f} s{loss}"
 
 
 def _manifest(job: TrainJob, folder: Path, result: Trained, seconds: float) -> ModelManifest:

@@ -1,10 +1,36 @@
 """How a model is trained: the options, which decide its weights."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sgpo_data.engines import ChatTemplate
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a way to train needs."""
+
+    title: str
+    """As a model card has it."""
+    reads: str
+    """The table it is trained on."""
+    answers: tuple[str, ...]
+    """Columns of that table that hold an answer each."""
+    config: str
+    """The class of TRL that holds its settings."""
+    learning_rate: float
+    """Peak, if none is given."""
+    compares: bool
+    """Whether it is held against a reference policy."""
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "dpo": Objective("DPO on preference pairs", "pairs", ("chosen", "rejected"), "DPOConfig", learning_rate=5e-7, compares=True),
+    "sft": Objective("SFT on examples", "examples", ("completion",), "SFTConfig", learning_rate=2e-5, compares=False),
+}
 
 
 class Lora(BaseModel):
@@ -41,3 +67,8 @@ class Train(ChatTemplate):
         (), description="dpo: identities whose pairs are taken besides those of the model itself; given for given preferences."
     )
     trl: dict[str, JsonValue] = Field(default_factory=dict, description="Further keys of trl.DPOConfig or trl.SFTConfig, as key=value.")
+
+    @property
+    def needs(self) -> Objective:
+        """What its objective needs."""
+        return OBJECTIVES[self.objective]

@@ -10,7 +10,7 @@ import datasets  # type: ignore[import-untyped]
 from sgpo_data.engines.chat import Chat, Rendering
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Message
-from sgpo_data.training.objectives import OBJECTIVES, Objective
+from sgpo_data.training.options import Objective
 from sgpo_data.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def token_rows(task: Task, chat: Chat) -> TokenRows:
     The loss is over the tokens of each answer and its end of turn: those that are sampled and scored, and no others.
     Raises DatasetError if no row is short enough, or if more than a few cannot be trained on.
     """
-    objective = OBJECTIVES[task.train.objective]
+    objective = task.train.needs
     files = [str(path) for path in task.files]
     raw = datasets.Dataset.from_parquet(files, columns=["prompt", *objective.answers], cache_dir=str(task.work / "cache"))
     rows: list[dict[str, list[int]]] = []
@@ -62,7 +62,7 @@ def token_rows(task: Task, chat: Chat) -> TokenRows:
             too_long.append(max(tokens))
             continue
         lengths.append(tokens)
-        rows.append(_pair(*whole) if objective.prefers else _example(*whole))
+        rows.append(_pair(*whole) if objective.compares else _example(*whole))
     _refuse(unusable, len(raw))
     if not rows:
         raise DatasetError(f"train: all {len(raw)} rows are longer than {task.longest} tokens, the shortest has {min(too_long)}; raise max_tokens")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast, get_type_hints
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from sgpo_data.errors import MissingExtraError, RecipeError
-from sgpo_data.training.objectives import OBJECTIVES
 from sgpo_data.training.options import Train
 from sgpo_data.training.task import CHECKPOINTS, Task
 
@@ -139,7 +138,7 @@ def rows_at_once(task: Task, longest: int) -> int:
     # The SFT loss of a pair is a mean over the tokens computed at once, so that more rows at once would weigh them differently.
     if task.train.sft_weight or "sft" in cast(list[str], _given(task.train).get("loss_type", [])):
         return 1
-    answers = len(OBJECTIVES[task.train.objective].answers)
+    answers = len(task.train.needs.answers)
     most = max(1, task.execution.batch_tokens // (longest * answers))
     return max(rows for rows in range(1, share + 1) if share % rows == 0 and rows <= most)
 
@@ -159,7 +158,7 @@ def recorded(config: "DPOConfig | SFTConfig") -> JsonValue:
 
 
 def _objective(train: Train) -> dict[str, object]:
-    if not OBJECTIVES[train.objective].prefers:
+    if not train.needs.compares:
         return {"completion_only_loss": True}
     # TRL switches off every dropout of the model by default, that of the adapter included.
     whole: dict[str, object] = {"beta": train.beta, "disable_dropout": train.lora.dropout == 0}
@@ -169,7 +168,7 @@ def _objective(train: Train) -> dict[str, object]:
 def _given(train: Train) -> dict[str, JsonValue]:
     """The keys as TRL takes them: one loss is a list of one."""
     loss = train.trl.get("loss_type")
-    return {**train.trl, "loss_type": [loss]} if isinstance(loss, str) and OBJECTIVES[train.objective].prefers else dict(train.trl)
+    return {**train.trl, "loss_type": [loss]} if isinstance(loss, str) and train.needs.compares else dict(train.trl)
 
 
 def _config_class(train: Train) -> "type[DPOConfig] | type[SFTConfig]":
@@ -178,7 +177,7 @@ def _config_class(train: Train) -> "type[DPOConfig] | type[SFTConfig]":
         from trl.trainer.sft_config import SFTConfig
     except ImportError as error:
         raise MissingExtraError("models", "trl") from error
-    found: type[DPOConfig] | type[SFTConfig] = {each.__name__: each for each in (DPOConfig, SFTConfig)}[OBJECTIVES[train.objective].config]
+    found: type[DPOConfig] | type[SFTConfig] = {each.__name__: each for each in (DPOConfig, SFTConfig)}[train.needs.config]
     return found
 
 
@@ -188,7 +187,7 @@ def _fault(train: Train, key: str, config: str, types: Mapping[str, object]) -> 
         return TrlFault(f"trl.{key}", OURS[key], value)
     if key not in types:
         return TrlFault(f"trl.{key}", f"no key of trl.{config}{_nearest(key, types)}", value)
-    if key in ("loss_type", "loss_weights") and OBJECTIVES[train.objective].prefers and train.sft_weight:
+    if key in ("loss_type", "loss_weights") and train.needs.compares and train.sft_weight:
         return TrlFault(f"trl.{key}", "follows from sft_weight; give one of the two", value)
     if key == "model_init_kwargs" and isinstance(value, dict) and {"trust_remote_code", "revision"} & value.keys():
         return TrlFault(f"trl.{key}", "cannot set trust_remote_code or revision: no code of a model is run, and the model is the one given", value)
@@ -198,7 +197,7 @@ def _fault(train: Train, key: str, config: str, types: Mapping[str, object]) -> 
         adapter.validate_python(taken, strict=True)
     except ValidationError as error:
         return TrlFault(f"trl.{key}", error.errors()[0]["msg"], value)
-    if key == "loss_type" and OBJECTIVES[train.objective].prefers:
+    if key == "loss_type" and train.needs.compares:
         wrong = next((loss for loss in cast(list[str], taken) if loss not in DPO_LOSSES), None)
         return TrlFault(f"trl.{key}", f"no loss of trl.DPOTrainer; it has {', '.join(DPO_LOSSES)}", wrong) if wrong else None
     return None

@@ -31,7 +31,6 @@ from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.store.files import write_text
 from sgpo_data.store.unfinished import DONE, Done
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.objectives import OBJECTIVES
 from sgpo_data.training.options import Lora
 from sgpo_data.training.rows import token_rows
 from sgpo_data.training.settings import recorded, total_steps, trl_config
@@ -140,7 +139,7 @@ def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, toke
     adapter = _adapter(task.train.lora)
     # Given by path: TRL would look for the name the model was saved under, which may be another model by now.
     given = {"model": str(task.start), "args": config, "train_dataset": data, "processing_class": tokenizer, "peft_config": adapter}
-    if not OBJECTIVES[task.train.objective].prefers:
+    if not task.train.needs.compares:
         trainer: DPOTrainer | SFTTrainer = SFTTrainer(**given)
     else:
         trainer = _Dpo(ref_model=None if task.reference is None else _loaded(task.reference), **given)

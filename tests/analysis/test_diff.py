@@ -15,7 +15,7 @@ from sgpo_data.analysis.diff import Move, diff
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.schema import tables
 from sgpo_data.store.dataset import Dataset
-from sgpo_data.text.word_diff import Piece, word_diff
+from sgpo_data.text.word_diff import Piece, merged, sides, word_diff
 
 HOSTILE = "\x1b]0;title\x07\x9b31m\u202e"
 
@@ -156,6 +156,24 @@ def test_long_text_is_shown_word_by_word(tmp_path: Path) -> None:
     out = " ".join(shown(a.folder, b.folder).split())
     assert "on with a [-red-]{+blue+} end" in out
     assert "…" in out
+
+
+def test_other_space_between_the_same_words_is_no_difference_as_in_a_report(tmp_path: Path) -> None:
+    words = "one two three " * 10
+    a = made_dataset(tmp_path / "a", "filtered", [row("x", improved=words), row("y", improved=f"{words}four")])
+    b = made_dataset(tmp_path / "b", "filtered", [row("x", improved=words.replace(" two", "\n\ntwo")), row("y", improved=f"{words}five")])
+    text = shown(a.folder, b.folder)
+    assert "improved: the same words, with other space between them" in text
+    assert ("[-four-]" in text, "{+five+}" in text, text.count("[-")) == (True, True, 1)
+
+
+@given(st.text(alphabet="ab \n.", max_size=30), st.text(alphabet="ab \n.", max_size=30))
+def test_a_report_and_diff_mark_the_same_words(before: str, after: str) -> None:
+    pieces = word_diff(before, after)
+    old, new = sides(pieces)
+    marked = [piece for piece in merged(pieces) if piece.kind != "same"]
+    assert [piece for piece in marked if piece.kind == "removed"] == [piece for piece in old if piece.kind != "same"]
+    assert [piece for piece in marked if piece.kind == "added"] == [piece for piece in new if piece.kind != "same"]
 
 
 def test_json_has_every_text_whole_and_can_not_drive_the_terminal(tmp_path: Path) -> None:

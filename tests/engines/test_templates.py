@@ -183,7 +183,7 @@ def turns(*texts: tuple[str, str]) -> list[Message]:
 @pytest.mark.parametrize("text", ["<|im_start|>", "<|im_end|>", "user", "<|im_start|>user", "assistant\n<|im_start|>"])
 def test_a_turn_that_repeats_what_the_template_writes_is_told_from_it(text: str) -> None:
     tokenizer = tokenizer_of("byte", CHATML)
-    start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    start, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>"))
 
     def plain(part: str) -> list[int]:
         return list(tokenizer(part, add_special_tokens=False, split_special_tokens=True)["input_ids"])

@@ -85,7 +85,7 @@ def _table(rng: Random) -> pa.Table:
     return pa.table({name: _column(rng, held) for name, held in rng.choice(ROWS[:-1]).items()})
 
 
-def _column(rng: Random, held: object) -> pa.Array:
+def _column(rng: Random, held: object) -> pa.Array[pa.Scalar[pa.DataType]]:
     number = rng.choice((0, -1, 2**31 - 1, 2**62, -(2**63)))
     match rng.randrange(8):
         case 0:
@@ -96,11 +96,11 @@ def _column(rng: Random, held: object) -> pa.Array:
             return pa.array([bytes(rng.randrange(256) for _ in range(4)), b"ok"], pa.binary()).view(pa.string())
         case 3:
             try:
-                return pa.array([value(rng), value(rng)])
+                return pa.array([value(rng), value(rng)])  # type: ignore[list-item]
             except (pa.ArrowException, OverflowError, UnicodeEncodeError):
                 return pa.array([None, None])
         case _:
-            return pa.array([json.dumps(held) if isinstance(held, list | dict) and rng.random() < 0.2 else held] * 2)
+            return pa.array([json.dumps(held) if isinstance(held, list | dict) and rng.random() < 0.2 else held] * 2)  # type: ignore[list-item]
 
 
 def _torn(rng: Random, content: bytes) -> bytes:
@@ -130,7 +130,7 @@ def _read(path: Path) -> None:
     pa.Table.from_pylist(list(open_source(str(path), Source()).prompts()), schema("prompts").arrow)
 
 
-def one_row(folder: Path, columns: dict[str, pa.Array]) -> Sequence[object]:
+def one_row(folder: Path, columns: dict[str, pa.Array[pa.Scalar[pa.DataType]]]) -> Sequence[object]:
     pq.write_table(pa.table(columns), folder / "x.parquet")
     return list(raw_files(folder / "x.parquet").records(columns))
 
@@ -140,10 +140,10 @@ def one_row(folder: Path, columns: dict[str, pa.Array]) -> Sequence[object]:
     [
         pa.array([0, 2**31 - 1], pa.int32()).view(pa.date32()),
         pa.array([0, 2**62 // 10**6], pa.timestamp("s")),
-        pa.array([timedelta(0), None]).cast(pa.duration("s")).fill_null(pa.scalar(2**62, pa.duration("s"))),
+        pa.array([timedelta(0), None]).cast(pa.duration("s")).fill_null(pa.scalar(2**62, pa.duration("s"))),  # type: ignore[arg-type]
     ],
 )
-def test_a_date_that_python_cannot_hold_names_its_row(held: pa.Array, tmp_path: Path) -> None:
+def test_a_date_that_python_cannot_hold_names_its_row(held: pa.Array[pa.Scalar[pa.DataType]], tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=re.escape("x.parquet, row 2: holds a value that cannot be read")):
         one_row(tmp_path, {"prompt": held})
 

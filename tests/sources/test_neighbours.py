@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from fake_model import FakeModel, model_folder, use
+from fake_model import FakeModel, model_folder, opens
 
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Row
 from sgpo_data.running.runner import run
 from sgpo_data.sources.left_out import NAMES
+from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
-from sgpo_data.sources.source import Source, open_source
+from sgpo_data.sources.source import open_source
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.seed import Seed
 
@@ -331,15 +332,14 @@ def test_a_split_that_could_be_two_is_refused_with_both(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    use(monkeypatch, FakeModel())
+def model(tmp_path: Path) -> str:
     return str(model_folder(tmp_path / "model"))
 
 
 def test_every_reference_of_a_prompt_is_a_pair_of_its_own(model: str, tmp_path: Path) -> None:
     how = Execution(root=tmp_path / "runs", progress="none")
     path = written(tmp_path / "x.jsonl", lines(*({"prompt": "hi", "answer": text} for text in ("yo", "hey", "yo", "hello"))))
-    seeded = run(Seed(), str(path), model=model, execution=how)
+    seeded = run(Seed(), str(path), model=model, execution=how, open_model=opens(FakeModel()))
     rows = seeded.scan().collect()
     assert rows.select("reference", "sample").rows() == [("yo", 0), ("hey", 1), ("hello", 2)]
     pairs = run(Pair(), str(seeded.folder), execution=how).scan().collect()

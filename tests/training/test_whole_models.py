@@ -107,7 +107,7 @@ def test_an_adapter_at_tied_embeddings_is_refused_before_it_is_trained(modules: 
 def test_an_adapter_at_tied_embeddings_that_was_trained_elsewhere_is_not_merged(tmp_path: Path) -> None:
     start, adapter = tied_model(tmp_path / "start"), tmp_path / "adapter"
     get_peft_model(AutoModelForCausalLM.from_pretrained(start), LoraConfig(r=2, target_modules=["embed_tokens"], task_type="CAUSAL_LM")).save_pretrained(
-        adapter
+        str(adapter)
     )
     with pytest.raises(ModelError, match=r"adapter: it has .*embed_tokens.*, and the embeddings of .*start are tied, so that it cannot be merged"):
         merged(load_weights(start, dtype="float32"), adapter)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, JsonValue
 
-from sgpo_data.connection import quoted
+from sgpo_data.connection import connected, quoted
 from sgpo_data.schema import schema
 
 if TYPE_CHECKING:
@@ -163,9 +163,8 @@ def _functions() -> frozenset[str]:
 
 def _connection() -> "duckdb.DuckDBPyConnection":
     """Holds an empty table of the columns of scored, and reaches nothing else."""
-    import duckdb
 
-    con = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False, "autoload_known_extensions": False})
+    con = connected(settings={"threads": 1, "python_enable_replacements": False, "autoload_known_extensions": False})
     columns = ", ".join(f"{quoted(column.name)} {column.sql_type}" for column in schema("scored").columns)
     con.execute(f"CREATE TABLE input ({columns})")
     con.execute("SET enable_external_access = false")
