@@ -29,7 +29,7 @@ CELL_LINES = 40
 COLUMN_WIDTH = 7
 """Narrower columns tell nothing: rows of more columns than fit are printed one value a line."""
 
-_QUOTE_NEEDED = re.compile(r"""[,;|"\s\ufeff]""")
+_QUOTE_NEEDED = re.compile(r"""[,;|"\ufeff]|[^\S ]|^ | $""")
 
 Batches = Iterator[pa.RecordBatch]
 

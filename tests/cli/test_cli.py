@@ -87,8 +87,8 @@ def test_what_a_check_found_is_told_by_its_exit_code_though_nobody_reads_it(tmp_
     assert str(broken.folder) in told
 
 
-@pytest.mark.parametrize("words", [["lint"], ["lint", "--json"]])
-def test_a_lint_that_fails_stops_a_chain_though_nobody_reads_it(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["lint", "--min_rows", 1], ["lint", "--json", "--min_rows", 1]])
+def test_a_lint_that_fails_stops_a_chain_though_nobody_reads_it(words: list[object], tmp_path: Path) -> None:
     pairs = made_dataset(tmp_path / "pairs", "pairs", [pair_row("a", chosen=[{"role": "assistant", "content": "I cannot help with that."}])])
     assert _to_a_closed_pipe(*words, pairs.folder)[0] == 3
 

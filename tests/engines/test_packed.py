@@ -20,7 +20,8 @@ from sgpo_data.engines.local.transformers import TransformersEngine
 from sgpo_data.engines.local.trees import Tree, packed, padded
 
 SMALL = {
-    "vocab_size": len(tiny_tokenizer()),
+    # One more: transformers gives tokenizers of Qwen2 a token of its own.
+    "vocab_size": len(tiny_tokenizer()) + 1,
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
