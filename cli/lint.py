@@ -80,7 +80,8 @@ def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", thresholds: Thres
         with closed_pipe_allowed():
             print(orjson.dumps({"reference": str(place), "rows": rows, "passed": not failed, "checks": checks}).decode())
     else:
-        print("\n".join(_lines(findings)))
+        with closed_pipe_allowed():
+            print("\n".join(_lines(findings)))
     if rows < thresholds.min_rows:
         print(f"{place}: {rows} rows are too few to judge (min_rows = {thresholds.min_rows})", file=sys.stderr)
     if warned:
