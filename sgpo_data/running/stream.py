@@ -10,8 +10,9 @@ from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Score
 from sgpo_data.progress import Report
 from sgpo_data.rows import Row
 from sgpo_data.stages import GeneratingStage, RowStage, row_key
+from sgpo_data.store.cost import Cost
 from sgpo_data.store.dataset import part_rows
-from sgpo_data.store.unfinished import Cost, Unfinished
+from sgpo_data.store.unfinished import Unfinished
 
 Fill = Callable[[Iterable[Row]], Iterator[tuple[Row, Cost]]]
 """Items in, the same items filled out, in any order, each with what it has cost."""

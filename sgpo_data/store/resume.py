@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
+from sgpo_data.store.cost import Cost, done_before
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity
 from sgpo_data.store.outcome import outcome
 from sgpo_data.store.parquet import stamped_fingerprint
-from sgpo_data.store.unfinished import Cost, Found, OpenPart, Plan, Unfinished, done_before, journal_path, part_name
+from sgpo_data.store.unfinished import Found, OpenPart, Plan, Unfinished, journal_path, part_name
 
 log = logging.getLogger(__name__)
 

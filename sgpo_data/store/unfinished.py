@@ -14,12 +14,12 @@ from time import monotonic
 import duckdb
 import orjson
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
 
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Row
 from sgpo_data.schema import Schema
+from sgpo_data.store.cost import DONE, FREE, Cost, Costs, Done
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.lock import Intent
@@ -27,7 +27,6 @@ from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord
 from sgpo_data.store.parquet import arrow_table, write_parquet
 from sgpo_data.waiting import waited
 
-DONE = "done.json"
 WRITERS = 2
 """Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
 
@@ -40,46 +39,12 @@ class Plan(Intent):
     """Rows of each part but the last; frozen, since a row's number names its part."""
 
 
-class Done(BaseModel):
-    """What the sessions so far have cost, and where their model ran; of tokens, those of whole parts: what open parts have cost stands in their journals."""
-
-    seconds: float = 0.0
-    tokens: int = 0
-    retokenized: int = 0
-    accelerator: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a row has cost its model, and how it came out."""
-
-    tokens: int = 0
-    retokenized: bool = False
-    """Whether a text of it becomes other tokens than were sampled when it is read again."""
-
-
-@dataclass(slots=True)
-class Costs:
-    """What the rows of a part, or of several, have cost together."""
-
-    tokens: int = 0
-    retokenized: int = 0
-
-    def add(self, cost: Cost) -> None:
-        """Counts a further row."""
-        self.tokens += cost.tokens
-        self.retokenized += cost.retokenized
-
-
 @dataclass
 class OpenPart:
     """The rows of a part that is not whole, and what they have cost."""
 
     rows: dict[int, Row] = field(default_factory=dict)
     costs: Costs = field(default_factory=Costs)
-
-
-FREE = Cost()
 
 
 @dataclass(frozen=True)
@@ -270,14 +235,6 @@ class Unfinished:
                 line = line[self.journals[part].write(line) :]
         except OSError as error:
             raise disk_error(journal_path(self.folder, part), error) from error
-
-
-def done_before(folder: Path) -> Done:
-    """What earlier sessions have cost."""
-    try:
-        return Done.model_validate_json((folder / WORK / DONE).read_bytes())
-    except (OSError, ValidationError):
-        return Done()
 
 
 def part_name(part: int) -> str:

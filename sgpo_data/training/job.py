@@ -18,12 +18,12 @@ from sgpo_data.execution import Execution
 from sgpo_data.names import GIVEN, TrainedModel, model_identity
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest, recorded_model
 from sgpo_data.schema import schema
+from sgpo_data.store.cost import done_before
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import Given
 from sgpo_data.store.lock import Intent, claimed, frozen_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
-from sgpo_data.store.unfinished import done_before
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import OBJECTIVES, Train

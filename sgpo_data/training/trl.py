@@ -28,8 +28,8 @@ from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.interruption import interruptible
 from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
+from sgpo_data.store.cost import DONE, Done
 from sgpo_data.store.files import write_text
-from sgpo_data.store.unfinished import DONE, Done
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Lora
 from sgpo_data.training.rows import token_rows
