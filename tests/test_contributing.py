@@ -23,9 +23,7 @@ def test_a_table_has_as_many_files_as_the_goal_allows(kind: str) -> None:
     assert len(re.findall(rf"^\| {FILE} \|", section, flags=re.MULTILINE)) == MOST[kind]
 
 
-@pytest.mark.parametrize(
-    "name", ["STAGES", "WIDENED", "OUTCOMES", "COLUMN", "OBJECTIVES", "ANSWERS", "STRATEGIES", "FIXED", "PARTS", "REQUIRED", "_READERS", "ABOUT"]
-)
+@pytest.mark.parametrize("name", ["STAGES", "WIDENED", "OUTCOMES", "COLUMN", "OBJECTIVES", "STRATEGIES", "FIXED", "PARTS", "REQUIRED", "_READERS", "ABOUT"])
 def test_a_name_that_is_to_be_extended_stands_in_a_file_beside_it(name: str) -> None:
     (line, *_) = [line for line in TEXT.splitlines() if f"`{name}`" in line]
     files = re.findall(FILE, line) or re.findall(FILE, TEXT)
