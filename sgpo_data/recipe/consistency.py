@@ -12,6 +12,7 @@ from sgpo_data.names import ENDPOINT, GIVEN
 from sgpo_data.recipe.faults import Fault, Place
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
 from sgpo_data.stages.improve.templates import Template
+from sgpo_data.training.options import Train
 from sgpo_data.training.settings import trl_faults
 
 SHOWN = {"improve_template": ("messages", "response"), "refine_template": ("messages", "response", "reference")}
@@ -19,10 +20,12 @@ SHOWN = {"improve_template": ("messages", "response"), "refine_template": ("mess
 
 def phase_faults(phase: Phase) -> list[Fault]:
     """What makes no sense within one phase; places are below it."""
-    found = [*_sequence(phase), *_rounds(phase), *_templates(phase)]
-    if phase.train is not None:
-        found += [Fault(("train", *fault.key.split(".")), f"{fault.message} {got(fault.value)}") for fault in trl_faults(phase.train)]
-    return found
+    return [*_sequence(phase), *_rounds(phase), *_templates(phase)]
+
+
+def training_faults(train: Train) -> list[Fault]:
+    """What TRL would refuse of a training; places are below its phase."""
+    return [Fault(("train", *fault.key.split(".")), f"{fault.message} {got(fault.value)}") for fault in trl_faults(train)]
 
 
 def reference_faults(phase: Phase, number: int, names: Sequence[str], folder: Path) -> list[Fault]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from sgpo_data.engines import ChatTemplate
 from sgpo_data.errors import RecipeError, got
 from sgpo_data.paths import local_path
-from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults
+from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults, training_faults
 from sgpo_data.recipe.faults import Fault, found_in, mended
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
@@ -93,6 +93,8 @@ def _phases(top: _Top, folder: Path, faults: list[Fault]) -> dict[int, Phase]:
             own = phase_faults(phase) if not found else []
             if not found:
                 phases[position] = phase
+            if phase.train is not None and not any(fault.place[:1] == ("train",) for fault in found):
+                own += training_faults(phase.train)
             found += [*own, *reference_faults(phase, position, names, folder)]
         faults += [Fault(("phases", position, *fault.place), fault.message) for fault in found]
     faults += recipe_faults(phases, names)

@@ -85,8 +85,10 @@ def trl_faults(train: Train) -> list[TrlFault]:
     config = _config_class(train)
     types = get_type_hints(config)
     taken = {field.name: types[field.name] for field in dataclasses.fields(config) if field.init}
-    found = [fault for key in train.trl if (fault := _fault(train, key, config.__name__, taken))]
-    return found or _refused(config, train)
+    faults = {key: _fault(train, key, config.__name__, taken) for key in train.trl}
+    found = [fault for fault in faults.values() if fault is not None]
+    sound = {key: value for key, value in train.trl.items() if faults[key] is None}
+    return [*found, *_refused(config, train.model_copy(update={"trl": sound}))]
 
 
 def trl_config(task: Task, rows: int, longest: int, *, gpu: bool) -> "DPOConfig | SFTConfig":

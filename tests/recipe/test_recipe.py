@@ -175,6 +175,13 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+def test_what_trl_refuses_is_told_beside_faults_of_other_keys() -> None:
+    train = '[phases.train]\nobjective = "sft"\ntrl.warmup_stepz = 3\ntrl.lr_scheduler_type = "cosin"\n'
+    text = changed('[phases.train]\nobjective = "sft"\n', train, text=changed("[phases.filter]", "[phases.filter]\nppl.k = -1"))
+    places = ["phases.1.filter.ppl.k", "phases.1.train.trl.warmup_stepz", "phases.1.train.trl"]
+    assert [line.partition(":")[0] for line in faults(text)] == places
+
+
 def test_an_improver_is_used_with_the_template_it_was_trained_with(tmp_path: Path) -> None:
     (tmp_path / "mine.jinja").write_text("{{ messages }} {{ response }}")
     one = changed('role = "improve"', 'role = "improve"\nimprove_template = "mine.jinja"')
