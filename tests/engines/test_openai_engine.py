@@ -206,7 +206,7 @@ def test_server_that_is_down_is_named() -> None:
 
 
 def test_engine_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo_data.engines.server.openai.find_spec", lambda name: None)
+    monkeypatch.setattr("sgpo_data.engines.loading.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"^openai is not installed; run: pip install 'sgpo-data\[openai\]'$"):
         connect("http://127.0.0.1:1/v1")
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.loading import Loading
-from sgpo_data.errors import DatasetError, ModelError, RecipeError
+from sgpo_data.errors import DatasetError, MissingExtraError, ModelError, RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import estimates
 from sgpo_data.loop.folder import RecipeFolder
@@ -323,6 +323,13 @@ def test_the_last_line_printed_is_the_reference_of_the_last_thing_made(place: Pa
     summary = json.loads(command_line("run", place / "x.toml", "--root", how.root, "--json", open_model=opens(fake)).stdout)
     assert {step["made_now"] for step in summary["steps"]} == {False}
     assert command_line("gc", "--root", how.root).stdout == ""
+
+
+def test_an_engine_that_is_not_installed_is_told_before_the_first_step(place: Path, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sgpo_data.engines.loading.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"^torch is not installed; run: pip install 'sgpo-data\[models\]'$"):
+        run_recipe(written(place, UNTRAINED), how)
+    assert not list(how.root.rglob("*.parquet"))
 
 
 def test_a_dry_run_makes_nothing(place: Path, how: Execution) -> None:

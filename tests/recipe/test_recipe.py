@@ -85,7 +85,7 @@ FAULTS = {
     ),
     "a wrong type": (
         changed("rounds = 2", 'rounds = "two"'),
-        'phases.2.rounds: Input should be a valid integer, unable to parse string as an integer (got "two")',
+        'phases.2.rounds: Input should be a valid integer (got "two")',
     ),
     "a misspelt word": (
         changed('objective = "sft"', 'objective = "sfd"'),
@@ -173,6 +173,38 @@ def test_all_faults_are_told_at_once() -> None:
         "phases.1.sede",
         "phases.2.prompts_per_rounds",
     ]
+
+
+NUMBERS = {
+    'samples = "2"': 'phases.1.seed.samples: Input should be a valid integer (got "2")',
+    "samples = true": "phases.1.seed.samples: Input should be a valid integer (got true)",
+    'sampling.temperature = "0"': 'phases.1.seed.sampling.temperature: Input should be a valid number (got "0")',
+    "sampling.temperature = inf": "phases.1.seed.sampling.temperature: Input should be a finite number (got Infinity)",
+    "sampling.seed = 9223372036854775808": "phases.1.seed.sampling.seed: Input should be an integer of 64 bits (got 9223372036854775808)",
+    "template.depth = [1, nan]": "phases.1.seed.template.depth.2: Input should be a finite number (got NaN)",
+    'context_tokens = "512"': 'phases.1.seed.context_tokens: Input should be a valid integer (got "512")',
+    '[phases.train]\nbatch_rows = "8"': 'phases.1.train.batch_rows: Input should be a valid integer (got "8")',
+    '[phases.train]\nlora.rank = "8"': 'phases.1.train.lora.rank: Input should be a valid integer (got "8")',
+    '[phases.train]\nlearning_rate = "5e-7"': 'phases.1.train.learning_rate: Input should be a valid number (got "5e-7")',
+    '[phases.filter]\nppl.k = "2"': 'phases.1.filter.ppl.k: Input should be a valid number (got "2")',
+}
+
+
+@pytest.mark.parametrize(("line", "fault"), NUMBERS.items(), ids=NUMBERS)
+def test_a_number_of_a_recipe_is_written_as_one(line: str, fault: str) -> None:
+    table, _, key = line.rpartition("\n")
+    table = table or "[phases.seed]"
+    assert faults(changed(table, f"{table}\n{key}")) == [fault]
+
+
+def test_the_number_before_the_phases_is_written_as_one_too() -> None:
+    assert faults(f'seed = "3"\n{GOOD}') == ['seed: Input should be a valid integer (got "3")']
+    assert faults(f"seed = {2**63}\n{GOOD}") == [f"seed: Input should be an integer of 64 bits (got {2**63})"]
+
+
+@pytest.mark.parametrize("text", ["a" + ".a" * 5000 + " = 1\n" + GOOD, GOOD + "trl.a" + ".a" * 5000 + " = 1\n"], ids=["before the phases", "in a phase"])
+def test_a_key_of_thousands_of_parts_is_one_line(text: str) -> None:
+    assert faults(text) == ["is nested too deeply to be read; a recipe has tables of two or three levels"]
 
 
 def test_what_trl_refuses_is_told_beside_faults_of_other_keys() -> None:

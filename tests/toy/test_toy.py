@@ -226,3 +226,10 @@ def test_both_templates_cost_few_tokens(base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     for name in ("refine", "improve"):
         assert len(tokenizer(load_template(name).text.partition("\n")[0])["input_ids"]) == 3
+
+
+@pytest.mark.parametrize("command", ["model", "smollm2", "train"])
+def test_a_command_that_needs_the_models_extra_says_so_in_one_line(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sgpo_data.engines.loading.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, [command, str(tmp_path / "new")])
+    assert (result.exit_code, result.output) == (1, "torch is not installed; run: pip install 'sgpo-data[models]'\n")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError
+from sgpo_data.engines.loading import DEFAULT_TEMPLATE, check_installed
+from sgpo_data.errors import EngineError, ModelError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,9 +51,7 @@ class TransformersEngine:
 
         Raises ModelError if the folder lacks config, weights, tokenizer, chat template or so long a context.
         """
-        for package in ("torch", "transformers"):
-            if find_spec(package) is None:
-                raise MissingExtraError("models", package)
+        check_installed("transformers")
         if dtype not in DTYPES:
             raise RecipeError(f"dtype: {dtype} is not one of {', '.join(DTYPES)}")
         model = _load_model(folder, dtype=dtype, device=_device(device))

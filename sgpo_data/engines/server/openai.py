@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sgpo_data.engines import GenerateRequest, Generation
+from sgpo_data.engines.loading import check_installed
 from sgpo_data.engines.server.event_loop import EventLoop
-from sgpo_data.errors import EngineError, MissingExtraError
+from sgpo_data.errors import EngineError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -55,8 +55,7 @@ class OpenAIEngine:
 
         Raises ServerError if no server answers, EngineError if it refuses the key.
         """
-        if find_spec("openai") is None:
-            raise MissingExtraError("openai", "openai")
+        check_installed("openai")
         from openai import AsyncOpenAI
 
         from sgpo_data.engines.server.endpoint import Endpoint

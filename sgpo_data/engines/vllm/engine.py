@@ -6,15 +6,14 @@ import gc
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.engines.loading import DEFAULT_TEMPLATE
+from sgpo_data.engines.loading import DEFAULT_TEMPLATE, check_installed
 from sgpo_data.engines.local.weights import check_fit
-from sgpo_data.errors import EngineError, MissingExtraError, ModelError, RecipeError, first_line
+from sgpo_data.errors import EngineError, ModelError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -78,9 +77,7 @@ class VllmEngine:
 
         Raises ModelError if the folder lacks something, EngineError if vLLM cannot load it here.
         """
-        for package in ("vllm", "transformers"):
-            if find_spec(package) is None:
-                raise MissingExtraError("vllm", package)
+        check_installed("vllm")
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
             raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
         rendered_by = load_chat(folder, chat)
