@@ -119,14 +119,19 @@ def test_every_table_of_rules_filters_rows_or_is_a_fault(tmp_path: Path) -> None
         except ValidationError as error:
             raise RecipeError(*(each["msg"] for each in error.errors())) from error
         assert len(stage.table(con, "scored").rows.fetchall()) == 1
+        filtered.append(stage)
 
+    filtered: list[Filter] = []
     made_dataset(tmp_path / "scored", "scored", [{column: row()[column] for column in schema("scored").column_names}])
     with deciding(open_dataset(tmp_path / "scored"), tmp_path) as con:
-        # A rule that can be run is run, which takes as long as eight other inputs.
-        for rng in islice(numbered("rules"), INPUTS // 8):
-            predicate = " ".join(rng.choice(words) for _ in range(rng.randint(1, 5)))
+        # A rule that can be run is run, which takes as long as sixteen other inputs.
+        for rng in islice(numbered("rules"), INPUTS // 16):
+            operands = ("improved_words", "length(improved)", "improved_nll / 0", "improved::INT", "source", "messages", "1", "NULL", "'x'")
+            whole = f"{rng.choice(operands)} {rng.choice(('>', '=', 'IN', 'LIKE', '<>', 'AND'))} ({rng.choice(operands)})"
+            predicate = whole if rng.random() < 0.5 else " ".join(rng.choice(words) for _ in range(rng.randint(1, 5)))
             rules = {"mine" if rng.random() < 0.8 else text(rng): predicate}
             refused(lambda rules=rules: checked(rules, con))  # type: ignore[misc]
+    assert len(filtered) > INPUTS // 160
 
 
 RECIPE = 'model = "m"\n[[phases]]\n[phases.source]\npath = "p.jsonl"\n[phases.seed]\nsampling.max_tokens = 5\n'
