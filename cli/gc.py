@@ -21,8 +21,9 @@ def gc(
     from sgpo_data.errors import DatasetError
     from sgpo_data.loop.gc import delete as remove
     from sgpo_data.loop.gc import unused
+    from sgpo_data.paths import local_path
 
-    found = unused(root)
+    found = unused(local_path(root))
     removed = 0
     for each in found:
         days = (datetime.now(UTC) - each.changed).days

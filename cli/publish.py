@@ -63,7 +63,9 @@ def publish(
 
 def _model_folder(reference: str, root: Path) -> Path | None:
     """The folder of a trained model of this name, None if it names no model."""
-    folders = [folder for folder in (Path(reference), root / reference) if (folder / "config.json").is_file()]
+    from sgpo_data.paths import local_path
+
+    folders = [folder for folder in (local_path(reference), local_path(root / reference)) if (folder / "config.json").is_file()]
     return folders[0] if folders else None
 
 

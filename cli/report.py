@@ -22,10 +22,12 @@ def report(
     from sgpo_data.errors import UsageError
     from sgpo_data.health.health import health
     from sgpo_data.loop.rounds import open_run
+    from sgpo_data.paths import local_path
     from sgpo_data.report.page import page
     from sgpo_data.store.files import write_text
     from sgpo_data.store.manifest import MANIFEST
 
+    out = local_path(out)
     if out.is_dir() or (out.parent / MANIFEST).exists():
         raise UsageError(f"-o {out}: is {'a folder' if out.is_dir() else 'inside of a dataset'}; give another file")
     found = open_run(run, root)

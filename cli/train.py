@@ -29,6 +29,7 @@ def add_train(app: typer.Typer) -> None:
 def _command() -> Callable[..., None]:
     def command(references: list[str], out: Path | None, model: str | None, json: bool, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
+        from sgpo_data.paths import local_path
         from sgpo_data.references.dataset import existing
         from sgpo_data.references.model import find_model
         from sgpo_data.store.input import input_of
@@ -40,7 +41,7 @@ def _command() -> Callable[..., None]:
         if model is None:
             raise UsageError(f"--model: name the model that training starts from{_authors(datasets)}")
         job = planned_training(train, tuple(input_of(dataset, str(dataset.folder)) for dataset in datasets), find_model(model))
-        _print_trained(do_train(job, out or execution.store / job.name, execution), as_json=json)
+        _print_trained(do_train(job, local_path(out) if out else execution.store / job.name, execution), as_json=json)
 
     signature = [*_common(), *parameters(Train, panel="What is trained (recipe keys)"), *parameters(Execution, panel="How it is run")]
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import duckdb
 
 from sgpo_data.connection import quoted
 from sgpo_data.errors import UsageError
+from sgpo_data.paths import local_path
 from sgpo_data.query.catalog import catalog
 from sgpo_data.query.examples import example
 from sgpo_data.query.sandbox import open_connection, sandbox
@@ -105,6 +106,7 @@ def _destination(out: Path | None, form: Format) -> Iterator[BinaryIO]:
     if out is None:
         yield sys.stdout.buffer
         return
+    out = local_path(out)
     if out.is_dir() or (out.parent / MANIFEST).exists():
         raise UsageError(f"-o {out}: is {'a folder' if out.is_dir() else 'inside of a dataset'}; give another file")
     aside = out.with_name(f".{out.name}.writing")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -81,9 +82,7 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
     kinds = ", ".join(_READERS)
     if path.is_dir():
         with _readable(str(path)):
-            inside = [found for found in path.rglob("*") if found.is_file() and _kind(found) in _READERS]
-        named = {found.relative_to(path): found for found in inside}
-        named = {name: found for name, found in named.items() if not any(part.startswith(".") for part in name.parts)}
+            named = {found.relative_to(path): found for found in _files_below(path) if found.is_file() and _kind(found) in _READERS}
         if any(found.suffix == ".arrow" for found in named.values()):
             # What save_to_disk writes beside its tables describes them.
             named = {name: found for name, found in named.items() if name.name not in SAVED_TO_DISK}
@@ -98,6 +97,17 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
     if _kind(path) not in _READERS:
         raise DatasetError(f"{path}: not a kind of file that can be read (found {path.suffix or 'no suffix'}); known are {kinds}")
     return RawFiles((_raw_file(path, path.name),))
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    """All that is no folder, hidden ones left out; Path.rglob passes over a folder that may not be listed."""
+    for folder, subfolders, names in os.walk(path, onerror=_refuse_folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DatasetError(f"{error.filename}: may not be listed ({error.strerror or error}); change its permissions, or move it away") from error
 
 
 def _raw_file(path: Path, name: str) -> RawFile:

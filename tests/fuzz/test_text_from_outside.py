@@ -1,10 +1,14 @@
 """References, queries, rules and recipes of any text: what we can do, or one line."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
+import duckdb
 import pytest
-from fuzzing import TEXTS, numbered, refused, text
+from fuzzing import INPUTS, TEXTS, numbered, refused, text
+from literal_rows import row
+from made import made_dataset
 from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError
@@ -13,9 +17,12 @@ from sgpo_data.recipe.file import parsed
 from sgpo_data.references.dataset import existing
 from sgpo_data.references.model import find_model, model_folder
 from sgpo_data.references.run import run_folder
+from sgpo_data.running.deciding import deciding
+from sgpo_data.schema import schema
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import open_source
 from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.lock import claimed
 
 
@@ -101,6 +108,30 @@ def test_a_rule_that_cannot_be_taken_apart_is_a_fault(rule: str) -> None:
             raise RecipeError(*(each["msg"] for each in error.errors())) from error
 
     refused(checked)
+
+
+def test_every_table_of_rules_filters_rows_or_is_a_fault(tmp_path: Path) -> None:
+    words = (*TEXTS, "improved_words", "> 3", "AND", "NOT", "(", ")", "1", "length(improved)", "[1]", "/ 0", "source", "::INT", "--", ";", "$1", "?")
+
+    def checked(rules: object, con: duckdb.DuckDBPyConnection) -> None:
+        try:
+            stage = Filter.model_validate({"rules": rules})
+        except ValidationError as error:
+            raise RecipeError(*(each["msg"] for each in error.errors())) from error
+        assert len(stage.table(con, "scored").rows.fetchall()) == 1
+        filtered.append(stage)
+
+    filtered: list[Filter] = []
+    made_dataset(tmp_path / "scored", "scored", [{column: row()[column] for column in schema("scored").column_names}])
+    with deciding(open_dataset(tmp_path / "scored"), tmp_path) as con:
+        # A rule that can be run is run, which takes as long as sixteen other inputs.
+        for rng in islice(numbered("rules"), INPUTS // 16):
+            operands = ("improved_words", "length(improved)", "improved_nll / 0", "improved::INT", "source", "messages", "1", "NULL", "'x'")
+            whole = f"{rng.choice(operands)} {rng.choice(('>', '=', 'IN', 'LIKE', '<>', 'AND'))} ({rng.choice(operands)})"
+            predicate = whole if rng.random() < 0.5 else " ".join(rng.choice(words) for _ in range(rng.randint(1, 5)))
+            rules = {"mine" if rng.random() < 0.8 else text(rng): predicate}
+            refused(lambda rules=rules: checked(rules, con))  # type: ignore[misc]
+    assert len(filtered) > INPUTS // 160
 
 
 RECIPE = 'model = "m"\n[[phases]]\n[phases.source]\npath = "p.jsonl"\n[phases.seed]\nsampling.max_tokens = 5\n'

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError, SgpoError
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
+from sgpo_data.sources.files import raw_files
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import open_source, prompt_id
 
@@ -453,3 +454,22 @@ def test_a_failing_or_unreachable_hub_is_worth_trying_again(client: Client) -> N
     assert [answer["kind"] for answer in (failing, refused, offline)] == ["HubError"] * 3
     assert [answer["code"] for answer in (failing, refused, offline)] == [4] * 3
     assert all("there is no local path org/name" in str(answer["message"]) for answer in (failing, refused, offline))
+
+
+def test_a_subfolder_that_may_not_be_listed_is_refused_and_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("open", "shut", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jsonl").write_text('{"prompt": "Say 1."}\n')
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        # Permissions do not hold for root, whom tests may run as.
+        if Path(path).name in ("shut", ".hidden"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DatasetError, match=r"shut: may not be listed \(Permission denied\); change its permissions"):
+        raw_files(tmp_path)
+    (tmp_path / "shut").rename(tmp_path / "unshut")
+    assert [file.name for file in raw_files(tmp_path).files] == ["open/a.jsonl", "unshut/a.jsonl"]
