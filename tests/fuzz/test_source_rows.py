@@ -1,5 +1,7 @@
 """Source files of any bytes and any values: rows that are read or left out with a reason, or one line."""
 
+from __future__ import annotations
+
 import bz2
 import csv
 import gzip
