@@ -373,6 +373,6 @@ def test_training_and_the_next_round_fit_into_the_same_run(tmp_path: Path) -> No
 
 
 def test_engine_that_is_not_installed_says_how_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo_data.engines.vllm.engine.find_spec", lambda name: None)
+    monkeypatch.setattr("sgpo_data.engines.loading.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"^vllm is not installed; run: pip install 'sgpo-data\[vllm\]'$"):
         load(folder)

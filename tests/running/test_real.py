@@ -86,5 +86,5 @@ def test_digits_are_tokens_of_their_own_as_the_model_has_learned_them(world: Pat
 
 def test_a_folder_that_holds_something_is_refused(world: Path) -> None:
     result = CliRunner().invoke(app, ["smollm2", str(world / "runs" / "smollm2")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "holds something; name a new folder" in result.stderr
