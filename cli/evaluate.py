@@ -1,0 +1,12 @@
+"""sgpo evaluate: how good a model is, by public sets, judges and people."""
+
+import typer
+
+from .evaluate_answers import add_answers
+
+
+def add_evaluate(app: typer.Typer) -> None:
+    """Adds the group of commands."""
+    group = typer.Typer(no_args_is_help=True, help="Evaluate a model: its answers to public sets, and what a judge says of them.")
+    add_answers(group)
+    app.add_typer(group, name="evaluate", rich_help_panel="Evaluate")
