@@ -30,6 +30,10 @@ class Seed(GeneratingStage):
         """The table it makes."""
         return "responses"
 
+    def rows_made(self, rows: int) -> int:
+        """So many for each prompt."""
+        return rows * self.samples
+
     def items(self, row: Row) -> Iterator[Row]:
         """One row per sample; the answers to a prompt that came with several references are samples of each of them."""
         for sample in range(self.samples):
