@@ -11,15 +11,10 @@ from pydantic import JsonValue
 from sgpo_data.execution import Execution
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.plan import Known, Step, plan_recipe
-from sgpo_data.names import HubRows, without_revision
 from sgpo_data.recipe.file import parsed
-from sgpo_data.recipe.recipe import WORDS, Phase, PhaseSource, Recipe
-from sgpo_data.running.job import Job
+from sgpo_data.recipe.recipe import WORDS, Phase, Recipe
 from sgpo_data.sources.options import EvaluationReference
-from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.sources.source import OpenedSource
 from sgpo_data.stages.order import STAGES, model_roles
-from sgpo_data.training.job import TrainJob
 
 
 def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: Known) -> str:
@@ -43,18 +38,7 @@ def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execut
 
 def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
     """The phase as its first round resolved it."""
-    update: dict[str, object] = {}
-    for step in steps:
-        if (step.phase, step.round) != (phase.name, 1):
-            continue
-        if isinstance(step.job, TrainJob) and phase.train is not None:
-            # What it allows is another model in each round.
-            update["train"] = phase.train.model_copy(update={"learning_rate": step.job.train.learning_rate})
-        elif isinstance(step.job, Job):
-            update[step.stage.replace("-", "_")] = step.job.stage
-        elif isinstance(step.job, PromptsJob) and phase.source is not None:
-            update["source"] = _pinned(phase.source, step.job.opened)
-    return phase.model_copy(update=update)
+    return phase.model_copy(update={step.stage.replace("-", "_"): step.entry for step in steps if (step.phase, step.round) == (phase.name, 1)})
 
 
 def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
@@ -65,15 +49,6 @@ def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]
     place = known.model(base, adapter).record.place
     names = zip(("model", "adapter"), (recipe.model, recipe.adapter), (base, adapter), (place.base, place.adapter or ""), strict=True)
     return {key: _moved(name, recipe, folder, known) if Path(there).exists() else location for key, name, there, location in names}
-
-
-def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
-    """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
-    entries = map(EvaluationReference.parsed, source.decontaminate)
-    sets = tuple(each.pinned if HubRows.parsed(each.opened.identity) else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
-    hub = HubRows.parsed(opened.identity)
-    where = {"path": without_revision(source.path), "revision": hub.commit} if hub else {}
-    return source.model_copy(update={"decontaminate": sets, **where})
 
 
 def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:

@@ -19,12 +19,8 @@ from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.running.engines import open_model as open_engine_or_copies
-from sgpo_data.running.job import Job
-from sgpo_data.running.runner import do, do_both, overlap
-from sgpo_data.sources.prompts import PromptsJob, do_prompts
-from sgpo_data.stages import RowStage
+from sgpo_data.running.overlap import OverlappingJobs
 from sgpo_data.store.state import state
-from sgpo_data.training.job import do_train
 
 log = logging.getLogger(__name__)
 DIFFERENCES = 2
@@ -52,7 +48,7 @@ class Changes:
     @property
     def costly(self) -> tuple[Change, ...]:
         """Those that run a model."""
-        return tuple(change for change in self.changes if change.step.costly)
+        return tuple(change for change in self.changes if change.step.job.costly)
 
     def __str__(self) -> str:
         rows, seconds = sum(change.rows for change in self.costly), sum(change.seconds for change in self.costly)
@@ -99,8 +95,9 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
 def _check_engines(steps: Sequence[Step]) -> None:
     """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
     for step in steps:
-        if isinstance(step.job, Job) and isinstance(step.job.stage, RowStage) and state(step.folder) != "made":
-            check_installed(step.job.stage.engine)
+        if step.job.loadings and state(step.folder) != "made":
+            for loading in step.job.loadings:
+                check_installed(loading.engine)
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
@@ -112,23 +109,16 @@ def _made_in_order(steps: Sequence[Step], execution: Execution, engines: Engines
     left = deque(steps)
     while left:
         step = left.popleft()
-        if left and _overlap(step, left[0]):
-            yield from _made_at_once(step, left.popleft(), execution, engines)
+        jobs = OverlappingJobs.of(step.job, left[0].job) if left else None
+        if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
+            yield from _made_at_once(jobs, step, left.popleft(), execution, engines)
         else:
             yield _made(step, execution, engines)
 
 
-def _overlap(step: Step, then: Step) -> bool:
-    if not (isinstance(step.job, Job) and isinstance(then.job, Job)) or "made" in (state(step.folder), state(then.folder)):
-        return False
-    return overlap(step.job, then.job)
-
-
-def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
-    assert isinstance(step.job, Job)
-    assert isinstance(then.job, Job)
+def _made_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
     # Health and report read what the links lead to, and the second stage may go on for hours.
-    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines, first_made=partial(link, step.link, step.folder))
+    jobs.make((step.folder, then.folder), execution, engines, first_made=partial(link, step.link, step.folder))
     for each in (step, then):
         link(each.link, each.folder)
         yield Ran(each, made_now=True)
@@ -136,15 +126,7 @@ def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines
 
 def _made(step: Step, execution: Execution, engines: Engines) -> Ran:
     before = state(step.folder)
-    if isinstance(step.job, PromptsJob):
-        do_prompts(step.job, step.folder)
-    elif isinstance(step.job, Job):
-        do(step.job, step.folder, execution, engines=engines)
-    else:
-        if before != "made":
-            # Training takes the memory that the engine holds.
-            engines.close()
-        do_train(step.job, step.folder, execution)
+    step.job.make(step.folder, execution, engines)
     link(step.link, step.folder)
     return Ran(step, before != "made")
 

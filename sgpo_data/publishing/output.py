@@ -15,8 +15,7 @@ from sgpo_data.paths import local_path
 from sgpo_data.publishing.publication import dataset_files
 from sgpo_data.publishing.secret_scan import refuse_secrets
 from sgpo_data.running.engines import Engines
-from sgpo_data.running.job import Job
-from sgpo_data.running.runner import do
+from sgpo_data.running.job import StageJob
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import MANIFEST, Manifest
 
@@ -34,7 +33,7 @@ class Made:
     """A folder, or a place on the Hub at its commit."""
 
 
-def made_at(job: Job, out: str | None, execution: Execution, *, engines: Engines) -> Made:
+def made_at(job: StageJob, out: str | None, execution: Execution, *, engines: Engines) -> Made:
     """The dataset of this job in a folder (the store if none is named), or on a branch of the Hub, made now as far as it is not made already.
 
     A place on the Hub that holds the dataset already is left as it is, and nothing is made here. Another dataset there is replaced in one commit, and stays
@@ -42,7 +41,7 @@ def made_at(job: Job, out: str | None, execution: Execution, *, engines: Engines
     """
     place = None if out is None else hub_place(out)
     if place is None:
-        dataset = do(job, local_path(out) if out else execution.store / job.name, execution, engines=engines)
+        dataset = job.make(local_path(out) if out else execution.store / job.name, execution, engines)
         return Made(dataset.manifest, str(dataset.folder))
     branch = _branch(place)
     head = _head(place, branch)
@@ -51,7 +50,7 @@ def made_at(job: Job, out: str | None, execution: Execution, *, engines: Engines
         if there is not None and there.fingerprint == job.identity.fingerprint:
             log.info("%s: made already, %d rows", place.at(head), there.rows)
             return Made(there, str(place.at(head)))
-    dataset = do(job, execution.store / job.name, execution, engines=engines)
+    dataset = job.make(execution.store / job.name, execution, engines)
     return Made(dataset.manifest, str(place.at(_pushed(dataset, place, branch, execution))))
 
 

@@ -57,6 +57,10 @@ class Stage(BaseModel):
         """All that decides its rows besides inputs and models, as JSON: the fields, with the bytes of what they name."""
         return self.model_dump(mode="json")
 
+    def rows_made(self, rows: int) -> int | None:
+        """Rows it makes of so many; None if that depends on what is in them."""
+        return rows
+
 
 class RowStage(Stage, ChatTemplate):
     """A stage that fills rows one by one, with a model."""

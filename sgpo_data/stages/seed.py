@@ -26,6 +26,10 @@ class Seed(GeneratingStage):
     samples: int = Field(1, ge=1, description="Answers to each prompt.")
     sampling: Sampling = Sampling()
 
+    def rows_made(self, rows: int) -> int:
+        """So many for each prompt."""
+        return rows * self.samples
+
     def items(self, row: Row) -> Iterator[Row]:
         """One row per sample; the answers to a prompt that came with several references are samples of each of them."""
         for sample in range(self.samples):

@@ -23,12 +23,12 @@ from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity
 from sgpo_data.store.outcome import outcome
 from sgpo_data.store.parquet import stamped_fingerprint
-from sgpo_data.store.unfinished import Found, OpenPart, Plan, Unfinished, journal_path, part_name
+from sgpo_data.store.unfinished import OpenPart, Plan, StageSummary, Unfinished, journal_path, part_name
 
 log = logging.getLogger(__name__)
 
 
-def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], Found]) -> Dataset:
+def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], StageSummary]) -> Dataset:
     """The dataset of this identity: as it is if it is whole, else made by `work` from what earlier sessions have left.
 
     Raises DatasetError if another process is making it, or if the folder holds something else; whatever `work` raises.
@@ -67,7 +67,7 @@ def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) ->
             into.close()
 
 
-def finished(into: Unfinished, found: Found) -> Dataset:
+def finished(into: Unfinished, found: StageSummary) -> Dataset:
     """The dataset, now that all its rows are there."""
     into.finish(found)
     dataset = open_dataset(into.folder)

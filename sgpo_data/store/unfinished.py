@@ -48,7 +48,7 @@ class OpenPart:
 
 
 @dataclass(frozen=True)
-class Found:
+class StageSummary:
     """What a stage knows of a dataset besides its rows."""
 
     rows_in: int
@@ -160,7 +160,7 @@ class Unfinished:
             for each in writing:
                 waited(each)
 
-    def finish(self, found: Found) -> None:
+    def finish(self, found: StageSummary) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""
         files = tuple(self.files[part] for part in sorted(self.files))
         done = self.done

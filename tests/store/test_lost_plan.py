@@ -9,8 +9,8 @@ from sgpo_data.store.lock import PLAN
 from sgpo_data.store.manifest import Identity
 from sgpo_data.store.parquet import write_parquet
 from sgpo_data.store.resume import taken_up
-from sgpo_data.training.job import planned_training
 from sgpo_data.training.options import Train
+from sgpo_data.training.planning import planned_training
 
 
 def test_a_part_beside_a_lost_plan_is_refused_and_kept(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_part_beside_a_lost_plan_is_refused_and_kept(tmp_path: Path) -> None:
 
 
 def test_training_without_the_models_extra_says_what_to_install_before_it_looks_at_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo_data.training.job.find_spec", lambda name: None if name == "trl" else object())
+    monkeypatch.setattr("sgpo_data.training.planning.find_spec", lambda name: None if name == "trl" else object())
     with pytest.raises(MissingExtraError, match=r"^trl is not installed; run: pip install 'sgpo-data\[models\]'$"):
         planned_training(Train(), (), None)  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from sgpo_data.engines.opening import open_engine, scorer_of
 from sgpo_data.errors import SgpoError
 
 if TYPE_CHECKING:
-    from sgpo_data.engines.opening import Engine
+    from sgpo_data.engines.opening import LocalEngine
 
 R = TypeVar("R", GenerateRequest, ScoreRequest)
 
@@ -59,7 +59,7 @@ class Replica:
                 # Killed or not, nobody is there to answer any more, and the device must be free for what comes next.
                 os._exit(1)
 
-    def _stream(self, engine: Engine) -> None:
+    def _stream(self, engine: LocalEngine) -> None:
         begin = self._next()
         assert isinstance(begin, Begin)
         results: Iterable[Generation] | Iterable[Scored]

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.copies.messages import Asked, Begin, Close, End, Failed, Opening, Ready, Result, Said
-from sgpo_data.engines.loading import Loading, Work
+from sgpo_data.engines.loading import WeightsLoading, Work
 from sgpo_data.errors import EngineError
 from sgpo_data.execution import Execution
 
@@ -83,7 +83,7 @@ class Replicas:
         self._accelerator: str | None = None
 
     @classmethod
-    def start(cls, loading: Loading, folder: Path, *, adapter: Path | None, how: Execution) -> Replicas:
+    def start(cls, loading: WeightsLoading, folder: Path, *, adapter: Path | None, how: Execution) -> Replicas:
         """`how.data_parallel` copies, each loaded as it would be in this process, which share the window.
 
         Raises EngineError if there are not as many devices, or whatever the loading of a copy raises.

@@ -49,6 +49,9 @@ class Pair(TableStage):
         """`pairs` or `examples`."""
         return self.kind
 
+    def rows_made(self, rows: int) -> None:
+        """It depends on what was dropped and marked."""
+
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
         """The pairs or examples, in the order of `input`, replayed references after all rewrites; there may be none.
 
