@@ -44,7 +44,7 @@ class Step:
 
 
 @dataclass
-class Known:
+class ReferenceCache:
     """Models and sources that were identified already, which takes reading them once."""
 
     models: dict[str, Model] = field(default_factory=dict)
@@ -73,20 +73,20 @@ class Known:
         return self.evaluation[entries]
 
 
-def plan_recipe(recipe: Recipe, execution: Execution, *, known: Known | None = None) -> list[Step]:
+def plan_recipe(recipe: Recipe, execution: Execution, *, known: ReferenceCache | None = None) -> list[Step]:
     """Everything the recipe makes, each after what it is made of.
 
     Reads models and sources as far as their identity needs it; writes nothing.
     Raises RecipeError, DatasetError, ModelError, SchemaError or HubError with the place in the recipe.
     """
-    planner = _Planner(recipe, execution, known or Known())
+    planner = _Planner(recipe, execution, known or ReferenceCache())
     for position, phase in enumerate(recipe.phases, 1):
         planner.add(phase, position)
     return planner.steps
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, execution: Execution, known: Known) -> None:
+    def __init__(self, recipe: Recipe, execution: Execution, known: ReferenceCache) -> None:
         self.recipe, self.execution, self.known = recipe, execution, known
         self.steps: list[Step] = []
         self.of_phase: dict[str, Model] = {}

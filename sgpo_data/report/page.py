@@ -34,7 +34,7 @@ RECIPE_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _SampleTable:
     html: Markup
     places: tuple[str, ...]
     outcomes: tuple[str, ...]
@@ -57,7 +57,7 @@ def page(run: Run, health: Health) -> str:
     except duckdb.Error as error:
         raise DatasetError(f"{run.folder}: cannot be read ({first_line(error)}); sgpo check tells which dataset is broken") from error
     values = _values(run, health, falls, drawn)
-    room = BYTES - MARGIN - len(_filled(values, _Rows(Markup(), (), (), 0, 0)).encode())
+    room = BYTES - MARGIN - len(_filled(values, _SampleTable(Markup(), (), (), 0, 0)).encode())
     return _filled(values, _rows(found, room))
 
 
@@ -86,13 +86,13 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
     }
 
 
-def _filled(values: dict[str, object], rows: _Rows) -> str:
+def _filled(values: dict[str, object], rows: _SampleTable) -> str:
     style, script = _file("report.css"), _file("report.js")
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     return _environment().get_template("report.html.jinja").render(**values, rows=rows, policy=policy, style=Markup(style), script=Markup(script))
 
 
-def _rows(found: Sequence[SampleRow], room: int) -> _Rows:
+def _rows(found: Sequence[SampleRow], room: int) -> _SampleTable:
     """As many rows as there is room for."""
     template = _environment().get_template("row.html.jinja")
     parts: list[str] = []
@@ -106,7 +106,7 @@ def _rows(found: Sequence[SampleRow], room: int) -> _Rows:
             used.append(row)
     places, outcomes = (tuple(dict.fromkeys(values)) for values in ((row.place for row in used), (row.outcome for row in used)))
     ordered = tuple(sorted(outcomes, key=lambda outcome: outcome != KEPT))
-    return _Rows(Markup("".join(parts)), places, ordered, len(used), len(found) - len(used))
+    return _SampleTable(Markup("".join(parts)), places, ordered, len(used), len(found) - len(used))
 
 
 def _summary(run: Run) -> str:

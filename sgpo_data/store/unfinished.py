@@ -19,7 +19,7 @@ from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Row
 from sgpo_data.schema import Schema
-from sgpo_data.store.cost import DONE, FREE, Cost, Costs, Done
+from sgpo_data.store.cost import DONE, FREE, Cost, Costs, PastCost
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.lock import Intent
@@ -73,7 +73,7 @@ class Unfinished:
     schema: Schema
     files: dict[int, FileRecord]
     open_parts: dict[int, OpenPart]
-    before: Done
+    before: PastCost
     """What earlier sessions have cost, their tokens in whole parts alone."""
     closed: Costs = field(default_factory=Costs)
     """Of this session, what rows of parts that are whole by now have cost."""
@@ -109,9 +109,9 @@ class Unfinished:
         return self.done.retokenized + sum(part.costs.retokenized for part in self.open_parts.values())
 
     @property
-    def done(self) -> Done:
+    def done(self) -> PastCost:
         """What all sessions have cost by now, the tokens of open parts left out."""
-        return Done(
+        return PastCost(
             seconds=self.before.seconds + monotonic() - self.started - self.shared_seconds,
             tokens=self.before.tokens + self.closed.tokens,
             retokenized=self.before.retokenized + self.closed.retokenized,
