@@ -36,7 +36,7 @@ def _command() -> Callable[..., None]:
         from sgpo_data.references.dataset import source_of
 
         thresholds = built(LintThresholds, given)
-        dataset = _linted(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
+        dataset = _make_pairs(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
         filtered, improved = (source_of(dataset, table, root) for table in ("filtered", "improved"))
         _show(dataset, lint(dataset, thresholds, filtered=filtered, improved=improved), thresholds, as_json=json)
 
@@ -59,7 +59,7 @@ def _command() -> Callable[..., None]:
     return command
 
 
-def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
+def _make_pairs(reference: str, source: Source, execution: Execution) -> "Dataset":
     """The dataset itself, or the pairs that pair makes of raw preferences, in the store."""
     from sgpo_data.references.dataset import find_dataset
     from sgpo_data.running.runner import run

@@ -81,7 +81,7 @@ class _TryAgainError(Exception):
     """The commit may or may not be there: look for it on the new head, and make it if it is not."""
 
 
-def committed(contribution: Contribution, branch: str, *, since: str, settled: ExistingCommit, obsolete: ObsoletePaths, met: CommitCheck) -> str:
+def commit_once(contribution: Contribution, branch: str, *, since: str, settled: ExistingCommit, obsolete: ObsoletePaths, met: CommitCheck) -> str:
     """The one commit of this contribution: one that was made before, or one made now; the branch was at `since` when this began.
 
     Raises HubError if the Hub fails for too long, or has in the end other files than it was sent.

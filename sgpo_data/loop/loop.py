@@ -91,7 +91,7 @@ def run_recipe(
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
-            return list(_made_in_order(steps, execution, engines))
+            return list(_make_in_order(steps, execution, engines))
 
 
 def _check_engines(steps: Sequence[Step]) -> None:
@@ -107,18 +107,18 @@ def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> C
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
 
 
-def _made_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[StepResult]:
+def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[StepResult]:
     left = deque(steps)
     while left:
         step = left.popleft()
         jobs = OverlappingJobs.of(step.job, left[0].job) if left else None
         if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
-            yield from _made_at_once(jobs, step, left.popleft(), execution, engines)
+            yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:
-            yield _made(step, execution, engines)
+            yield _make(step, execution, engines)
 
 
-def _made_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
+def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
     # Health and report read what the links lead to, and the second stage may go on for hours.
     jobs.make((step.folder, then.folder), execution, engines, first_made=partial(link, step.link, step.folder))
     for each in (step, then):
@@ -126,7 +126,7 @@ def _made_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Exec
         yield StepResult(each, made_now=True)
 
 
-def _made(step: Step, execution: Execution, engines: Engines) -> StepResult:
+def _make(step: Step, execution: Execution, engines: Engines) -> StepResult:
     before = state(step.folder)
     step.job.make(step.folder, execution, engines)
     link(step.link, step.folder)

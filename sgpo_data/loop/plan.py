@@ -15,7 +15,7 @@ from sgpo_data.paths import local_path
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
 from sgpo_data.references.model import Model, find_model, recorded_model
 from sgpo_data.running.planning import planned
-from sgpo_data.running.runner import given_input
+from sgpo_data.running.runner import find_input
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
@@ -120,7 +120,7 @@ class _Planner:
         assert source is not None
         reference = self.recipe.located(source.path)
         with self._placed(f"phases.{position}.source.path"):
-            given = given_input(reference, self.execution.root) or given_input(str(self.execution.root / source.path), self.execution.root)
+            given = find_input(reference, self.execution.root) or find_input(str(self.execution.root / source.path), self.execution.root)
             if given is not None:
                 _refuse_options(phase, source)
                 return given

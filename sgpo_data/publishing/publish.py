@@ -8,7 +8,7 @@ from functools import partial
 
 from sgpo_data.errors import DatasetError, HubError, ModelError, UsageError
 from sgpo_data.hub.client import Kind, again, api, hub_faults, status
-from sgpo_data.hub.commit import CommitCheck, committed
+from sgpo_data.hub.commit import CommitCheck, commit_once
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import HubModel, HubPlace
@@ -59,7 +59,7 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
         if branch not in refs.branches:
             again(lambda: api().create_branch(hub.name, repo_type=hub.kind, branch=branch, exist_ok=True))
             refs = hub.refs()
-        commit = committed(
+        commit = commit_once(
             publication.contribution((_version(publication),)),
             branch,
             since=refs.branches[branch],
@@ -67,7 +67,7 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
             obsolete=partial(_obsolete, publication),
             met=_since(publication),
         )
-        return PublishedVersion(hub.name, publication.tag, _tagged(hub, publication, commit), True, hub.kind)
+        return PublishedVersion(hub.name, publication.tag, _tag(hub, publication, commit), True, hub.kind)
 
 
 def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
@@ -145,7 +145,7 @@ def _obsolete(publication: Publication, head: str, there: Mapping[str, Digest]) 
     return [] if before is None else [path for path in before.files if path in there and path not in own]
 
 
-def _tagged(hub: HubRepository, publication: Publication, commit: str) -> str:
+def _tag(hub: HubRepository, publication: Publication, commit: str) -> str:
     """The commit that the tag is at in the end, with this content."""
 
     def tag() -> str | None:

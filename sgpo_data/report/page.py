@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, first_line
-from sgpo_data.health.health import Finding, Health, shown
+from sgpo_data.health.health import Finding, Health, format_value
 from sgpo_data.health.measures import MEASURES
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.rounds import Run
@@ -127,7 +127,9 @@ def _alarms(health: Health) -> list[tuple[Finding, str]]:
     for each in health.rounds:
         for finding in each.alarms:
             found.setdefault(finding.measure.name, []).append((each.place, finding))
-    return [(alarms[0][1], ", ".join(f"{line(place, PLACE)} {shown(each.value, each.measure.unit)}" for place, each in alarms)) for alarms in found.values()]
+    return [
+        (alarms[0][1], ", ".join(f"{line(place, PLACE)} {format_value(each.value, each.measure.unit)}" for place, each in alarms)) for alarms in found.values()
+    ]
 
 
 def _typeset(text: str) -> str:
@@ -160,7 +162,7 @@ def _limit(finding: Finding) -> str:
     if finding.limit is None or measure.bound is None:
         return ""
     if measure.bound in ("above", "below"):
-        return f"{measure.bound} {shown(finding.limit, measure.unit)}"
+        return f"{measure.bound} {format_value(finding.limit, measure.unit)}"
     return f"{100 * finding.limit:.0f} % {'above' if measure.bound == 'growth' else 'below'} the round before"
 
 
@@ -168,7 +170,7 @@ def _limit(finding: Finding) -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_file))
     environment.filters |= {"visible": visible, "short": lambda text: line(text, PLACE), "typeset": _typeset}
-    environment.globals |= {"shown": shown, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}
+    environment.globals |= {"format_value": format_value, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}
     return environment
 
 

@@ -25,7 +25,7 @@ from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.lock import Intent
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_commit, host, versions
 from sgpo_data.store.parquet import arrow_table, write_parquet
-from sgpo_data.waiting import waited
+from sgpo_data.waiting import wait_for
 
 WRITERS = 2
 """Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
@@ -155,10 +155,10 @@ class Unfinished:
             writing: deque[Future[None]] = deque()
             for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
                 if len(writing) == WRITERS:
-                    waited(writing.popleft())
+                    wait_for(writing.popleft())
                 writing.append(writers.submit(self._write_part, part, table))
             for each in writing:
-                waited(each)
+                wait_for(each)
 
     def finish(self, found: StageSummary) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""

@@ -24,7 +24,7 @@ from sgpo_data.store.cost import done_before
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import JobInput
-from sgpo_data.store.lock import Intent, claimed, frozen_plan, refuse_other
+from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
@@ -139,7 +139,7 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
             refuse_other_policies(job, datasets)
         with claimed(folder):
             if not _made(job, folder):
-                frozen_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
+                freeze_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
                 _train(job, folder, datasets, execution)
     return find_model(str(folder))
 

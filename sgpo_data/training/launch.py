@@ -9,7 +9,7 @@ import torch
 from sgpo_data.errors import EngineError
 from sgpo_data.store.files import write_text
 from sgpo_data.training.task import TrainingResult, TrainingTask
-from sgpo_data.training.trl import trained
+from sgpo_data.training.trl import run_training
 
 
 def run_task(task: TrainingTask) -> TrainingResult:
@@ -25,7 +25,7 @@ def run_task(task: TrainingTask) -> TrainingResult:
         raise EngineError(f"--device {device}: no such device among the {visible} GPUs here; give auto, cpu, cuda or cuda:N")
     chosen = [int(number) for number in numbers] or list(range(visible))
     if visible <= 1:
-        return trained(task)
+        return run_training(task)
     told, result = task.work / "task.json", task.work / "trained.json"
     write_text(told, task.model_copy(update={"devices": len(chosen)}).model_dump_json())
     result.unlink(missing_ok=True)

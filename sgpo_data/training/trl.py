@@ -83,16 +83,16 @@ class _Told(TrainerCallback):
             write_text(self.task.work / DONE, PastCost(seconds=self.task.seconds_before + monotonic() - self.started).model_dump_json())
 
 
-def trained(task: TrainingTask) -> TrainingResult:
+def run_training(task: TrainingTask) -> TrainingResult:
     """The training carried through: in the work folder stand the model's files and its curves.
 
     Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training cannot go on.
     """
     with interruptible():
-        return _trained(task)
+        return _run_training(task)
 
 
-def _trained(task: TrainingTask) -> TrainingResult:
+def _run_training(task: TrainingTask) -> TrainingResult:
     _silence()
     chat = load_chat(task.start, task.train)
     load_weights(task.start, dtype=task.dtype, device="meta")
@@ -263,7 +263,7 @@ def _write_adapter(task: TrainingTask, saved: Path, folder: Path) -> None:
 def main(path: Path) -> int:
     """One of several training processes, as Accelerate starts them: the task is a file, and so is what comes of it."""
     try:
-        result = trained(TrainingTask.model_validate_json(path.read_bytes()))
+        result = run_training(TrainingTask.model_validate_json(path.read_bytes()))
     except SgpoError as error:
         print(error, file=sys.stderr)  # noqa: T201 (a process of its own)
         return error.exit_code

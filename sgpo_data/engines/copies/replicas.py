@@ -95,7 +95,7 @@ class Replicas:
             for index in range(count):
                 share = (how.window + index) // count
                 opening = Opening(loading, folder, adapter, how.model_copy(update={"data_parallel": 1, "window": share}))
-                engine._copies.append(_started(opening, devices[index] if devices else None))
+                engine._copies.append(_start(opening, devices[index] if devices else None))
             for copy in engine._copies:
                 ready = copy.said()
                 assert isinstance(ready, Ready)
@@ -175,7 +175,7 @@ def _load(copy: Copy) -> float:
     return copy.under_way / copy.share
 
 
-def _started(opening: Opening, devices: str | None) -> Copy:
+def _start(opening: Opening, devices: str | None) -> Copy:
     ours, theirs = socket.socketpair()
     with theirs:
         environment = os.environ if devices is None else {**os.environ, "CUDA_VISIBLE_DEVICES": devices}
