@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 
 Values = dict[str, object]
 """A row of `filtered`, or some of its columns."""
@@ -97,7 +97,7 @@ def connect(table: str, rows: Sequence[Values], threads: int = 2) -> duckdb.Duck
     return con
 
 
-def checked(decided: Decided, table: str) -> list[Values]:
+def checked(decided: Decision, table: str) -> list[Values]:
     """The rows decided, once they have shown to be of this table, types and column order included."""
     schema(table).check(decided.rows, place="test")
     arrow = decided.rows.to_arrow_table()

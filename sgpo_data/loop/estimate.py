@@ -19,7 +19,7 @@ NEWEST = 5
 
 
 @dataclass(frozen=True)
-class Record:
+class MeasuredCost:
     """What the manifest of something made says of its cost."""
 
     kind: str
@@ -52,7 +52,7 @@ def estimates(steps: Sequence[Step], store: Path) -> list[Estimate]:
 
     Raises what reading it raises.
     """
-    measured: dict[str, list[Record]] = {}
+    measured: dict[str, list[MeasuredCost]] = {}
     for record in sorted(_records(store), key=lambda record: -record.created):
         measured.setdefault(record.kind, []).append(record)
     rows: dict[Path, int | None] = {}
@@ -64,7 +64,7 @@ def estimates(steps: Sequence[Step], store: Path) -> list[Estimate]:
     return found
 
 
-def record(folder: Path) -> Record | None:
+def record(folder: Path) -> MeasuredCost | None:
     """The cost of what was made in this folder, None if nothing was or its manifest is of another version."""
     path = folder / MANIFEST
     try:
@@ -77,10 +77,10 @@ def record(folder: Path) -> Record | None:
     size = sum(place.stat().st_size for place in folder.iterdir() if place.is_file())
     rows_in = manifest.rows if isinstance(manifest, ModelManifest) else manifest.rows_in
     kind = _kind(manifest.identity.stage, manifest.identity.fields)
-    return Record(kind, manifest.identity, rows_in, manifest.rows, manifest.tokens, manifest.seconds, size, manifest.created.timestamp())
+    return MeasuredCost(kind, manifest.identity, rows_in, manifest.rows, manifest.tokens, manifest.seconds, size, manifest.created.timestamp())
 
 
-def _records(store: Path) -> list[Record]:
+def _records(store: Path) -> list[MeasuredCost]:
     found = (record(folder) for folder in store.iterdir()) if store.is_dir() else iter(())
     return [each for each in found if each is not None]
 
@@ -91,7 +91,7 @@ def _kind(stage: str, fields: JsonValue) -> str:
     return f"{stage} {more}" if more else stage
 
 
-def _estimate(step: Step, measured: Mapping[str, list[Record]], known: Mapping[Path, int | None]) -> Estimate:
+def _estimate(step: Step, measured: Mapping[str, list[MeasuredCost]], known: Mapping[Path, int | None]) -> Estimate:
     now = state(step.folder)
     own = record(step.folder) if now == "made" else None
     if own is not None:
@@ -110,7 +110,7 @@ def _estimate(step: Step, measured: Mapping[str, list[Record]], known: Mapping[P
     return Estimate(step, now, done, rows, round(tokens), seconds, round(size))
 
 
-def _rows(step: Step, past: Sequence[Record], known: Mapping[Path, int | None]) -> int | None:
+def _rows(step: Step, past: Sequence[MeasuredCost], known: Mapping[Path, int | None]) -> int | None:
     """Rows that the step will have: of local files as they are read, of a Hub dataset its limit as an upper bound, a measured share for pairs."""
     inputs = [known[each.folder] if each.folder in known else _made_rows(each.folder) for each in step.job.inputs]
     given = [rows for rows in inputs if rows is not None]

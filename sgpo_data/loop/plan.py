@@ -15,7 +15,7 @@ from sgpo_data.paths import local_path
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
 from sgpo_data.references.model import Model, find_model, recorded_model
 from sgpo_data.running.planning import planned
-from sgpo_data.running.runner import given_input
+from sgpo_data.running.runner import find_input
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
@@ -44,7 +44,7 @@ class Step:
 
 
 @dataclass
-class Known:
+class ReferenceCache:
     """Models and sources that were identified already, which takes reading them once."""
 
     models: dict[str, Model] = field(default_factory=dict)
@@ -73,20 +73,20 @@ class Known:
         return self.evaluation[entries]
 
 
-def plan_recipe(recipe: Recipe, execution: Execution, *, known: Known | None = None) -> list[Step]:
+def plan_recipe(recipe: Recipe, execution: Execution, *, known: ReferenceCache | None = None) -> list[Step]:
     """Everything the recipe makes, each after what it is made of.
 
     Reads models and sources as far as their identity needs it; writes nothing.
     Raises RecipeError, DatasetError, ModelError, SchemaError or HubError with the place in the recipe.
     """
-    planner = _Planner(recipe, execution, known or Known())
+    planner = _Planner(recipe, execution, known or ReferenceCache())
     for position, phase in enumerate(recipe.phases, 1):
         planner.add(phase, position)
     return planner.steps
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, execution: Execution, known: Known) -> None:
+    def __init__(self, recipe: Recipe, execution: Execution, known: ReferenceCache) -> None:
         self.recipe, self.execution, self.known = recipe, execution, known
         self.steps: list[Step] = []
         self.of_phase: dict[str, Model] = {}
@@ -120,7 +120,7 @@ class _Planner:
         assert source is not None
         reference = self.recipe.located(source.path)
         with self._placed(f"phases.{position}.source.path"):
-            given = given_input(reference, self.execution.root) or given_input(str(self.execution.root / source.path), self.execution.root)
+            given = find_input(reference, self.execution.root) or find_input(str(self.execution.root / source.path), self.execution.root)
             if given is not None:
                 _refuse_options(phase, source)
                 return given

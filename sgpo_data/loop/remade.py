@@ -14,7 +14,7 @@ from sgpo_data.loop.plan import Step
 from sgpo_data.names import HubRows, TrainedModel, endpoint_name
 from sgpo_data.references.model import Model
 from sgpo_data.running.job import StageJob
-from sgpo_data.running.planning import settled
+from sgpo_data.running.planning import settled_job
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.record import Record
@@ -91,7 +91,7 @@ class _Remaking:
         (record,) = identity.inputs
         models = {name: self._model(each) for name, each in identity.models.items()}
         try:
-            return settled(_validated(kind, fields, identity), self._input(record), models)
+            return settled_job(_validated(kind, fields, identity), self._input(record), models)
         except DatasetError as error:
             raise DatasetError(f"{identity.made_name}: {error}; this version of sgpo-data does not know it") from error
 

@@ -9,7 +9,7 @@ from jinja2 import meta
 
 from sgpo_data.errors import got, nearest
 from sgpo_data.names import ENDPOINT, GIVEN
-from sgpo_data.recipe.faults import Fault, Place
+from sgpo_data.recipe.faults import Fault, KeyPath
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
 from sgpo_data.stages.improve.templates import Template
 from sgpo_data.training.options import Train
@@ -128,7 +128,7 @@ class _References:
                 if ":" not in policy:
                     yield from self._fault(("train", "allow_policies"), policy, (PREVIOUS, FIRST, RECIPE, GIVEN), others="an identity such as hub:...")
 
-    def _fault(self, place: Place, value: str, words: Sequence[str], *, others: str) -> Iterator[Fault]:
+    def _fault(self, place: KeyPath, value: str, words: Sequence[str], *, others: str) -> Iterator[Fault]:
         earlier = self.names[: self.number - 1]
         if value in words or value in earlier:
             return
@@ -139,7 +139,7 @@ class _References:
             yield Fault(place, f"no phase before this one is called so{nearest(value, [*words, *earlier])}{ending} {got(value)}")
 
 
-def _named(phase: Phase) -> Iterator[tuple[Place, str]]:
+def _named(phase: Phase) -> Iterator[tuple[KeyPath, str]]:
     yield ("start_from",), phase.start_from
     for named in phase.models:
         yield (named.key,), named.model
@@ -147,7 +147,7 @@ def _named(phase: Phase) -> Iterator[tuple[Place, str]]:
         yield ("train", "reference"), phase.train.reference
 
 
-def _untrained(phases: Mapping[int, Phase], names: Sequence[str], number: int, named: tuple[Place, str]) -> Iterator[Fault]:
+def _untrained(phases: Mapping[int, Phase], names: Sequence[str], number: int, named: tuple[KeyPath, str]) -> Iterator[Fault]:
     place, name = named
     target = phases.get(names.index(name) + 1) if name in names[: number - 1] else None
     if target is not None and target.train is None:

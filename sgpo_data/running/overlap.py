@@ -10,7 +10,7 @@ from sgpo_data.progress import Report, progress
 from sgpo_data.running.engines import Engines
 from sgpo_data.running.rowwise import GeneratingJob
 from sgpo_data.running.stream import Lane, Overlap
-from sgpo_data.store.resume import finished, taken_up
+from sgpo_data.store.resume import finish, take_up
 from sgpo_data.store.unfinished import Unfinished
 
 
@@ -36,8 +36,8 @@ class OverlappingJobs:
         """
         first, second = self.first, self.second
         with (
-            taken_up(folders[0], first.identity, table=first.writes, part_rows=execution.part_rows) as into,
-            taken_up(folders[1], second.identity, table=second.writes, part_rows=execution.part_rows) as then,
+            take_up(folders[0], first.identity, table=first.writes, part_rows=execution.part_rows) as into,
+            take_up(folders[1], second.identity, table=second.writes, part_rows=execution.part_rows) as then,
         ):
             if into is not None and then is not None:
                 self._fill((into, then), execution, engines, first_made)
@@ -58,14 +58,14 @@ class OverlappingJobs:
             return engine
 
         def first_whole() -> None:
-            finished(into[0], self.first.summary(source.manifest.rows))
+            finish(into[0], self.first.summary(source.manifest.rows))
             first_made()
 
         totals = {job.stage.stage_name: rows for job in (self.first, self.second)}
         with progress(totals, style=execution.progress) as (of_first, of_second):
             lanes = Overlap(_lane(self.first, into[0], of_first), _lane(self.second, into[1], of_second), source.rows())
             lanes.stream(opened, first_whole=first_whole)
-        finished(into[1], self.second.summary(rows))
+        finish(into[1], self.second.summary(rows))
 
 
 def _lane(job: GeneratingJob, into: Unfinished, report: Report) -> Lane:

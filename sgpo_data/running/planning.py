@@ -23,18 +23,18 @@ def planned(stage: Stage, given: JobInput, *, model: Model | None, reward_model:
     if given.record.table not in stage.reads:
         raise SchemaError(f"{given.record.reference}: holds {given.record.table}; {stage.stage_name} reads {' or '.join(stage.reads)}")
     if not isinstance(stage, RowStage):
-        return settled(stage, given, {})
+        return settled_job(stage, given, {})
     filling = model or _unnamed(stage.model_role, stage, given)
     whole = stage.model_copy(update=_resolved(stage, filling).keys)
     if reward_model is None:
-        return settled(whole, given, {stage.model_role.name: filling})
+        return settled_job(whole, given, {stage.model_role.name: filling})
     if not isinstance(stage, ScoringStage):
         raise RecipeError(f"{stage.stage_name}: takes no reward model, and {reward_model.record.location} is given; leave it out")
     rewarded = whole.model_copy(update={"reward": _resolved_reward(stage, reward_model)})
-    return settled(rewarded, given, {stage.model_role.name: filling, stage.reward_role.name: reward_model})
+    return settled_job(rewarded, given, {stage.model_role.name: filling, stage.reward_role.name: reward_model})
 
 
-def settled(stage: Stage, given: JobInput, models: Mapping[str, Model]) -> StageJob:
+def settled_job(stage: Stage, given: JobInput, models: Mapping[str, Model]) -> StageJob:
     """The job of a stage in which nothing is left to be guessed; `models` are by the name of their role.
 
     Raises DatasetError if a model or a context is missing, as in a record that is not ours.

@@ -58,7 +58,7 @@ def job_of(
     # Looked for first: a model that is not there is no reason to read a million prompts.
     found = None if model is None else find_model(model, adapter)
     rewarding = None if reward_model is None else find_model(reward_model)
-    given = given_input(reference, execution.root, stream=execution.stream)
+    given = find_input(reference, execution.root, stream=execution.stream)
     if given is None:
         if "prompts" not in stage.reads:
             raise DatasetError(f"{missing(reference, execution.root)}; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
@@ -66,7 +66,7 @@ def job_of(
     return planned(stage, given, model=found, reward_model=rewarding)
 
 
-def given_input(reference: str, root: Path, *, stream: bool = False) -> JobInput | None:
+def find_input(reference: str, root: Path, *, stream: bool = False) -> JobInput | None:
     """The dataset of this reference, None if there is none; one on the Hub is fetched or, with `stream`, read where it lies.
 
     Raises DatasetError if it was never finished, HubError if the Hub cannot be asked.

@@ -130,7 +130,7 @@ class ScoringStage(RowStage):
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decision:
     """What a table-wise stage gives: a lazy relation of exactly its schema's columns, in a fixed order of rows."""
 
     rows: "duckdb.DuckDBPyRelation"
@@ -146,7 +146,7 @@ class TableStage(Stage):
     """Whether a table without rows is of no use, so that a chain had better stop."""
 
     @abstractmethod
-    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
+    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decision:
         """The rows made of view `input` of this connection, which holds table `source`, and in column `position` the number of each row from 0.
 
         Its temporary views and variables stay in the connection, which is this run's alone.

@@ -8,7 +8,7 @@ from sgpo_data.rows import Row
 from sgpo_data.stages import ModelRole, ScoringStage, row_key
 from sgpo_data.stages.improve.templates import Template, wording_of
 from sgpo_data.text.measures import measures
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 
 
 class ScorePpl(ScoringStage):
@@ -97,7 +97,7 @@ def _finish(row: Row, column: str) -> str | None:
     return None if column == "reference_nll" else row["finish"] if column == "response_nll" else row["improved_finish"]
 
 
-def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str, wording: Wording) -> Row:
+def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str, wording: TemplateWording) -> Row:
     def nll(column: str) -> float | None:
         return found[column].nll if column in found else None
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from sgpo_data.text.measures import edit_distance
 from sgpo_data.text.residue import residue
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 from sgpo_data.text.words import words
 
 SHORTEST_LEAK = 40
@@ -48,7 +48,7 @@ _SCRIPTS = (
 _FEWEST_LETTERS = 10
 
 
-def flagged(rows: pl.DataFrame, *, min_edit: float, wording: Wording) -> pl.DataFrame:
+def flagged(rows: pl.DataFrame, *, min_edit: float, wording: TemplateWording) -> pl.DataFrame:
     """The columns of table `measured` for these rows: `asked` (the turn to be answered), `turns` (all of the prompt), `chosen`, `rejected`, `edited_words`.
 
     `wording` is that of the templates of the rewrites; a prompt that is one of them filled in is taken without it.
@@ -123,7 +123,7 @@ def _near_identical(rows: pl.DataFrame, min_edit: float) -> pl.Series:
     return pl.Series(told, dtype=pl.Boolean)
 
 
-def _residue(rows: pl.DataFrame, wording: Wording) -> pl.Series:
+def _residue(rows: pl.DataFrame, wording: TemplateWording) -> pl.Series:
     found = [False] * rows.height
     marks = pl.select(_squeezed(pl.lit(pl.Series("mark", wording.marks, dtype=pl.String))))["mark"].unique().to_list()
     for name in ("chosen", "rejected"):

@@ -7,7 +7,7 @@ from typing import TypedDict
 from rapidfuzz.distance import Levenshtein
 
 from sgpo_data.text.residue import residue
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 from sgpo_data.text.words import words
 
 LONGEST_EXACT = 1 << 15
@@ -27,7 +27,7 @@ class Measures(TypedDict):
     residue: str | None
 
 
-def measures(response: str | None, improved: str | None, reference: str | None, *, prompt: Sequence[str], wording: Wording) -> Measures:
+def measures(response: str | None, improved: str | None, reference: str | None, *, prompt: Sequence[str], wording: TemplateWording) -> Measures:
     """All text measures of one row; `prompt` are its turns, `wording` is that of the templates that the rewrite was asked for with.
 
     `residue` is looked for in the response first, then in the improved answer; the reference is not ours to judge.

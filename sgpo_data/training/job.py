@@ -24,12 +24,12 @@ from sgpo_data.store.cost import done_before
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import JobInput
-from sgpo_data.store.lock import Intent, claimed, frozen_plan, refuse_other
+from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Train
-from sgpo_data.training.task import CHECKPOINTS, MODEL, Task, Trained
+from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, TrainingTask
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
             refuse_other_policies(job, datasets)
         with claimed(folder):
             if not _made(job, folder):
-                frozen_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
+                freeze_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
                 _train(job, folder, datasets, execution)
     return find_model(str(folder))
 
@@ -201,13 +201,13 @@ def _train(job: TrainJob, folder: Path, datasets: list[Dataset], execution: Exec
     log.info("%s: %s", folder, _summary(job.train, manifest, result.steps))
 
 
-def _task(job: TrainJob, work: Path, datasets: list[Dataset], execution: Execution) -> Task:
+def _task(job: TrainJob, work: Path, datasets: list[Dataset], execution: Execution) -> TrainingTask:
     start = _present(job.start)
     reference = None
     if job.reference and not (job.train.lora.rank and job.reference.record.identity == job.start.record.identity):
         reference = _present(job.reference).folder
     dtype, context = _shape(start.folder)
-    return Task(
+    return TrainingTask(
         train=job.train,
         files=tuple(path for dataset in datasets for path in dataset.paths),
         start=start.folder,
@@ -256,7 +256,7 @@ def _summary(train: Train, manifest: ModelManifest, steps: int) -> str:
     return f"{train.objective} on {manifest.rows} {train.needs.reads}{left_out}, {steps} steps in {manifest.seconds:.1f} s{loss}"
 
 
-def _manifest(job: TrainJob, folder: Path, result: Trained, seconds: float) -> ModelManifest:
+def _manifest(job: TrainJob, folder: Path, result: TrainingResult, seconds: float) -> ModelManifest:
     return ModelManifest(
         fingerprint=job.identity.fingerprint,
         identity=job.identity,

@@ -23,7 +23,7 @@ from sgpo_data.running.rowwise import GeneratingJob
 from sgpo_data.running.stream import Lane, Overlap
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.manifest import Manifest
-from sgpo_data.store.resume import taken_up
+from sgpo_data.store.resume import take_up
 
 PROMPTS = 40
 RECIPE = """
@@ -229,7 +229,7 @@ def test_the_time_of_both_is_shared_among_them(recipe: Path, monkeypatch: pytest
 
 
 def _lane(job: GeneratingJob, folder: Path, stack: ExitStack) -> Lane:
-    into = stack.enter_context(taken_up(folder, job.identity, table=job.writes, part_rows=7))
+    into = stack.enter_context(take_up(folder, job.identity, table=job.writes, part_rows=7))
     assert into is not None
     return Lane(job.stage, into, job.author, lambda rows, tokens: None)
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 from sgpo_data.stages.filter.fences import MAX_GROUPS
 from sgpo_data.stages.filter.filter import Filter, Gates
 from sgpo_data.stages.filter.strategies import Ppl
@@ -21,7 +21,7 @@ from sgpo_data.stages.filter.strategies import Ppl
 NO_PPL = Ppl(strategy="none")
 
 
-def decide(stage: Filter, rows: Sequence[Values]) -> tuple[list[Values], Decided]:
+def decide(stage: Filter, rows: Sequence[Values]) -> tuple[list[Values], Decision]:
     decided = stage.table(connect("scored", rows), "scored")
     return checked(decided, "filtered"), decided
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError, SchemaError
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.pair.pair import Pair
 
@@ -218,7 +218,7 @@ def test_texts_are_never_read_as_sql() -> None:
 
 def test_pair_reads_what_filter_writes() -> None:
     con = connect("scored", [row("a"), row("b", edited_words=0)])
-    filtered: Decided = Filter().table(con, "scored")
+    filtered: Decision = Filter().table(con, "scored")
     table = filtered.rows.to_arrow_table()
     after = connect("filtered", table.to_pylist())
     assert keys(checked(Pair().table(after, "filtered"), "pairs")) == [(prompt_id("a"), 0)]

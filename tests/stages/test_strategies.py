@@ -8,7 +8,7 @@ from literal_rows import Values, checked, connect, row, rules
 from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.filter.strategies import STRATEGIES, Ppl
 
@@ -17,7 +17,7 @@ def stage(strategy: str, **fields: object) -> Filter:
     return Filter.model_validate({"ppl": {"strategy": strategy, "min_rows": 1, **fields}})
 
 
-def decide(given: Filter, rows: Sequence[Values]) -> Decided:
+def decide(given: Filter, rows: Sequence[Values]) -> Decision:
     return given.table(connect("scored", rows), "scored")
 
 

@@ -59,5 +59,5 @@ class Failed:
     error: SgpoError
 
 
-Asked = Begin | GenerateRequest | ScoreRequest | End | Close
-Said = Ready | Result | Failed
+Request = Begin | GenerateRequest | ScoreRequest | End | Close
+Reply = Ready | Result | Failed
