@@ -10,7 +10,8 @@ import duckdb
 from sgpo_data.connection import quoted
 from sgpo_data.loop.rounds import Round
 from sgpo_data.report.drops import KEPT
-from sgpo_data.report.text import line, visible
+from sgpo_data.report.text import line
+from sgpo_data.sealed import visible
 from sgpo_data.stages.order import MAKERS
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.text.word_diff import Piece, sides, word_diff
