@@ -16,6 +16,8 @@ class Settings:
     sft_epochs: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """By the number of references; the best of a search."""
     sft_rate: float = 3e-4
+    samples: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Drafts of each prompt with a reference, for the improver to learn from; 1 if not given."""
     improver_rate: float = 1e-3
     improver_epochs: float = 3
     round_prompts: int = 700
@@ -53,8 +55,8 @@ def _source(path: str, offset: int = 0, limit: int | None = None) -> str:
     return f'[phases.source]\npath = "{path}"\noffset = {offset}\n' + ("" if limit is None else f"limit = {limit}\n")
 
 
-def _seed(temperature: float = 0.7) -> str:
-    return f"[phases.seed]\nsampling.max_tokens = {ANSWER_TOKENS}\nsampling.temperature = {temperature}\n"
+def _seed(temperature: float = 0.7, samples: int = 1) -> str:
+    return f"[phases.seed]\nsamples = {samples}\nsampling.max_tokens = {ANSWER_TOKENS}\nsampling.temperature = {temperature}\n"
 
 
 def _improve(role: str) -> str:
@@ -87,7 +89,7 @@ def improver(settings: Settings, budget: int, role: str = "refine") -> str:
     return _phase(
         "improver",
         _source("labelled.jsonl", limit=budget),
-        _seed(),
+        _seed(samples=settings.samples.get(budget, 1)),
         _improve(role),
         _filter(settings),
         _pair("examples", replay=settings.replay),
