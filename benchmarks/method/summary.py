@@ -58,7 +58,7 @@ def _table(found: Rows, level: float) -> Iterable[Mapping[str, object]]:
 
 def _last(found: Rows) -> list[Mapping[str, object]]:
     """What each cell came to; of `sgpo` the model after each of its rounds."""
-    kept = []
+    kept: list[Mapping[str, object]] = []
     by_cell: dict[tuple[object, ...], list[Mapping[str, object]]] = {}
     for row in found:
         by_cell.setdefault((row["method"], row["budget"], row["seed"]), []).append(row)
@@ -96,7 +96,12 @@ def _draw(found: Rows) -> None:
     y = {"field": "grade", "type": "quantitative", "scale": {"zero": False}, "aggregate": "mean"}
     colour = {"field": "method", "type": "nominal"}
     references = [{"method": f"{row['method']} {row['after']}" if row["method"] == "sgpo" else row["method"], **_point(row)} for row in last]
-    x = {"field": "references", "type": "quantitative", "scale": {"type": "log"}, "axis": {"values": sorted({row["references"] for row in references})}}
+    x = {
+        "field": "references",
+        "type": "quantitative",
+        "scale": {"type": "log"},
+        "axis": {"values": sorted({int(str(row["references"])) for row in references})},
+    }
     _write("references", references, {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": y, "color": colour}})
     rounds = [{"model": f"{row['phase']}-{row['round']}", **_point(row)} for row in found if row["method"] == "sgpo"]
     order = list(dict.fromkeys(row["model"] for row in rounds))
