@@ -82,8 +82,8 @@ def _write_world(folder: Path, seed: int, largest: int) -> None:
 
 def _write_graded(cell: Cell, settings: Settings, folder: Path) -> None:
     """Four answers of the SFT policy to each prompt of a round: the best by grade over the worst, where they differ."""
-    path = folder / f"sft-{cell.budget}-{cell.seed}.toml"
-    path.write_text(recipe("../model", cell.seed, METHODS["sft"](settings, cell.budget)), encoding="utf-8")
+    path = folder / f"start-{cell.budget}-{cell.seed}.toml"
+    path.write_text(recipe("../model", cell.seed, METHODS["sft start"](settings, cell.budget)), encoding="utf-8")
     execution = Execution(root=folder / "runs", progress="none")
     run_recipe(path, execution, confirm=lambda _: True)
     model = execution.root / path.stem / "sft-1" / "model"

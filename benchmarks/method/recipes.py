@@ -15,6 +15,8 @@ class Settings:
 
     sft_epochs: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """By the number of references; the best of a search."""
+    start_epochs: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    """The same where SFT is only where a loop starts: a model that knows its references by heart gives drafts that no rewrite improves."""
     sft_rate: float = 3e-4
     samples: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     """Drafts of each prompt with a reference, for the improver to learn from; 1 if not given."""
@@ -74,14 +76,15 @@ def _pair(kind: str = "pairs", **keys: object) -> str:
 
 
 def _preferences(settings: Settings, **more: object) -> str:
-    keys: dict[str, object] = {"beta": settings.beta, **({"sft_weight": settings.sft_weight} if settings.sft_weight else {}), **more}
+    keys: dict[str, object] = {"beta": settings.beta, **({} if settings.loss else {"sft_weight": settings.sft_weight}), **more}
     text = _train("dpo", settings.rate, settings.epochs, **keys)
-    return text + (f'trl.loss_type = ["{settings.loss}"]\n' if settings.loss and not settings.sft_weight else "")
+    return text + (f'trl.loss_type = ["{settings.loss}"]\n' if settings.loss else "")
 
 
-def sft(settings: Settings, budget: int) -> str:
-    """SFT on the references."""
-    return _phase("sft", _source("labelled.jsonl", limit=budget), _pair("examples"), _train("sft", settings.sft_rate, settings.sft_epochs[budget]))
+def sft(settings: Settings, budget: int, *, alone: bool = False) -> str:
+    """SFT on the references, at its own best or as the start of a loop."""
+    epochs = settings.sft_epochs[budget] if alone else settings.start_epochs[budget]
+    return _phase("sft", _source("labelled.jsonl", limit=budget), _pair("examples"), _train("sft", settings.sft_rate, epochs))
 
 
 def improver(settings: Settings, budget: int, role: str = "refine") -> str:
@@ -126,7 +129,7 @@ def _improved_alone(settings: Settings, budget: int) -> list[str]:
         _improve("improve"),
         _filter(settings, min_edit=0.10),
         _pair(),
-        _preferences(replace(settings, sft_weight=0.0, loss="sft")),
+        _preferences(replace(settings, loss="sft")),
     )
     return [sft(settings, budget), improver(settings, budget), phase]
 
@@ -180,12 +183,16 @@ def graded_file(budget: int) -> str:
 
 
 METHODS: Mapping[str, Callable[[Settings, int], list[str]]] = {
-    "sft": lambda settings, budget: [sft(settings, budget)],
+    "sft": lambda settings, budget: [sft(settings, budget, alone=True)],
+    "sft start": lambda settings, budget: [sft(settings, budget)],
     "sgpo": _sgpo,
     "improved alone": _improved_alone,
     "spin": _spin,
     "synpo": _synpo,
     GRADED: _graded,
+    "plain dpo": lambda settings, budget: _sgpo(replace(settings, sft_weight=0.0), budget, 1),
+    "apo-zero": lambda settings, budget: _sgpo(replace(settings, loss="apo_zero"), budget, 1),
+    "sigmoid-norm": lambda settings, budget: _sgpo(replace(settings, loss="sigmoid_norm", beta=2.0), budget, 1),
     "no filter": lambda settings, budget: _sgpo(replace(settings, strategy="none"), budget, 1),
     "no replay": lambda settings, budget: _sgpo(replace(settings, replay=0.0), budget, 1),
     "no reference": lambda settings, budget: [sft(settings, budget), improver(settings, budget, "improve"), round_of(settings, 1)],
