@@ -31,7 +31,7 @@ class Seed(GeneratingStage):
         return "responses"
 
     def rows_made(self, rows: int) -> int:
-        """So many for each prompt."""
+        """As many for each prompt as there are samples."""
         return rows * self.samples
 
     def items(self, row: Row) -> Iterator[Row]:
