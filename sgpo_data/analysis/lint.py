@@ -50,7 +50,7 @@ REPEATED = """
     CREATE TABLE repeated AS
     SELECT answer
     FROM measured
-    WHERE words >= 5
+    WHERE words >= 7
     GROUP BY answer
     HAVING min(hash(prompt_id)) != max(hash(prompt_id))
 """
@@ -60,7 +60,7 @@ TOLD = """
         *,
         prompt_id || '/' || sample                                                                 AS key,
         words > rejected_words                                                                     AS longer,
-        words >= 5 AND answer IN (SELECT answer FROM repeated)                                     AS repeated,
+        words >= 7 AND answer IN (SELECT answer FROM repeated)                                     AS repeated,
         chosen_nll_per_token > rejected_nll_per_token                                              AS less_likely,
         CASE WHEN $leaks THEN (prompt_id, sample) IN (SELECT (prompt_id, sample) FROM leaked) END  AS reference_leak
     FROM measured

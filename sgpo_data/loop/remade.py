@@ -17,7 +17,7 @@ from sgpo_data.running.job import StageJob
 from sgpo_data.running.planning import settled_job
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.source import EvaluationSet, OpenedSource
 from sgpo_data.stages.improve.templates import Template, load_template
 from sgpo_data.stages.order import STAGES

@@ -1,7 +1,5 @@
 """The page: everything a report shows, put into its template, sealed by a content security policy, and kept small."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from sgpo_data.report.flow import HEIGHT, WIDTH, tall, wide
 from sgpo_data.report.lineage import SETTINGS, models, origins
 from sgpo_data.report.pictures import Pictures, pictures
 from sgpo_data.report.samples import SampleRow, samples
-from sgpo_data.report.text import PLACE, line, percent, visible
+from sgpo_data.report.text import PLACE, line, percent
+from sgpo_data.sealed import policy, visible
 
 BYTES = 5_000_000
 """Of the whole page, at most."""
@@ -88,8 +87,8 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
 
 def _filled(values: dict[str, object], rows: _SampleTable) -> str:
     style, script = _file("report.css"), _file("report.js")
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
-    return _environment().get_template("report.html.jinja").render(**values, rows=rows, policy=policy, style=Markup(style), script=Markup(script))
+    sealed = {"policy": policy(style, script), "style": Markup(style), "script": Markup(script)}
+    return _environment().get_template("report.html.jinja").render(**values, rows=rows, **sealed)
 
 
 def _rows(found: Sequence[SampleRow], room: int) -> _SampleTable:
@@ -177,7 +176,3 @@ def _environment() -> Environment:
 @cache
 def _file(name: str) -> str:
     return resources.files("sgpo_data.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

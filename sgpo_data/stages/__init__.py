@@ -43,13 +43,15 @@ class Stage(BaseModel):
     """Raised when the same fields begin to give other rows."""
     reads: ClassVar[tuple[str, ...]]
     """Tables it takes, the usual one first."""
+    makes: ClassVar[tuple[str, ...]]
+    """Tables it can write, the usual one first."""
     outcome: ClassVar[str]
     """SQL over the table it writes: the name each row is counted under in the manifest."""
 
     @property
-    @abstractmethod
     def writes(self) -> str:
-        """The table it makes."""
+        """Which of `makes` it writes."""
+        return self.makes[0]
 
     def identity(self) -> JsonValue:
         """All that decides its rows besides inputs and models, as JSON: the fields, with the bytes of what they name."""

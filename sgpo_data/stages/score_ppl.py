@@ -21,6 +21,7 @@ class ScorePpl(ScoringStage):
     stage_name: ClassVar[str] = "score-ppl"
     revision: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("improved",)
+    makes: ClassVar[tuple[str, ...]] = ("scored",)
     outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"
     model_role: ClassVar[ModelRole] = ModelRole(
         "scorer", "--scorer", "Model folder, or org/name@revision; the one the lineage began with if not given.", unnamed="origin"
@@ -31,11 +32,6 @@ class ScorePpl(ScoringStage):
         "Sequence classifier that rewards answers, a folder or org/name@revision, for filter's strategy margin; none if not given.",
         unnamed="none",
     )
-
-    @property
-    def writes(self) -> str:
-        """The table it makes."""
-        return "scored"
 
     def settled(self, row: Row, author: str) -> Row | None:
         """The finished row if it has no answer of a model: then nothing is measured, the reference neither."""

@@ -22,6 +22,7 @@ from sgpo_data.running.runner import run
 from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.store.dataset import Dataset
+from sgpo_data.text.words import words
 
 Pairs = dict[str, object]
 
@@ -173,7 +174,7 @@ def test_a_short_answer_is_right_for_many_prompts(tmp_path: Path) -> None:
 def test_length_bias_is_cohens_d(tmp_path: Path) -> None:
     lengths = [(3 + number % 4, 1 + number % 3) for number in range(20)]
     rows = [pair(n, chosen=answer(n, 3, long), rejected=answer(n, 8, short)) for n, (long, short) in enumerate(lengths)]
-    chosen, rejected = ([len(answer(n, other, each[side]).split()) for n, each in enumerate(lengths)] for side, other in ((0, 3), (1, 8)))
+    chosen, rejected = ([len(words(answer(n, other, each[side]))) for n, each in enumerate(lengths)] for side, other in ((0, 3), (1, 8)))
     expected = (statistics.mean(chosen) - statistics.mean(rejected)) / math.sqrt((statistics.variance(chosen) + statistics.variance(rejected)) / 2)
     findings = found(tmp_path, rows)
     assert findings["length_bias"].value == pytest.approx(expected)

@@ -109,11 +109,12 @@ def learned(chat: Chat) -> LlamaForCausalLM:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rows = [found for question, answer in TEXTS.items() if (found := chat.rendering(ask(question), answer)) is not None]
     assert len(rows) == len(TEXTS)
+    longest = max(len(row.prompt) + len(row.answer) for row in rows)
+    # What is behind an answer is seen by nothing before it, and is no target.
+    ids = torch.tensor([[*row.prompt, *row.answer, *[0] * (longest - len(row.prompt) - len(row.answer))] for row in rows])
+    labels = torch.tensor([[*[-100] * len(row.prompt), *row.answer, *[-100] * (longest - len(row.prompt) - len(row.answer))] for row in rows])
     for _ in range(90):
-        for row in rows:
-            ids = torch.tensor([[*row.prompt, *row.answer]])
-            labels = torch.tensor([[-100] * len(row.prompt) + row.answer])
-            model(input_ids=ids, labels=labels).loss.backward()
+        model(input_ids=ids, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.eval()  # type: ignore[no-untyped-call]

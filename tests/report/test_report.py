@@ -24,7 +24,8 @@ from sgpo_data.report.charts import histograms
 from sgpo_data.report.distributions import BINS, Distribution, Histogram
 from sgpo_data.report.page import BYTES, page
 from sgpo_data.report.samples import CHARACTERS
-from sgpo_data.report.text import count, line, visible
+from sgpo_data.report.text import count, line
+from sgpo_data.sealed import visible
 from sgpo_data.text.word_diff import sides, word_diff
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

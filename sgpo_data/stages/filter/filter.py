@@ -66,6 +66,7 @@ class Filter(TableStage):
     stage_name: ClassVar[str] = "filter"
     revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("scored",)
+    makes: ClassVar[tuple[str, ...]] = ("filtered",)
     outcome: ClassVar[str] = "coalesce(dropped_by, 'kept')"
 
     gates: Gates = Field(default_factory=Gates, description="Bounds on the text.")
@@ -82,11 +83,6 @@ class Filter(TableStage):
         if taken:
             raise ValueError(f"{taken[0]} is a rule already; give this one another name")
         return value
-
-    @property
-    def writes(self) -> str:
-        """`filtered`."""
-        return "filtered"
 
     @property
     def rule_names(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class Pair(TableStage):
     stage_name: ClassVar[str] = "pair"
     revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("filtered", "responses", "prompts")
+    makes: ClassVar[tuple[str, ...]] = ("pairs", "examples")
     needs_rows: ClassVar[bool] = True
     outcome: ClassVar[str] = "source"
 
