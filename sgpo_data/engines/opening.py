@@ -53,7 +53,7 @@ def open_engine(loading: WeightsLoading, folder: Path, *, adapter: Path | None, 
 
 
 def connect(loading: ServerLoading, *, how: Execution) -> "OpenAIEngine":
-    """The server, asked whether it is there and has the model.
+    """The server, after it has answered that it has the model.
 
     Raises MissingExtraError if what talks to it is not installed, ServerError if no server answers.
     """

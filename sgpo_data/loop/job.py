@@ -44,17 +44,17 @@ class Job(Protocol):
 
     @property
     def loadings(self) -> tuple[Loading, ...]:
-        """How each model that it asks for answers or likelihoods is loaded."""
+        """How each model that it samples from or scores with is loaded."""
         ...
 
     @property
     def options(self) -> BaseModel:
-        """What its flags say, with nothing left to be guessed."""
+        """The values of its flags, every default resolved."""
         ...
 
     @property
     def inlined(self) -> bool:
-        """Whether it has no command of its own, since the one that takes what it makes does its work too."""
+        """Whether it has no command of its own, because the command of the job that follows does its work too."""
         ...
 
     @property
@@ -63,9 +63,9 @@ class Job(Protocol):
         ...
 
     def rows_made(self, rows: int) -> int | None:
-        """Rows it makes of so many in its inputs; None if that depends on what is in them."""
+        """How many rows it makes from this many input rows; None if that depends on what they hold."""
         ...
 
     def make(self, folder: Path, execution: Execution, engines: Engines) -> object:
-        """What it makes, in this folder, now as far as it is not made already."""
+        """Makes the dataset or model in this folder, or the part of it that is still missing."""
         ...

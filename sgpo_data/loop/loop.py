@@ -29,14 +29,14 @@ DIFFERENCES = 2
 
 @dataclass(frozen=True)
 class StaleStep:
-    """Something the last run of the recipe made that would be made anew."""
+    """Something that the last run of the recipe made and this one would make again."""
 
     step: Step
     rows: int
     seconds: float
-    """Both of what was made before."""
+    """Both as recorded by the last run."""
     why: tuple[str, ...]
-    """Some of what sets the two apart, as `field: before -> now`."""
+    """The first differences between the two, as `field: before -> now`."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def run_recipe(
     open_model: OpenModel = open_engine_or_copies,
     guard: Guard | None = None,
 ) -> list[StepResult]:
-    """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
+    """Makes everything in the recipe that is missing; the same call resumes after a kill.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
     stages, each if a row needs it; they are closed when all is made. `guard` may stop it before or after a step.
@@ -121,7 +121,7 @@ def _check_engines(steps: Sequence[Step]) -> None:
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
-    """What a run would make anew."""
+    """What a run would make again."""
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
 
 

@@ -35,7 +35,7 @@ class Step:
     stage: str
     """As on the command line; `source` for reading prompts."""
     entry: BaseModel
-    """What the recipe says of it, with nothing left to be guessed."""
+    """Its entry in the recipe, every default resolved."""
     job: Job
     folder: Path
     """In the store, named by its fingerprint."""

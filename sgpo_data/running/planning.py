@@ -1,4 +1,4 @@
-"""A stage, its input and its models put together as a job, with nothing left to be guessed."""
+"""A stage, its input and its models put together as a job, every default resolved."""
 
 from collections.abc import Mapping
 
@@ -35,9 +35,9 @@ def planned(stage: Stage, given: JobInput, *, model: Model | None, reward_model:
 
 
 def settled_job(stage: Stage, given: JobInput, models: Mapping[str, Model]) -> StageJob:
-    """The job of a stage in which nothing is left to be guessed; `models` are by the name of their role.
+    """The job of a stage whose defaults are all resolved; `models` are keyed by role.
 
-    Raises DatasetError if a model or a context is missing, as in a record that is not ours.
+    Raises DatasetError if a model or a context length is missing, as it may be in a manifest of another version.
     """
     match stage:
         case TableStage():
