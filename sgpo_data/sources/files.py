@@ -10,13 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.sources.odd_row import BrokenRowError
-from sgpo_data.sources.raw_file import RawFile, readable
+from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable
 from sgpo_data.sources.shapes import Record
 from sgpo_data.sources.splits import of_split
 from sgpo_data.sources.table_files import arrow_rows, parquet_rows
 from sgpo_data.sources.text_files import csv_rows, json_line_rows, json_rows
 
-COMPRESSIONS = (".gz", ".zst", ".bz2")
 SAVED_TO_DISK = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
     kinds = ", ".join(_READERS)
     if path.is_dir():
         with readable(str(path)):
-            named = {found.relative_to(path): found for found in _files_below(path) if found.is_file() and _kind(found) in _READERS}
+            named = {found.relative_to(path): found for found in _files_below(path) if _kind(found) in _READERS and _leads_to_a_file(found)}
         if any(found.suffix == ".arrow" for found in named.values()):
             # What save_to_disk writes beside its tables describes them.
             named = {name: found for name, found in named.items() if name.name not in SAVED_TO_DISK}
@@ -86,10 +85,20 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
 
 
 def _files_below(path: Path) -> Iterator[Path]:
-    """All that is no folder, hidden ones left out; Path.rglob passes over a folder that may not be listed."""
-    for folder, subfolders, names in os.walk(path, onerror=_refuse_folder):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    """All that is no folder, hidden ones left out, links followed; Path.rglob passes over a folder that may not be listed."""
+    seen = {path.resolve()}
+    for folder, subfolders, names in os.walk(path, onerror=_refuse_folder, followlinks=True):
+        # A link may lead to a folder above it, or to one that is listed anyway.
+        real = {name: Path(folder, name).resolve() for name in sorted(subfolders) if not name.startswith(".")}
+        subfolders[:] = [name for name, place in real.items() if place not in seen]
+        seen.update(real.values())
         yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _leads_to_a_file(path: Path) -> bool:
+    if path.is_symlink() and not path.exists():
+        raise DatasetError(f"{path}: a link to {os.readlink(path)}, where nothing is; mend the link, or remove it")
+    return path.is_file()
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -113,4 +122,5 @@ _READERS: dict[str, Callable[[RawFile, Collection[str]], Iterator[Record]]] = {
     ".csv": csv_rows,
     ".parquet": parquet_rows,
     ".arrow": arrow_rows,
+    ".feather": arrow_rows,
 }

@@ -1,13 +1,15 @@
 """A raw file as it was when its content was hashed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from sgpo_data.errors import DatasetError
+
+COMPRESSIONS: dict[str, Literal["detect", "gzip", "zstd", "bz2"]] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,10 @@ def readable(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DatasetError(f"{name}: cannot be read: {error.strerror or error}") from error
+
+
+def refuse_twice(names: tuple[str, ...], columns: Collection[str], place: str) -> None:
+    """Raises DatasetError if two columns of one name could be read; those that nobody reads may be many."""
+    twice = sorted({name for name in names if name in columns and names.count(name) > 1})
+    if twice:
+        raise DatasetError(f"{place}: two columns are called {', '.join(map(repr, twice))}; rename one")

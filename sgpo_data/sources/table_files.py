@@ -7,10 +7,12 @@ import pyarrow.parquet as pq
 
 from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.sources.odd_row import Place, Wording
-from sgpo_data.sources.raw_file import RawFile, readable
+from sgpo_data.sources.raw_file import RawFile, readable, refuse_twice
 from sgpo_data.sources.shapes import Record
 
 PARQUET_BATCH_ROWS = 256
+FILE_MAGIC = b"ARROW1"
+"""https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format: a stream begins otherwise."""
 
 
 def parquet_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
@@ -18,6 +20,7 @@ def parquet_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
     try:
         with readable(file.name), pq.ParquetFile(file.path) as opened:
             names = tuple(opened.schema_arrow.names)
+            refuse_twice(names, columns, file.name)
             wanted = [name for name in names if name in columns]
             first = 1
             for batch in opened.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=wanted):
@@ -28,13 +31,14 @@ def parquet_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
 
 
 def arrow_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
-    """As `datasets.Dataset.save_to_disk` writes it: a stream of batches."""
+    """A stream of batches, as `datasets.Dataset.save_to_disk` writes it, or a file of them, as Feather and `pyarrow.ipc.new_file` do."""
     try:
         with readable(file.name), pa.memory_map(str(file.path)) as opened:
-            reader = pa.ipc.open_stream(opened)
-            names, first = tuple(reader.schema.names), 1
+            schema, batches = _batches(opened)
+            names, first = tuple(schema.names), 1
+            refuse_twice(names, columns, file.name)
             wanted = [name for name in names if name in columns]
-            for whole in reader:
+            for whole in batches:
                 # Lengths and offsets are taken as they stand in the file, and broken ones end the process.
                 whole.validate(full=True)
                 for start in range(0, whole.num_rows, PARQUET_BATCH_ROWS):
@@ -43,6 +47,16 @@ def arrow_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
                     first += batch.num_rows
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DatasetError(f"{file.name}: not a whole Arrow file: {first_line(error)}") from error
+
+
+def _batches(opened: pa.NativeFile) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    magic = opened.read(len(FILE_MAGIC))
+    opened.seek(0)
+    if magic == FILE_MAGIC:
+        file = pa.ipc.open_file(opened)
+        return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
+    stream = pa.ipc.open_stream(opened)
+    return stream.schema, iter(stream)
 
 
 def arrow_records(batch: pa.RecordBatch, columns: tuple[str, ...], *, name: str, first: int) -> Iterator[Record]:

@@ -14,14 +14,15 @@ import pyarrow as pa
 from sgpo_data.errors import DatasetError
 from sgpo_data.sources.json_rows import json_record, rows_of
 from sgpo_data.sources.odd_row import BrokenRowError, OddRowError, Place, Wording
-from sgpo_data.sources.raw_file import RawFile, readable
+from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable, refuse_twice
 from sgpo_data.sources.shapes import Record
 from sgpo_data.sources.turns import are_turns
 
 
 def _lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
     """Lines as they are, decompressed by the file's suffix, without the byte order mark, with their numbers from 1."""
-    with readable(file.name), pa.input_stream(str(file.path)) as stream:
+    packed = COMPRESSIONS.get(file.path.suffix.lower(), "detect")
+    with readable(file.name), pa.input_stream(str(file.path), compression=packed) as stream:
         for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), 1):
             yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
@@ -119,7 +120,7 @@ def csv_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
         for row in reader:
             place = Place(f"{file.name}, line {start}")
             if header is None:
-                header = _header(row, place, file.name)
+                header = _header(row, place, columns)
             elif row:
                 fault = _csv_fault(row, header, place)
                 yield Record({}, (), place.row, file.name, fault) if fault else Record(dict(zip(header, row, strict=True)), header, place.row, file.name)
@@ -128,14 +129,12 @@ def csv_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
         raise DatasetError(f"{file.name}, line {start}: not CSV: {error}") from error
 
 
-def _header(row: list[str], place: Place, name: str) -> tuple[str, ...]:
+def _header(row: list[str], place: Place, columns: Collection[str]) -> tuple[str, ...]:
     fault = _csv_fault(row, (*row,), place)
     if fault:
         raise DatasetError(f"{fault}; convert the file to UTF-8")
     header = tuple(column.strip() for column in row)
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise DatasetError(f"{name}: column {', '.join(map(repr, twice))} stands twice in the first line; rename one")
+    refuse_twice(header, columns, place.row)
     return header
 
 
