@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from sgpo_data.errors import DatasetError
 from sgpo_data.sources.odd_row import BrokenRowError
 from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.splits import of_split
 from sgpo_data.sources.table_files import arrow_rows, parquet_rows
 from sgpo_data.sources.text_files import csv_rows, json_line_rows, json_rows

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.sources.odd_row import Place, Wording
 from sgpo_data.sources.raw_file import RawFile, readable, refuse_twice
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 
 PARQUET_BATCH_ROWS = 256
 FILE_MAGIC = b"ARROW1"

@@ -15,7 +15,7 @@ from sgpo_data.errors import DatasetError
 from sgpo_data.sources.json_rows import json_record, rows_of
 from sgpo_data.sources.odd_row import BrokenRowError, OddRowError, Place, Wording
 from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable, refuse_twice
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.turns import are_turns
 
 

@@ -20,7 +20,7 @@ from fuzzing import INPUTS, changed, numbered, refused, text, value, written
 from sgpo_data.schema import schema
 from sgpo_data.sources.files import raw_files
 from sgpo_data.sources.options import Source
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.source import open_source
 
 TURNS = [{"role": "user", "content": "Name a tool."}, {"role": "assistant", "content": "A saw."}]
