@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sgpo_data.engines import Scorer
-from sgpo_data.engines.loading import NO_SCORER, Loading
+from sgpo_data.engines.loading import NO_SCORER, Loading, check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 
@@ -71,6 +71,20 @@ def open_engine(
         window=how.window,
         chat=loading.chat,
     )
+
+
+def check_openable(loading: Loading, folder: Path, *, adapter: Path | None, endpoint: str | None, how: Execution) -> None:
+    """Raises what `open_engine` would, as far as it shows without loading a weight or asking a server."""
+    if endpoint is not None:
+        check_installed("openai")
+    elif loading.engine == "vllm":
+        from sgpo_data.engines.vllm.engine import VllmEngine
+
+        VllmEngine.check(folder, adapter=adapter, chat=loading.chat)
+    else:
+        from sgpo_data.engines.local.transformers import TransformersEngine
+
+        TransformersEngine.check(folder, adapter=adapter, device=how.device, chat=loading.chat)
 
 
 def scorer_of(engine: object) -> Scorer:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sgpo_data.engines.loading import check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
+from sgpo_data.loop.fit import check_models
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import Known, Step, plan_recipe
@@ -22,7 +22,6 @@ from sgpo_data.running.engines import open_model as open_engine_or_copies
 from sgpo_data.running.job import Job
 from sgpo_data.running.runner import do, do_both, overlap
 from sgpo_data.sources.prompts import PromptsJob, do_prompts
-from sgpo_data.stages import RowStage
 from sgpo_data.store.state import state
 from sgpo_data.training.job import do_train
 
@@ -76,8 +75,8 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
     stages, each if a row needs it; they are closed when all is made.
-    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, MissingExtraError before the
-    first step if an engine is not installed, whatever a step raises.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, before the first step
+    MissingExtraError if an engine is not installed and what `check_models` raises, whatever a step raises.
     """
     execution = execution or Execution()
     recipe, known = read_recipe(path), Known()
@@ -88,19 +87,12 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
         if changes.costly and not (confirm is not None and confirm(changes)):
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
         if open_model is open_engine_or_copies:
-            _check_engines(steps)
+            check_models(recipe, steps, execution)
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
             return list(_made_in_order(steps, execution, engines))
-
-
-def _check_engines(steps: Sequence[Step]) -> None:
-    """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
-    for step in steps:
-        if isinstance(step.job, Job) and isinstance(step.job.stage, RowStage) and state(step.folder) != "made":
-            check_installed(step.job.stage.engine)
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:

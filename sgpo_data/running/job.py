@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sgpo_data.engines.loading import resolved
+from sgpo_data.engines.loading import NO_ADAPTED_SCORER, resolved
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.names import MadeName
 from sgpo_data.references.dataset import find_readable
@@ -81,6 +81,8 @@ def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Mo
     loading = resolved(
         stage.engine, stage.dtype, stage.context_tokens, found.config, work=stage.work, quantization=stage.quantization, endpoint=found.endpoint, chat=stage
     )
+    if found.adapter is not None and stage.work == "score" and loading.engine == "vllm":
+        raise RecipeError(NO_ADAPTED_SCORER)
     frozen = stage.model_copy(update={"engine": loading.engine, "dtype": loading.dtype, "context_tokens": loading.context_tokens})
     return Job(frozen, given, found) if reward_model is None else _rewarding(Job(frozen, given, found), reward_model)
 

@@ -99,7 +99,7 @@ def overlap(first: Job, second: Job) -> bool:
         and second.model is not None
         and second.given.record.fingerprint == first.identity.fingerprint
         and second.model.record.identity == first.model.record.identity
-        and _loading(second.stage, second.model) == _loading(first.stage, first.model)
+        and loading_of(second.stage, second.model) == loading_of(first.stage, first.model)
     )
 
 
@@ -208,14 +208,15 @@ def _rows_of(stage: Stage, source: Readable) -> int:
     return source.manifest.rows * len(list(stage.items(next(source.rows()))))
 
 
-def _loading(stage: RowStage, model: Model) -> Loading:
+def loading_of(stage: RowStage, model: Model) -> Loading:
+    """How a planned stage loads its model."""
     return resolved(
         stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, endpoint=model.endpoint, chat=stage
     )
 
 
 def _engine(stage: RowStage, model: Model, into: Unfinished, engines: Engines) -> OpenedModel:
-    engine = engines.opened(_loading(stage, model), model)
+    engine = engines.opened(loading_of(stage, model), model)
     into.accelerator = engine.accelerator
     return engine
 

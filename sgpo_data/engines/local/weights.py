@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,7 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
 
     Raises ModelError if config or weights are missing, or if the weights are not those of the config: transformers fills in the rest at random.
     """
+    check_files(folder)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -30,10 +32,6 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
     # Its bars would stand between the lines of ours, and its table of what does not fit is longer than a line.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
     try:
         # Its annotation does not know of the second.
         both: Any = AutoModelForCausalLM.from_pretrained(
@@ -45,11 +43,19 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"{folder}: the model cannot be read: {first_line(error)}") from error
     model, found = both
     refuse_misfits(folder, found)
     return cast("PreTrainedModel", model)
+
+
+def check_files(folder: Path) -> None:
+    """Raises ModelError if the folder lacks the files that make it a model."""
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
 
 
 def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
@@ -74,6 +80,7 @@ def check_fit(folder: Path, adapter: Path | None) -> None:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    check_files(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError):
@@ -82,10 +89,27 @@ def check_fit(folder: Path, adapter: Path | None) -> None:
         return
     model = load_weights(folder, dtype="float32", device="meta")
     if adapter is not None:
-        with warnings.catch_warnings():
-            # One for every weight, that none is copied: none is meant to be.
-            warnings.simplefilter("ignore")
+        with nothing_copied():
             adapted(model, adapter)
+
+
+def check_mergeable(folder: Path, adapter: Path | None) -> None:
+    """Reads names and shapes of the weights, and of an adapter's; no weight is kept in memory.
+
+    Raises ModelError as `load_weights` and `merged` do.
+    """
+    model = load_weights(folder, dtype="float32", device="meta")
+    if adapter is not None:
+        with nothing_copied():
+            _mergeable(model, adapter)
+
+
+@contextmanager
+def nothing_copied() -> Iterator[None]:
+    """Without a warning for every weight that it is not copied, where none is meant to be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
@@ -117,12 +141,16 @@ def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
 
     Raises ModelError if the folder is no adapter, one of another model, or one that cannot be merged.
     """
+    return cast("PreTrainedModel", _mergeable(model, adapter).merge_and_unload().eval())
+
+
+def _mergeable(model: PreTrainedModel, adapter: Path) -> PeftModel:
     whole = adapted(model, adapter)
     if at_tied := weights_at_tied_embeddings(whole):
         raise ModelError(
             f"{adapter}: it has {at_tied[0]}, and the embeddings of {model.name_or_path} are tied, so that it cannot be merged; give an adapter without it"
         )
-    return cast("PreTrainedModel", whole.merge_and_unload().eval())
+    return whole
 
 
 def weights_at_tied_embeddings(model: PeftModel) -> list[str]:
