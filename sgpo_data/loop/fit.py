@@ -13,7 +13,7 @@ from sgpo_data.running.runner import loading_of
 from sgpo_data.stages import RowStage, ScoringStage
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.state import state
-from sgpo_data.training.job import TrainJob, refuse_other_policies
+from sgpo_data.training.job import TrainJob, refuse_other_authors, refuse_other_policies
 
 
 def check_models(recipe: Recipe, steps: Sequence[Step], how: Execution) -> None:
@@ -56,3 +56,4 @@ def _check_training(job: TrainJob) -> None:
     if job.train.needs.reads == "pairs":
         made = [given for given in job.inputs if state(given.folder) == "made"]
         refuse_other_policies(job, [open_dataset(given.folder) for given in made])
+        refuse_other_authors(job, [given for given in job.inputs if given not in made])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -133,14 +134,34 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
             found = dataset.relation(con).aggregate(f"coalesce(policy, '{GIVEN}') AS author, count(*) AS rows", "author").order("author").fetchall()
         for author, rows in found:
             counts[str(author)] = counts.get(str(author), 0) + int(rows)
-    others = {author: rows for author, rows in counts.items() if author != job.start.record.identity and author not in job.train.allow_policies}
+    others = {author: counts[author] for author in _others(job, counts)}
     if others:
         listed = ", ".join(f"{rows} by {author}" for author, rows in others.items())
-        told = " ".join(f"--allow_policies {author}" for author in others)
         raise RecipeError(
             f"train: {sum(others.values())} of {sum(counts.values())} pairs are not by the model that training starts from, {job.start.record.identity}: "
-            f"{listed}; make pairs with it, or say that these are meant: {told}"
+            f"{listed}; make pairs with it, or say that these are meant: {_told(others)}"
         )
+
+
+def refuse_other_authors(job: TrainJob, inputs: Iterable[Given]) -> None:
+    """As `refuse_other_policies`, for pairs that are still to be made: all of an input are by the policy of its lineage, or given.
+
+    Raises RecipeError with the identities.
+    """
+    others = _others(job, [GIVEN if given.policy is None else given.policy.identity for given in inputs])
+    if others:
+        raise RecipeError(
+            f"train: the pairs will be by {', '.join(others)}, not by the model that training starts from, {job.start.record.identity}; "
+            f"make pairs with it, or say that these are meant: {_told(others)}"
+        )
+
+
+def _others(job: TrainJob, authors: Iterable[str]) -> list[str]:
+    return [author for author in dict.fromkeys(authors) if author != job.start.record.identity and author not in job.train.allow_policies]
+
+
+def _told(authors: Iterable[str]) -> str:
+    return " ".join(f"--allow_policies {author}" for author in authors)
 
 
 def _identity(policy: str) -> str:

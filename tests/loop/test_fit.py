@@ -105,6 +105,16 @@ def have_no_end_of_turn_in_training(place: Path) -> str:
     return TRAINED + 'template_name = "tools"\n'
 
 
+def have_given_pairs_and_say_nothing_of_it(place: Path) -> str:
+    (place / "prompts.jsonl").write_text('{"prompt": "q", "chosen": "the answer", "rejected": "the list"}\n', encoding="utf-8")
+    return GENERATED.partition("[phases.seed]")[0] + "[phases.pair]\n[phases.train]\n"
+
+
+def train_on_pairs_of_the_round_before_and_say_nothing_of_it(place: Path) -> str:
+    phase = "rounds = 2\ndata_rounds = 2\nprompts_per_round = 1"
+    return GENERATED.replace("{phase}", phase) + "[phases.pair]\n[phases.train]\n"
+
+
 REFUSED: dict[Callable[[Path], str], tuple[type[Exception], str]] = {
     lack_a_weight: (ModelError, "phases.1.seed: {place}/model: the weights lack model.norm.weight"),
     have_few_embeddings: (ModelError, "phases.1.seed: {place}/model: the tokenizer has token"),
@@ -117,6 +127,8 @@ REFUSED: dict[Callable[[Path], str], tuple[type[Exception], str]] = {
     have_an_adapter_at_tied_embeddings: (ModelError, "phases.1.seed: {place}/adapter: it has "),
     score_with_an_adapter_in_vllm: (RecipeError, "phases.1.score-ppl: engine: vllm cannot score with an adapter; use transformers"),
     have_no_place_for_the_adapter_of_a_training: (RecipeError, "phases.1.train: lora.target_modules: {place}/model has no place for c_attn"),
+    have_given_pairs_and_say_nothing_of_it: (RecipeError, "phases.1.train: train: the pairs will be by given, not by the model that training starts from, "),
+    train_on_pairs_of_the_round_before_and_say_nothing_of_it: (RecipeError, "phases.1.train: train: the pairs will be by folder:"),
     have_no_end_of_turn_in_training: (ModelError, "phases.1.train: {place}/model: "),
 }
 

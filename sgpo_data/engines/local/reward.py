@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sgpo_data.engines import Rewarded, RewardRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.errors import EngineError, MissingExtraError, ModelError, first_line
+from sgpo_data.engines.reading import read_by_library
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -115,13 +116,11 @@ def _classifier(folder: Path, *, dtype: str, device: str | None = None) -> PreTr
         from transformers import AutoModelForSequenceClassification
     except ImportError as error:
         raise MissingExtraError("models", error.name or "transformers") from error
-    try:
+    with read_by_library(f"{folder}: the reward model cannot be read"):
         # Its annotation does not know of the second.
         both: Any = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=getattr(torch, dtype), device_map=device, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{folder}: the reward model cannot be read: {first_line(error)}") from error
     model, loaded = both
     if loaded["missing_keys"]:
         raise ModelError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")

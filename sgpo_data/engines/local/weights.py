@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sgpo_data.errors import MissingExtraError, ModelError, first_line
+from sgpo_data.engines.reading import check_generation_config, read_by_library
+from sgpo_data.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 NAMED = 3
 """Weights that a refusal names."""
@@ -25,14 +29,14 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
     """
     check_files(folder)
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     # Its bars would stand between the lines of ours, and its table of what does not fit is longer than a line.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
+    check_generation_config(folder)
+    with read_by_library(f"{folder}: the model cannot be read"):
         # Its annotation does not know of the second.
         both: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -43,8 +47,6 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(f"{folder}: the model cannot be read: {first_line(error)}") from error
     model, found = both
     refuse_misfits(folder, found)
     return cast("PreTrainedModel", model)
@@ -61,6 +63,7 @@ def check_files(folder: Path) -> None:
 def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
     """Nothing if every weight of the model came from its file.
 
+    Weights that the model has no place for are named in a warning: a head of another task is left out by design, a layer is not.
     Raises ModelError that names the first weights that did not.
     """
     if missing := sorted(found["missing_keys"]):
@@ -69,6 +72,8 @@ def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
         name, kept, wanted = mismatched[0]
         more = f", and {len(mismatched) - 1} more differ" if len(mismatched) > 1 else ""
         raise ModelError(f"{folder}: {name} is {_shape(kept)} in the weights and {_shape(wanted)} in config.json{more}; give the config that goes with them")
+    if unexpected := sorted(found["unexpected_keys"]):
+        log.warning("%s: the model of config.json has no place for %s; left out", folder, _named(unexpected))
 
 
 def check_fit(folder: Path, adapter: Path | None) -> None:
@@ -83,7 +88,7 @@ def check_fit(folder: Path, adapter: Path | None) -> None:
     check_files(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError):
+    except Exception:
         return
     if getattr(config, "quantization_config", None) is not None or type(config) not in AutoModelForCausalLM._model_mapping:
         return
@@ -123,12 +128,10 @@ def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
         raise MissingExtraError("models", "peft") from error
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
-    try:
+    with read_by_library(f"{adapter}: the adapter does not fit {model.name_or_path}"):
         whole = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
         # What does not fit is left out or left as it was drawn, which peft tells only here.
         loaded: Any = set_peft_model_state_dict(whole, load_peft_weights(str(adapter), device="cpu"))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
     missing = sorted(name for name in loaded.missing_keys if "lora_" in name)
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
