@@ -52,13 +52,13 @@ def _command() -> Callable[..., None]:
         if print_script:
             _print_script(recipe, execution)
         elif dry_run:
-            _print_plan(recipe, execution, as_json=json)
+            _print_plan(recipe, execution, open_model=opener(context), as_json=json)
         else:
             _run(recipe, execution, open_model=opener(context), yes=yes, as_json=json, guards=guards, keep_going=keep_going)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     flags = {
-        "dry_run": typer.Option("--dry-run", help="Print the plan and its cost, as far as it was measured here before; make nothing."),
+        "dry_run": typer.Option("--dry-run", help="Print the plan and its cost as measured here before, or what the run would refuse; make nothing."),
         "print_script": typer.Option("--print-script", help="Print the same work as a shell script; make nothing."),
         "yes": typer.Option("--yes", "-y", help="Do not ask before something is made anew."),
         "keep_going": typer.Option("--keep-going", help="Go on after an alarm of a training, with a warning."),
@@ -119,14 +119,18 @@ def _print_script(path: Path, execution: Execution) -> None:
     sys.stdout.write(script(str(recipe.path), plan_recipe(recipe, execution), execution))
 
 
-def _print_plan(path: Path, execution: Execution, *, as_json: bool) -> None:
+def _print_plan(path: Path, execution: Execution, *, open_model: "OpenModel", as_json: bool) -> None:
     from sgpo_data.loop.estimate import estimates
+    from sgpo_data.loop.fit import check_models
     from sgpo_data.loop.loop import changes_of
     from sgpo_data.loop.plan import plan_recipe
     from sgpo_data.recipe.file import read_recipe
+    from sgpo_data.running.engines import open_model as loaded_model
 
     recipe = read_recipe(path)
     steps = plan_recipe(recipe, execution)
+    if open_model is loaded_model:
+        check_models(recipe, steps, execution)
     found = estimates(steps, execution.store)
     if as_json:
         print(orjson.dumps([_planned(each) for each in found]).decode())

@@ -151,6 +151,9 @@ def automatic(work: Work) -> str:
 
 NO_SCORER = "engine: openai cannot score, since a server does not tell how likely a given text is; name a model folder as the scorer"
 
+# vllm-project/vllm issues 16668 and 51594: prompt log-probabilities with an adapter are wrong, or end the engine.
+NO_ADAPTED_SCORER = "engine: vllm cannot score with an adapter; use transformers"
+
 
 def _gpu() -> bool:
     import torch

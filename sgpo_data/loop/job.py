@@ -62,6 +62,13 @@ class Job(Protocol):
         """Whether it runs a model."""
         ...
 
+    def check(self, execution: Execution) -> None:
+        """Raises what making it would raise of its models, as far as it shows without loading a weight or asking a server.
+
+        A model that is still to be trained has tokenizer, template and shapes of the one that it starts from.
+        """
+        ...
+
     def rows_made(self, rows: int) -> int | None:
         """How many rows it makes from this many input rows; None if that depends on what they hold."""
         ...

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sgpo_data.engines.loading import check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
+from sgpo_data.loop.fit import check_models
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
@@ -92,8 +92,8 @@ def run_recipe(
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
     stages, each if a row needs it; they are closed when all is made. `guard` may stop it before or after a step.
-    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, MissingExtraError before the
-    first step if an engine is not installed, whatever a step raises.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, before the first step
+    MissingExtraError if an engine is not installed and what `check_models` raises, whatever a step raises.
     """
     execution = execution or Execution()
     recipe, known = read_recipe(path), ReferenceCache()
@@ -104,20 +104,12 @@ def run_recipe(
         if changes.costly and not (confirm is not None and confirm(changes)):
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
         if open_model is open_engine_or_copies:
-            _check_engines(steps)
+            check_models(recipe, steps, execution)
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
             return list(_make_in_order(steps, execution, engines, guard))
-
-
-def _check_engines(steps: Sequence[Step]) -> None:
-    """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
-    for step in steps:
-        if step.job.loadings and state(step.folder) != "made":
-            for loading in step.job.loadings:
-                check_installed(loading.engine)
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:

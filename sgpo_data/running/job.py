@@ -99,6 +99,10 @@ class StageJob(ABC):
         """The model that the lineage began with."""
         return self.input.origin or next((model.origin for _, model in self.roles), None)
 
+    @abstractmethod
+    def check(self, execution: Execution) -> None:
+        """Raises what opening its models would, as far as it shows without loading them."""
+
     def rows_made(self, rows: int) -> int | None:
         """How many rows it makes from this many; None if that depends on what they hold."""
         return self.stage.rows_made(rows)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sgpo_data.engines import ChatTemplate
-from sgpo_data.engines.loading import Loading, ServerLoading, WeightsLoading, server_loading, weights_loading
+from sgpo_data.engines.loading import NO_ADAPTED_SCORER, Loading, ServerLoading, WeightsLoading, server_loading, weights_loading
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.references.model import Model, recorded_model
 from sgpo_data.running.job import StageJob
@@ -77,7 +77,10 @@ def _of_role(role: ModelRole, models: Mapping[str, Model]) -> Model:
 def _resolved(stage: RowStage, model: Model) -> Loading:
     if model.endpoint is not None:
         return server_loading(stage.engine, stage.dtype, stage.context_tokens, model.endpoint, work=stage.work, quantization=stage.quantization, chat=stage)
-    return weights_loading(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, chat=stage)
+    loading = weights_loading(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, chat=stage)
+    if model.adapter is not None and stage.work == "score" and loading.engine == "vllm":
+        raise RecipeError(NO_ADAPTED_SCORER)
+    return loading
 
 
 def _resolved_reward(stage: ScoringStage, model: Model) -> Reward:

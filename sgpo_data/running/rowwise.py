@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sgpo_data.engines.loading import Loading, WeightsLoading
-from sgpo_data.engines.opening import scorer_of
+from sgpo_data.engines.opening import check_openable, scorer_of
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.progress import progress
@@ -50,6 +50,10 @@ class RowJob(StageJob):
     def part_rows(self, execution: Execution) -> int:
         """As many as the execution says."""
         return execution.part_rows
+
+    def check(self, execution: Execution) -> None:
+        """Raises what opening the model that fills the rows would, as far as it shows without loading it."""
+        check_openable(self.loading, self.model.config, adapter=self.model.adapter, how=execution)
 
     def check_fit(self, source: Readable) -> None:
         """Raises RecipeError if the stage can use none of the rows."""
@@ -129,6 +133,13 @@ class RewardingJob(ScoringJob):
     def exact(self) -> bool:
         """Whether both compute in a type whose results repeat bit for bit."""
         return super().exact and self.stage.reward.dtype == "float32"
+
+    def check(self, execution: Execution) -> None:
+        """Of both."""
+        from sgpo_data.engines.local.reward import ClassifierRewarder
+
+        super().check(execution)
+        ClassifierRewarder.check(self.reward_model.config, dtype=self.reward_loading.dtype)
 
     def _measure(self, rows: Measure, engines: Engines) -> Measure:
         rewarder = engines.rewarder(self.reward_loading, self.reward_model)

@@ -78,7 +78,10 @@ def _choices(parts: Parts) -> dict[str, str]:
         labels = list(LETTERS[: len(texts)])
     if len(labels) != len(texts):
         raise place.odd("has {}", Wording(f"{len(texts)} texts and {len(labels)} labels", "other numbers of texts and labels"))
-    return {str(label): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
+    named = {read_text(str(label), place): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
+    if len(named) != len(texts):
+        raise place.odd("has the same label twice")
+    return named
 
 
 def _answered(parts: Parts, choices: Mapping[str, str]) -> str | None:

@@ -188,6 +188,21 @@ def test_an_odd_row_is_left_out_and_counted_with_its_first_place(name: str, tmp_
         read(path, strict=True)
 
 
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ('["A", "\\ud800"]', r"choices has the lone surrogate \\ud800 at character 1, which no text can hold"),
+        ('["A", "A"]', "choices has the same label twice"),
+    ],
+)
+def test_choices_that_cannot_be_told_apart_or_written_down_leave_the_row_out(labels: str, reason: str, tmp_path: Path) -> None:
+    row = '{"question": "Which?", "choices": {"text": ["red", "blue"], "label": %s}, "answerKey": "A"}\n'
+    path = written(tmp_path / "x.jsonl", row % '["A", "B"]' + row % labels)
+    assert said(path) == [([("user", "Which?\nA. red\nB. blue")], "A. red", None)]
+    with pytest.raises(SchemaError, match=reason):
+        read(path, strict=True)
+
+
 def test_a_row_of_another_shape_or_of_none_is_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path / "x.jsonl", lines({"odd": 1}, {"prompt": "hi"}, {"prompt": "b", "chosen": "c", "rejected": "d"}, {"z": 1}, {"prompt": "ho"}))
     assert said(path) == [(HI, None, None), ([("user", "ho")], None, None)]
