@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from sgpo_data.engines.loading import check_installed
 from sgpo_data.errors import RecipeError
@@ -67,13 +68,30 @@ class StepResult:
 Confirm = Callable[[Changes], bool]
 
 
+class Guard(Protocol):
+    """What looks at every step before it is made and after, and may stop the run by an error."""
+
+    def before(self, step: Step, engines: Engines) -> None:
+        """The step is about to be made."""
+        ...
+
+    def after(self, step: Step, engines: Engines) -> None:
+        """The step is made, be it by this run or by one before."""
+        ...
+
+
 def run_recipe(
-    path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_engine_or_copies
+    path: Path,
+    execution: Execution | None = None,
+    *,
+    confirm: Confirm | None = None,
+    open_model: OpenModel = open_engine_or_copies,
+    guard: Guard | None = None,
 ) -> list[StepResult]:
     """Makes everything in the recipe that is missing; the same call resumes after a kill.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
-    stages, each if a row needs it; they are closed when all is made.
+    stages, each if a row needs it; they are closed when all is made. `guard` may stop it before or after a step.
     Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, MissingExtraError before the
     first step if an engine is not installed, whatever a step raises.
     """
@@ -91,7 +109,7 @@ def run_recipe(
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
-            return list(_make_in_order(steps, execution, engines))
+            return list(_make_in_order(steps, execution, engines, guard))
 
 
 def _check_engines(steps: Sequence[Step]) -> None:
@@ -107,7 +125,7 @@ def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> C
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
 
 
-def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[StepResult]:
+def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines, guard: Guard | None) -> Iterator[StepResult]:
     left = deque(steps)
     while left:
         step = left.popleft()
@@ -115,7 +133,7 @@ def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines
         if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
             yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:
-            yield _make(step, execution, engines)
+            yield _make(step, execution, engines, guard)
 
 
 def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
@@ -126,10 +144,14 @@ def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Exec
         yield StepResult(each, made_now=True)
 
 
-def _make(step: Step, execution: Execution, engines: Engines) -> StepResult:
+def _make(step: Step, execution: Execution, engines: Engines, guard: Guard | None) -> StepResult:
     before = state(step.folder)
+    if guard is not None and before != "made":
+        guard.before(step, engines)
     step.job.make(step.folder, execution, engines)
     link(step.link, step.folder)
+    if guard is not None:
+        guard.after(step, engines)
     return StepResult(step, before != "made")
 
 

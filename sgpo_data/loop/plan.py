@@ -141,7 +141,7 @@ class _Planner:
             options = train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
             job = planned_training(options, tuple(inputs), start, reference=reference)
             # What it allows is another model in each round.
-            entry = train.model_copy(update={"learning_rate": job.train.learning_rate})
+            entry = train.model_copy(update={"learning_rate": job.train.learning_rate, "sft_weight": job.train.sft_weight})
         return self._seen(job.output(self._step(phase, number, "train", entry, job)))
 
     def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job) -> Path:

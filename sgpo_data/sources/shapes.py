@@ -8,14 +8,14 @@ from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Wording, described, role
 from sgpo_data.sources.parts import Parts
 from sgpo_data.sources.record import Prompt
-from sgpo_data.sources.turns import Turn, read_text, read_transcript
+from sgpo_data.sources.turns import SourceTurn, read_text, read_transcript
 
 ShapeName = Literal["preference", "messages", "instruction", "question", "prompt"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RowShape:
     """What a row of one kind is made of."""
 
     read: Callable[[Parts], Prompt]
@@ -101,13 +101,13 @@ def _from_preference(parts: Parts) -> Prompt:
         both = read_transcript(parts.text("chosen")), read_transcript(parts.text("rejected"))
         if both[0] is None or both[1] is None:
             raise parts.row.odd("chosen is {} and there is no prompt column", described(chosen))
-        return _from_conversations(parts, *([Turn(message, target=True, unread=()) for message in messages] for messages in both if messages))
+        return _from_conversations(parts, *([SourceTurn(message, target=True, unread=()) for message in messages] for messages in both if messages))
     if not isinstance(chosen, list):
         return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
     return _from_conversations(parts, parts.turns_of("chosen", chosen), parts.turns_of("rejected", rejected))
 
 
-def _from_conversations(parts: Parts, chosen: list[Turn], rejected: list[Turn]) -> Prompt:
+def _from_conversations(parts: Parts, chosen: list[SourceTurn], rejected: list[SourceTurn]) -> Prompt:
     for name, turns in (("chosen", chosen), ("rejected", rejected)):
         if turns[-1].message["role"] != "assistant":
             raise parts.row.odd(f"{name} ends with a turn of {{}}, not assistant", role(turns[-1].message["role"]))
@@ -131,8 +131,8 @@ def _prompt_turns(parts: Parts) -> list[Message]:
     return [Message(role="user", content=f"{text}\n\n{more}" if more.strip() else text)]
 
 
-SHAPES: dict[str, Shape] = {
-    "preference": Shape(
+SHAPES: dict[str, RowShape] = {
+    "preference": RowShape(
         _from_preference,
         required=("chosen", "rejected"),
         decisive=True,
@@ -146,7 +146,7 @@ SHAPES: dict[str, Shape] = {
             "tools": ("tools",),
         },
     ),
-    "messages": Shape(
+    "messages": RowShape(
         _from_messages,
         required=("messages",),
         decisive=True,
@@ -159,7 +159,7 @@ SHAPES: dict[str, Shape] = {
             "label": ("label",),
         },
     ),
-    "instruction": Shape(
+    "instruction": RowShape(
         _from_instruction,
         required=("instruction",),
         parts={
@@ -171,7 +171,7 @@ SHAPES: dict[str, Shape] = {
             "system": ("system", "system_prompt"),
         },
     ),
-    "question": Shape(
+    "question": RowShape(
         _from_question,
         required=("question",),
         parts={
@@ -183,7 +183,7 @@ SHAPES: dict[str, Shape] = {
             "system": ("system", "system_prompt"),
         },
     ),
-    "prompt": Shape(
+    "prompt": RowShape(
         _from_prompt,
         required=("prompt",),
         parts={
