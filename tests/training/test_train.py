@@ -418,7 +418,8 @@ def test_a_ctrl_c_that_a_destructor_drops_stops_the_training_all_the_same(
     monkeypatch.setattr(Trainer, during, interrupted)
     with pytest.raises(KeyboardInterrupt):
         do_train(job(DPO, start, pairs), tmp_path / "model", how)
-    assert len(calls) == 1
+    # An optimizer step is whole before it stops, and a pair at a time is computed beside an SFT loss.
+    assert len(calls) == (DPO.batch_rows if during == "training_step" else 1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     resumed = do_train(job(DPO, start, pairs), tmp_path / "model", how)
     assert content_digest(resumed.folder) == content_digest(preferring.folder)
