@@ -52,7 +52,10 @@ def marked_turns(messages: Sequence[Message]) -> tuple[list[Message], dict[str, 
         content = message["content"]
         thought, end, answer = content.rpartition(THOUGHT_END) if message["role"] == "assistant" else ("", "", content)
         opening, begin, reasoning = thought.rpartition(THOUGHT_BEGIN)
-        content = put(opening, needed=False) + begin + put(reasoning, needed=False) + end + put(answer, needed=True)
+        # A system turn without a word says nothing that a template could lose.
+        content = (
+            put(opening, needed=False) + begin + put(reasoning, needed=False) + end + put(answer, needed=bool(answer.strip()) or message["role"] != "system")
+        )
         turns.append(Message(role=message["role"], content=content))
     return turns, marks
 

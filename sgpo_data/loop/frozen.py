@@ -58,6 +58,8 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: ReferenceCache) ->
         source["path"] = _moved(str(source["path"]), recipe, folder, ReferenceCache())
         entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
         source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, ReferenceCache())) for entry in entries]
+        if phase.source is not None and phase.source.more:
+            source["more"] = [entry.moved(lambda path: _moved(path, recipe, folder, ReferenceCache())) for entry in phase.source.further]
     roles = [(data, role.name) for stage in STAGES for role in model_roles(stage)]
     for table, key in (*roles, (train, "reference")):
         if isinstance(table, dict) and key in table:

@@ -18,7 +18,7 @@ from sgpo_data.running.planning import planned
 from sgpo_data.running.runner import find_input
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.sources.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
+from sgpo_data.sources.source import EvaluationSet, OpenedReference, OpenedSource, open_evaluation_sets, open_more, open_source
 from sgpo_data.stages import ModelRole
 from sgpo_data.stages.order import model_roles
 from sgpo_data.store.input import JobInput
@@ -50,6 +50,7 @@ class ReferenceCache:
 
     models: dict[str, Model] = field(default_factory=dict)
     sources: dict[tuple[str, str | None, str, str | None], OpenedSource] = field(default_factory=dict)
+    further: dict[tuple[str, tuple[str, ...]], tuple[OpenedReference, ...]] = field(default_factory=dict)
     evaluation: dict[tuple[str, ...], tuple[EvaluationSet, ...]] = field(default_factory=dict)
 
     def model(self, reference: str, adapter: str | None = None) -> Model:
@@ -64,8 +65,11 @@ class ReferenceCache:
         """The source, to be read with these options; its evaluation sets are not opened."""
         key = _key(reference), options.config, options.split, options.revision
         if key not in self.sources:
-            self.sources[key] = open_source(reference, options.model_copy(update={"decontaminate": ()}))
-        return replace(self.sources[key], source=options)
+            self.sources[key] = open_source(reference, options.model_copy(update={"decontaminate": (), "more": (), "share": None}))
+        opened = self.sources[key]
+        if (reference, options.more) not in self.further:
+            self.further[reference, options.more] = open_more(options.more, opened)
+        return replace(opened, source=options, more=self.further[reference, options.more])
 
     def evaluation_sets(self, entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
         """The evaluation sets of these entries."""
@@ -128,8 +132,9 @@ class _Planner:
             if phase.stages and "prompts" not in phase.stages[0].reads:
                 raise DatasetError(f"{source.path}: no such dataset; {phase.stages[0].stage_name} reads {' or '.join(phase.stages[0].reads)}")
             sets = tuple(EvaluationReference.parsed(entry).moved(self.recipe.located) for entry in source.decontaminate)
-            options = source.options(number, phase.prompts_per_round).model_copy(update={"decontaminate": sets})
-            opened = self.known.source(reference, options)
+            options = source.options(number, phase.prompts_per_round)
+            more = tuple(entry.moved(self.recipe.located) for entry in options.further)
+            opened = self.known.source(reference, options.model_copy(update={"decontaminate": sets, "more": more}))
         with self._placed(f"phases.{position}.source.decontaminate"):
             job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets)))
         return job.output(self._step(phase, number, "source", _pinned(source, job.opened), job))
@@ -198,9 +203,12 @@ def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
     """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
     entries = map(EvaluationReference.parsed, source.decontaminate)
     sets = tuple(each.pinned if HubRows.parsed(each.opened.identity) else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
+    # A slice of a round stands in what was opened, and its share in the recipe.
+    further = zip(source.further, opened.more, strict=True)
+    more = tuple(entry.pinned(hub.commit) if (hub := HubRows.parsed(each.opened.identity)) else entry.moved(str) for entry, each in further)
     hub = HubRows.parsed(opened.identity)
     where = {"path": without_revision(source.path), "revision": hub.commit} if hub else {}
-    return source.model_copy(update={"decontaminate": sets, **where})
+    return source.model_copy(update={"decontaminate": sets, "more": more, **where})
 
 
 def _refuse_options(phase: Phase, source: PhaseSource) -> None:

@@ -15,10 +15,10 @@ from sgpo_data.names import HubRows, TrainedModel, endpoint_name
 from sgpo_data.references.model import Model
 from sgpo_data.running.job import StageJob
 from sgpo_data.running.planning import settled_job
-from sgpo_data.sources.options import EvaluationReference, Source
+from sgpo_data.sources.options import EvaluationReference, Source, SourceReference, option_text
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.record import Record
-from sgpo_data.sources.source import EvaluationSet, OpenedSource
+from sgpo_data.sources.source import EvaluationSet, OpenedReference, OpenedSource
 from sgpo_data.stages.improve.templates import Template, load_template
 from sgpo_data.stages.order import STAGES
 from sgpo_data.store.input import JobInput
@@ -74,12 +74,19 @@ class _Remaking:
         origin, *records = identity.inputs
         fields = dict(_fields(identity))
         read = fields.pop("decontaminate", [])
-        if not isinstance(read, list) or len(read) != len(records):
-            raise _unknown(identity, "decontaminate", f"is not the list of its {len(records)} evaluation sets", read)
+        more = fields.pop("more", [])
+        if not isinstance(more, list):
+            raise _unknown(identity, "more", "is no list", more)
+        if not isinstance(read, list) or len(more) + len(read) != len(records):
+            raise _unknown(identity, "decontaminate", f"is not the list of its {len(records) - len(more)} evaluation sets", read)
+        others = tuple(_further(record, each, identity) for record, each in zip(records[: len(more)], more, strict=True))
+        records = records[len(more) :]
         sets = tuple(_evaluation_set(record, each, identity) for record, each in zip(records, read, strict=True))
         where = _on_hub(origin)
-        source = _validated(Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets)}, identity)
-        return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets))
+        source = _validated(
+            Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets), "more": tuple(each.pinned for each in others)}, identity
+        )
+        return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets, others))
 
     def _job(self, identity: Identity) -> StageJob:
         kind = next((stage for stage in STAGES if stage.stage_name == identity.stage), None)
@@ -139,7 +146,20 @@ def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) ->
     options |= {"columns": ",".join(map(str, columns))} if columns else {}
     entry = EvaluationReference(_reference(record), options)
     fields = {**_on_hub(record), "shape": read["shape"], "columns": columns}
-    return EvaluationSet(options["name"], entry, OpenedSource(entry.path, _validated(Source, fields, identity), _Recorded(record.fingerprint)))
+    return EvaluationSet(options["name"], OpenedSource(entry.path, _validated(Source, fields, identity), _Recorded(record.fingerprint)), entry)
+
+
+def _further(record: InputRecord, read: JsonValue, identity: Identity) -> OpenedReference:
+    """A further source as the entry that reads it again."""
+    if not isinstance(read, dict) or "name" not in read:
+        raise _unknown(identity, "more", "a further source has a name and options", read)
+    options = _on_hub(record) | {key: option_text(value) for key, value in read.items() if value not in (None, [], "auto", 0)}
+    entry = SourceReference(_reference(record), options)
+    try:
+        source = entry.source
+    except ValueError as error:
+        raise _unknown(identity, "more", "is no entry", entry.moved(str)) from error
+    return OpenedReference(str(read["name"]), OpenedSource(entry.path, source, _Recorded(record.fingerprint)), entry)
 
 
 def _on_hub(record: InputRecord) -> dict[str, str]:

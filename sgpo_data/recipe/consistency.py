@@ -11,6 +11,7 @@ from sgpo_data.errors import got, nearest
 from sgpo_data.names import ENDPOINT, GIVEN
 from sgpo_data.recipe.faults import Fault, KeyPath
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
+from sgpo_data.sources.picking import quotas
 from sgpo_data.stages.improve.templates import Template
 from sgpo_data.training.options import Train
 from sgpo_data.training.settings import trl_faults
@@ -85,6 +86,11 @@ def _rounds(phase: Phase) -> Iterator[Fault]:
         yield Fault(("prompts_per_round",), f"there is no source to take them from {got(slices)}; add [phases.source]")
     if slices is not None and source is not None and source.limit is not None:
         yield Fault(("source", "limit"), f"prompts_per_round says how many already {got(source.limit)}; remove one")
+    if slices is not None and source is not None and source.more:
+        if source.shares is None:
+            yield Fault(("prompts_per_round",), f"of several sources each needs a share of them {got(slices)}; give each source a share, together 1")
+        elif not all(quotas(slices, source.shares)):
+            yield Fault(("prompts_per_round",), f"are too few for one prompt of each source in these shares {got(slices)}; raise it, or a share")
     if phase.rounds > 1 and slices is None and phase.train is None:
         yield Fault(("rounds",), f"every round would make the same, without train and without prompts_per_round {got(phase.rounds)}; add one")
     if phase.data_rounds > 1 and phase.train is None:

@@ -13,6 +13,7 @@ from sgpo_data.paths import local_path
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults, training_faults
 from sgpo_data.recipe.faults import Fault, found_in, mended, number_faults
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
+from sgpo_data.recipe.several_sources import joined_sources
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
 from sgpo_data.stages.order import STAGES
 
@@ -95,8 +96,9 @@ def _phases(top: _Top, folder: Path, faults: list[Fault]) -> dict[int, Phase]:
     phases: dict[int, Phase] = {}
     names = [str(table.get("name", f"phase{position}")) for position, table in enumerate(top.phases, 1)]
     for position, table in enumerate(top.phases, 1):
+        table, found = joined_sources(table)
         whole = _filled(table, names[position - 1], top)
-        found = list(number_faults(whole, Phase))
+        found += number_faults(whole, Phase)
         whole = mended(whole, (fault.place for fault in found))
         found += _load_templates(whole, folder)
         phase = _phase(whole, found)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sgpo_data.names import GIVEN, SCHEME, endpoint_name
 from sgpo_data.paths import local_path
 from sgpo_data.sources.options import Source
+from sgpo_data.sources.picking import quotas
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.improve import Improve
@@ -68,6 +69,11 @@ class PhaseSource(Source):
         options = Source.model_validate(self.model_dump(exclude={"path"}))
         if prompts_per_round is None:
             return options
+        if options.shares is not None and options.more:
+            quota, *others = quotas(prompts_per_round, options.shares)
+            more = tuple(each.sliced(each.source.offset + (phase_round - 1) * share, share) for each, share in zip(options.further, others, strict=True))
+            first = {"offset": options.offset + (phase_round - 1) * quota, "limit": quota, "share": None}
+            return options.model_copy(update={**first, "more": more})
         return options.model_copy(update={"offset": options.offset + (phase_round - 1) * prompts_per_round, "limit": prompts_per_round})
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -28,6 +28,12 @@ def _evaluation_sets(references: tuple[str, ...]) -> tuple[str, ...]:
     return references
 
 
+def _further(references: tuple[str, ...]) -> tuple[str, ...]:
+    for reference in references:
+        SourceReference.parsed(reference)
+    return references
+
+
 class Source(BaseModel):
     """How a raw source is read.
 
@@ -45,6 +51,13 @@ class Source(BaseModel):
     columns: Annotated[tuple[str, ...], AfterValidator(_mapping)] = Field((), description="Columns of other names, as part=column: prompt=q.")
     strict: bool = Field(
         False, exclude_if=lambda value: not value, description="Refuse the source at the first row that cannot be read, in place of leaving such rows out."
+    )
+    share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        exclude_if=lambda value: value is None,
+        description="Of several sources: how much of the prompts comes from this one, as many being taken as the smallest allows; together they are 1.",
     )
     limit: int | None = Field(None, ge=1, description="Take at most this many prompts.")
     offset: int = Field(0, ge=0, description="Leave out this many prompts first.")
@@ -64,6 +77,34 @@ class Source(BaseModel):
         description="Mark prompts that share 13 words in a row with these evaluation sets: files, folders or Hub datasets, with options behind, as "
         "openai/gsm8k?config=main&split=test (config, split, revision, shape, columns, name).",
     )
+
+    more: Annotated[tuple[str, ...], AfterValidator(_further)] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Further sources, with options behind, as b.jsonl?share=0.3&shape=prompt (config, split, revision, shape, columns, strict, limit, offset, "
+        "share, name); what else is set is for all of them. In a recipe, write [[phases.source]] once for each source.",
+    )
+
+    @property
+    def further(self) -> tuple["SourceReference", ...]:
+        """The further sources."""
+        return tuple(map(SourceReference.parsed, self.more))
+
+    @property
+    def shares(self) -> list[float] | None:
+        """Those of all sources in their order, if they have any."""
+        shares = [self.share, *(each.source.share for each in self.further)]
+        return None if None in shares else [share for share in shares if share is not None]
+
+    @model_validator(mode="after")
+    def _shares_make_a_whole(self) -> Self:
+        if self.share is not None and self.limit is not None:
+            raise ValueError("limit and share both say how many prompts are taken; remove one")
+        if self.more and self.shares is None and (self.share is not None or any(each.source.share is not None for each in self.further)):
+            raise ValueError("share stands in one source and not in another; give one to each of them, or to none")
+        if self.more and self.shares is not None and abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"the shares of the sources add up to {sum(self.shares):g}; make it 1")
+        return self
 
     @model_validator(mode="after")
     def _something_is_held_out(self) -> Self:
@@ -86,6 +127,7 @@ class EvaluationReference:
     path: str
     options: dict[str, str]
     """As they were written."""
+    known: ClassVar[tuple[str, ...]] = ("config", "split", "revision", "shape", "columns", "name")
 
     @classmethod
     def parsed(cls, text: str) -> Self:
@@ -95,10 +137,10 @@ class EvaluationReference:
         """
         path, _, query = text.partition("?")
         options = dict(parse_qsl(query))
-        unknown = sorted(options.keys() - EVALUATION_OPTIONS)
+        unknown = sorted(options.keys() - set(cls.known))
         if not path or unknown or len(options) < query.count("&") + bool(query):
             fault = f"no option {unknown[0]}" if unknown else "not a path with options behind"
-            raise ValueError(f"{text!r}: {fault}; write PATH?option=value&option=value with {', '.join(EVALUATION_OPTIONS)}")
+            raise ValueError(f"{text!r}: {fault}; write PATH?option=value&option=value with {', '.join(cls.known)}")
         reference = cls(path, options)
         _ = reference.source
         return reference
@@ -121,4 +163,20 @@ class EvaluationReference:
         return f"{path}?{urlencode(options, safe='=,/')}" if options else path
 
 
-EVALUATION_OPTIONS = ("config", "split", "revision", "shape", "columns", "name")
+@dataclass(frozen=True)
+class SourceReference(EvaluationReference):
+    """An entry of `more`: where a further source is, and how it is read."""
+
+    known: ClassVar[tuple[str, ...]] = (*EvaluationReference.known, "strict", "limit", "offset", "share")
+
+    def sliced(self, offset: int, limit: int) -> str:
+        """The same entry with these prompts of it in place of a share."""
+        kept = {name: value for name, value in self.options.items() if name != "share"}
+        return self._written(self.path, {**kept, "offset": str(offset), "limit": str(limit)})
+
+
+def option_text(value: object) -> str:
+    """A value of a table as it stands behind a reference."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -27,6 +27,8 @@ REVISION = 1
 """Raised when the same source begins to give other prompts."""
 OUTCOME = "CASE WHEN contaminated_by IS NOT NULL THEN 'contaminated' WHEN duplicate_of IS NOT NULL THEN 'duplicate' ELSE 'prompt' END"
 PART_ROWS = 131072
+ONE_SOURCE = {"shape", "columns", "strict", "limit", "offset", "share"}
+"""Options that each of several sources has for itself, but for those that its identity holds."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,16 @@ class PromptsJob:
     def identity(self) -> Identity:
         """All that decides the prompts; what named a Hub dataset does not count beside its commit."""
         origin = InputRecord(reference=self.opened.reference, table=None, fingerprint=self.opened.identity)
-        fields = self.opened.source.model_dump(mode="json", exclude={"config", "split", "revision", "decontaminate"})
+        fields = self.opened.source.model_dump(mode="json", exclude={"config", "split", "revision", "decontaminate", "more"})
+        others = [InputRecord(reference=each.entry.path, table=None, fingerprint=each.opened.identity) for each in self.opened.more]
+        more = [{"name": each.name, **each.opened.source.model_dump(mode="json", include=ONE_SOURCE)} for each in self.opened.more]
+        # One source alone is what it was before there could be several.
+        fields |= {"more": more} if more else {}
         sets = [InputRecord(reference=each.entry.path, table=None, fingerprint=each.opened.identity) for each in self.opened.evaluation]
         # Their order counts: a prompt that overlaps with several is marked by the first.
         read = [{"name": each.name, **each.opened.source.model_dump(mode="json", include={"shape", "columns"})} for each in self.opened.evaluation]
-        version = schema("prompts").version
-        return Identity(stage="source", revision=REVISION, schema_version=version, fields={**fields, "decontaminate": read}, inputs=(origin, *sets), models={})
+        fields["decontaminate"], version = read, schema("prompts").version
+        return Identity(stage="source", revision=REVISION, schema_version=version, fields=fields, inputs=(origin, *others, *sets), models={})
 
     @property
     def name(self) -> str:
@@ -75,7 +81,9 @@ class PromptsJob:
     def options(self) -> Source:
         """How the source is read, with its commit, and its evaluation sets with theirs."""
         hub = HubRows.parsed(self.opened.identity)
-        pinned = {"decontaminate": tuple(each.pinned for each in self.opened.evaluation)} | ({"revision": hub.commit} if hub else {})
+        entries = {"decontaminate": self.opened.evaluation, "more": self.opened.more}
+        pinned: dict[str, object] = {key: tuple(each.pinned for each in opened) for key, opened in entries.items()}
+        pinned |= {"revision": hub.commit} if hub else {}
         return self.opened.source.model_copy(update=pinned)
 
     @property
@@ -94,7 +102,7 @@ class PromptsJob:
     def rows_made(self, rows: int) -> int | None:
         """Its rows as they are read if it is local; of a Hub dataset its limit, as an upper bound."""
         # To read a local source is the one way to know its rows, and refuses what the run would.
-        return sum(batch.num_rows for batch in self.opened.batches()) if self.opened.local else self.opened.source.limit
+        return sum(batch.num_rows for batch in self.opened.batches()) if self.opened.local else None if self.opened.more else self.opened.source.limit
 
     def output(self, folder: Path) -> JobInput:
         """What it makes, as the input of the next job."""

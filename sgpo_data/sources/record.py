@@ -1,7 +1,8 @@
 """A raw row, and the prompt that is read of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import OddRowError
@@ -30,3 +31,14 @@ class Prompt:
     rejected: str | None
     unread: tuple[str, ...] = ()
     """What of the row holds something and is not read, besides columns that no part is read from: keys of messages, tools, a label beside no answer."""
+
+
+class RawContent(Protocol):
+    """Rows that do not change, under an identity that says so."""
+
+    @property
+    def identity(self) -> str:
+        """The same for the same rows, wherever they lie."""
+
+    def records(self, columns: Collection[str]) -> Iterator[Record]:
+        """Every row in order; of other columns than these, the values may be left out."""

@@ -5,10 +5,9 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import orjson
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, UsageError
-from sgpo_data.names import PREFIX, hub_place
+from sgpo_data.names import PREFIX, HubRows, hub_place
 from sgpo_data.paths import local_path
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
@@ -25,9 +24,10 @@ from sgpo_data.sources.files import names_a_file, raw_files
 from sgpo_data.sources.hub import HubSplit, hub_split
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.odd_row import OddRowError
-from sgpo_data.sources.options import EvaluationReference, Source
+from sgpo_data.sources.options import EvaluationReference, Source, SourceReference
+from sgpo_data.sources.picking import pick
 from sgpo_data.sources.reading import prompt
-from sgpo_data.sources.record import Record
+from sgpo_data.sources.record import RawContent
 from sgpo_data.sources.shapes import KNOWN_COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -35,39 +35,6 @@ logger = logging.getLogger(__name__)
 BATCH_ROWS = 2048
 BATCH_CHARACTERS = 1 << 24
 
-PICKED = """
-    -- A prompt with several answers has a row for each; a row without any is merged with the first of them, as equal rows are.
-    WITH answered AS (
-        SELECT prompt_id, reference, rejected, min(position) AS position, count(*) AS count
-        FROM found
-        WHERE held_out = $held_out
-        GROUP BY prompt_id, reference, rejected
-    ), numbered AS (
-        SELECT
-            *,
-            reference IS NULL AND rejected IS NULL                                                                            AS bare,
-            row_number() OVER (PARTITION BY prompt_id ORDER BY bare, position) - 1                                            AS sample,
-            CASE WHEN sample = 0 THEN coalesce(sum(count) FILTER (WHERE bare) OVER (PARTITION BY prompt_id), 0) ELSE 0 END    AS merged
-        FROM answered
-    ), picked AS (
-        SELECT
-            prompt_id,
-            min(position)                                                                  AS first,
-            CASE WHEN $seed IS NOT NULL THEN sha256($seed::VARCHAR || '/' || prompt_id) END AS rank
-        FROM answered
-        GROUP BY prompt_id
-        ORDER BY rank, first
-        LIMIT $limit OFFSET $offset
-    )
-    SELECT
-        prompt_id, messages, reference, rejected, source,
-        (CASE WHEN numbered.bare THEN merged ELSE numbered.count + merged END)::BIGINT AS count,
-        duplicates.duplicate_of, contaminated.contaminated_by, numbered.sample::INTEGER AS sample
-    FROM found JOIN (SELECT position, sample, count, merged, bare FROM numbered) AS numbered USING (position) JOIN picked USING (prompt_id)
-        LEFT JOIN duplicates USING (prompt_id) LEFT JOIN contaminated USING (prompt_id)
-    WHERE numbered.sample = 0 OR NOT numbered.bare
-    ORDER BY rank, first, numbered.sample
-"""
 MARKS = """
     CREATE TABLE duplicates (prompt_id VARCHAR, duplicate_of VARCHAR);
     CREATE TABLE contaminated (prompt_id VARCHAR, contaminated_by VARCHAR);
@@ -78,19 +45,6 @@ THREADS = min(os.cpu_count() or 1, 4)
 """A thread needs its share of the memory, so more of them would need more."""
 
 
-class RawContent(Protocol):
-    """Rows that do not change, under an identity that says so."""
-
-    @property
-    def identity(self) -> str:
-        """The same for the same rows, wherever they lie."""
-        ...
-
-    def records(self, columns: Collection[str]) -> Iterator[Record]:
-        """Every row in order; of other columns than these, the values may be left out."""
-        ...
-
-
 @dataclass(frozen=True)
 class OpenedSource:
     """A source whose content is fixed and whose rows are not read yet."""
@@ -99,6 +53,8 @@ class OpenedSource:
     source: Source
     content: RawContent
     evaluation: tuple["EvaluationSet", ...] = ()
+    more: tuple["OpenedReference", ...] = ()
+    """Further sources, after this one."""
 
     @property
     def identity(self) -> str:
@@ -108,7 +64,7 @@ class OpenedSource:
     @property
     def local(self) -> bool:
         """Whether it can be read without the Hub, its evaluation sets too."""
-        return not isinstance(self.content, HubSplit) and all(each.opened.local for each in self.evaluation)
+        return not isinstance(self.content, HubSplit) and all(each.opened.local for each in (*self.evaluation, *self.more))
 
     def batches(self, left_out: LeftOut | None = None) -> Iterator[pa.RecordBatch]:
         """Rows of table prompts, in the order asked for, `count` being that of the whole source; counts in `left_out` what is not read.
@@ -125,10 +81,8 @@ class OpenedSource:
         ):
             self._fill(con, left_out)
             self._mark(con)
-            options: dict[str, object] = {"seed": self.source.shuffle_seed, "limit": self.source.limit, "offset": self.source.offset}
-            options["held_out"] = self.source.take == "held_out"
             empty = True
-            for batch in con.sql(PICKED, params=options).to_arrow_reader(BATCH_ROWS).cast(schema("prompts").arrow):
+            for batch in pick(con, (self.source, *(each.opened.source for each in self.more))).to_arrow_reader(BATCH_ROWS).cast(schema("prompts").arrow):
                 empty = False
                 yield batch
             if empty:
@@ -138,16 +92,16 @@ class OpenedSource:
 
     def _fill(self, con: duckdb.DuckDBPyConnection, left_out: LeftOut | None) -> None:
         """Table `found`: one row per raw row that is on the side to be taken; for near duplicates, of either side."""
-        types = pa.schema([("position", pa.int64()), ("held_out", pa.bool_()), *schema("prompts").arrow])
+        types = pa.schema([("position", pa.int64()), ("origin", pa.int32()), ("held_out", pa.bool_()), *schema("prompts").arrow])
         con.from_arrow(types.empty_table()).create("found")
         con.begin()
         total = 0
         batch: list[dict[str, object]] = []
         characters = 0
-        for total, row in enumerate(self.prompts(left_out), 1):
+        for total, (origin, row) in enumerate(self._rows(left_out), 1):
             held_out = self.source.holds_out(row["prompt_id"])
             if self.source.near_duplicates is not None or held_out == (self.source.take == "held_out"):
-                batch.append({"position": total, "held_out": held_out, **row})
+                batch.append({"position": total, "origin": origin, "held_out": held_out, **row})
                 characters += sum(len(message["content"]) for message in row["messages"]) + len(row["reference"] or "") + len(row["rejected"] or "")
             if len(batch) == BATCH_ROWS or characters > BATCH_CHARACTERS:
                 con.from_arrow(pa.Table.from_pylist(batch, types)).insert_into("found")
@@ -156,6 +110,18 @@ class OpenedSource:
         con.commit()
         if not total:
             raise DatasetError(f"{self.reference}: no rows")
+
+    def _rows(self, left_out: LeftOut | None) -> Iterator[tuple[int, Row]]:
+        """The rows of all sources with the number of each, from 0; of several, the name of each stands before its files."""
+        if not self.more:
+            yield from ((0, row) for row in self.prompts(left_out))
+            return
+        warnings = left_out.warnings if left_out else []
+        parts = ((_name(self.reference, self.content), self), *((each.name, each.opened) for each in self.more))
+        for origin, (name, opened) in enumerate(parts):
+            own = _name(opened.reference, opened.content)
+            for row in opened.prompts(LeftOut(opened.reference, warnings=warnings)):
+                yield origin, {**row, "source": name if row["source"] == own else f"{name}/{row['source']}"}
 
     def _mark(self, con: duckdb.DuckDBPyConnection) -> None:
         """Tables `contaminated` and `duplicates`: prompts that nothing is to be generated from, and why."""
@@ -207,13 +173,24 @@ class OpenedSource:
 
 
 @dataclass(frozen=True)
-class EvaluationSet:
-    """A source whose prompts are kept out of others."""
+class OpenedReference:
+    """A source that an entry with options names."""
 
     name: str
-    """As column `contaminated_by` has it: of a file or folder the last part of its path, so that its place does not count."""
-    entry: EvaluationReference
+    """As a column has it: of a file or folder the last part of its path, so that its place does not count."""
     opened: OpenedSource
+    entry: EvaluationReference
+
+    @property
+    def pinned(self) -> str:
+        """The entry that stands for what was opened: a Hub dataset at its commit."""
+        hub = HubRows.parsed(self.opened.identity)
+        return self.entry.pinned(hub.commit) if hub else self.entry.moved(str)
+
+
+@dataclass(frozen=True)
+class EvaluationSet(OpenedReference):
+    """A source whose prompts are kept out of others."""
 
     def prompts(self) -> Iterator[list[Message]]:
         """The messages of each row.
@@ -225,11 +202,6 @@ class EvaluationSet:
         except (DatasetError, SchemaError, HubError) as error:
             raise type(error)(f"evaluation set {self.name}: {error} (its options go behind it, as PATH?split=test)") from error
 
-    @property
-    def pinned(self) -> str:
-        """The entry of `decontaminate` that stands for what was opened: a Hub dataset at its commit."""
-        return self.entry.pinned(self.opened.content.commit) if isinstance(self.opened.content, HubSplit) else self.entry.moved(str)
-
 
 def open_source(reference: str, source: Source) -> OpenedSource:
     """The source at a path, or on the Hub: `org/name` where there is no such path, or `hf://datasets/org/name@revision`; its evaluation sets likewise.
@@ -238,7 +210,31 @@ def open_source(reference: str, source: Source) -> OpenedSource:
 
     Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub cannot be asked.
     """
-    return OpenedSource(reference, source, _content(reference, source), open_evaluation_sets(source.decontaminate))
+    if source.share is not None and not source.more:
+        raise RecipeError(f"{reference}: source.share is for several sources (got {source.share}); set source.limit, or add a source")
+    content = _content(reference, source)
+    opened = OpenedSource(reference, source, content, open_evaluation_sets(source.decontaminate))
+    return replace(opened, more=open_more(source.more, opened))
+
+
+def open_more(entries: tuple[str, ...], first: OpenedSource) -> tuple[OpenedReference, ...]:
+    """The further sources that these entries of `more` name, beside the first one.
+
+    Raises what `open_source` raises, RecipeError also if two have one name.
+    """
+    found: list[OpenedReference] = []
+    for text in entries:
+        entry = SourceReference.parsed(text)
+        content = _content(entry.path, entry.source)
+        name = entry.options.get("name") or _name(entry.path, content)
+        if name in (_name(first.reference, first.content), *(each.name for each in found)):
+            raise RecipeError(f"{text}: two sources are called {name}, and rows would not tell them apart; give it another with name = ...")
+        found.append(OpenedReference(name, OpenedSource(entry.path, entry.source, content), entry))
+    return tuple(found)
+
+
+def _name(reference: str, content: RawContent) -> str:
+    return content.name if isinstance(content, HubSplit) else local_path(reference).resolve().name
 
 
 def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
@@ -253,10 +249,10 @@ def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
             content = _content(entry.path, entry.source)
         except (DatasetError, RecipeError, HubError, UsageError) as error:
             raise type(error)(f"evaluation set {text}: {error}") from error
-        name = entry.options.get("name") or (content.name if isinstance(content, HubSplit) else local_path(entry.path).resolve().name)
+        name = entry.options.get("name") or _name(entry.path, content)
         if name in [each.name for each in found]:
             raise RecipeError(f"evaluation set {text}: two sets are called {name}; give one another name, as PATH?name=...")
-        found.append(EvaluationSet(name, entry, OpenedSource(entry.path, entry.source, content)))
+        found.append(EvaluationSet(name, OpenedSource(entry.path, entry.source, content), entry))
     return tuple(found)
 
 

@@ -353,3 +353,22 @@ def test_pairs_that_a_template_makes_equal_or_changes_are_counted_and_many_are_r
     assert (len(kept.data), kept.unusable) == (40, {ALTERED: 1})
     with pytest.raises(DatasetError, match=r"train: 5 of 45 rows cannot be trained on: 5 with an answer that the chat template cuts"):
         token_rows(task_of(tmp_path / "c", [*rows, *((f"r {n}", f"an answer that is much too long and cut {n}", "short") for n in range(5))], "dpo"), cut)
+
+
+FILLED_ONLY = """{% for m in messages %}{% if m.content %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"""
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_a_blank_system_turn_that_the_template_leaves_out_loses_nothing(blank: str) -> None:
+    chat = Chat(tokenizer_of("byte", FILLED_ONLY), place="x")
+    without = chat.prompt_ids(ask("q"))
+    assert without is not None
+    if not blank:
+        assert chat.prompt_ids([Message(role="system", content=blank), *ask("q")]) == without
+    # A template that writes it may say another thing without it: its own system turn.
+    with_default = Chat(tokenizer_of("byte", QWEN25), place="x")
+    written = with_default.prompt_ids([Message(role="system", content=blank), *ask("q")])
+    assert written is not None
+    assert written != with_default.prompt_ids(ask("q"))
+    assert chat.prompt_ids([Message(role="system", content="Be brief."), *ask("q")]) != without
