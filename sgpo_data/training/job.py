@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from sgpo_data.connection import connected
 from sgpo_data.engines.loading import DTYPES
-from sgpo_data.errors import ModelError, RecipeError
+from sgpo_data.errors import ModelError
 from sgpo_data.execution import Execution
-from sgpo_data.names import GIVEN, TrainedModel
 from sgpo_data.names import MODEL as HELD
+from sgpo_data.names import TrainedModel
 from sgpo_data.references.model import Model, content_digest, find_model, model_manifest
 from sgpo_data.schema import schema
 from sgpo_data.store.cost import done_before
@@ -26,7 +25,7 @@ from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
-from sgpo_data.store.state import state
+from sgpo_data.training.authors import refuse_other_authors, refuse_other_policies
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Train
@@ -116,7 +115,7 @@ class TrainJob:
         if self.reference is not None and self.reference.config != self.start.config:
             load_weights(self.reference.config, dtype="float32", device="meta")
         if self.train.needs.reads == "pairs":
-            _refuse_other_authors(self)
+            refuse_other_authors(self.train, self.start.record.identity, self.inputs)
 
     def rows_made(self, rows: int) -> int:
         """The rows it trains on."""
@@ -148,52 +147,12 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
     else:
         datasets = [open_dataset(given.folder) for given in job.inputs]
         if job.train.needs.reads == "pairs":
-            refuse_other_policies(job, datasets)
+            refuse_other_policies(job.train, job.start.record.identity, datasets)
         with claimed(folder):
             if not _made(job, folder):
                 freeze_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
                 _train(job, folder, datasets, execution)
     return find_model(str(folder))
-
-
-def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
-    """Nothing if every pair was written by the model that training starts from, or by one that is allowed.
-
-    Raises RecipeError with the identities found and their rows.
-    """
-    counts: dict[str, int] = {}
-    for dataset in datasets:
-        with connected() as con:
-            found = dataset.relation(con).aggregate(f"coalesce(policy, '{GIVEN}') AS author, count(*) AS rows", "author").order("author").fetchall()
-        for author, rows in found:
-            counts[str(author)] = counts.get(str(author), 0) + int(rows)
-    others = {author: counts[author] for author in _others(job, counts)}
-    if others:
-        listed = ", ".join(f"{rows} by {author}" for author, rows in others.items())
-        raise RecipeError(
-            f"train: {sum(others.values())} of {sum(counts.values())} pairs are not by the model that training starts from, {job.start.record.identity}: "
-            f"{listed}; make pairs with it, or say that these are meant: {_told(others)}"
-        )
-
-
-def _refuse_other_authors(job: TrainJob) -> None:
-    """As `refuse_other_policies`, for pairs that are still to be made too: all of those are by the policy of their lineage, or given."""
-    made = [given for given in job.inputs if state(given.folder) == "made"]
-    refuse_other_policies(job, [open_dataset(given.folder) for given in made])
-    others = _others(job, [GIVEN if given.policy is None else given.policy.identity for given in job.inputs if given not in made])
-    if others:
-        raise RecipeError(
-            f"train: the pairs will be by {', '.join(others)}, not by the model that training starts from, {job.start.record.identity}; "
-            f"make pairs with it, or say that these are meant: {_told(others)}"
-        )
-
-
-def _others(job: TrainJob, authors: Iterable[str]) -> list[str]:
-    return [author for author in dict.fromkeys(authors) if author != job.start.record.identity and author not in job.train.allow_policies]
-
-
-def _told(authors: Iterable[str]) -> str:
-    return " ".join(f"--allow_policies {author}" for author in authors)
 
 
 def _made(job: TrainJob, folder: Path) -> bool:
