@@ -1,6 +1,7 @@
 """Checks of the model folder before it runs: its weights, its chat template, and whether prompts and answers fit its context."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from sgpo_data.engines import ChatTemplate
 from sgpo_data.engines.chat import Chat, load_chat
@@ -10,6 +11,8 @@ from sgpo_data.preflight.check import Bound, Check, share, skipped
 from sgpo_data.preflight.sample import Sampled
 from sgpo_data.references.model import Model
 from sgpo_data.rows import Message, Row
+from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.seed import Seed
 
 FITS = Bound(warn=1.0, fail=0.95)
 SYSTEM = Bound(warn=0.0, fail=0.05, least=False)
@@ -56,36 +59,34 @@ def opened_chat(model: Model, sampled: Sequence[Sampled]) -> Chat:
     return load_chat(model.folder, stages[0]) if stages else load_chat(model.folder)
 
 
-def context_checks(chat: Chat, sampled: Sampled, context_tokens: int) -> Iterator[Check]:
+def context_checks(chat: Chat, sampled: Sampled) -> Iterator[Check]:
     """Whether prompt and answer, and the improve prompt with its rewrite, fit the context.
 
     Longest is what max_tokens allows; an answer is taken to be as long as its reference, where there is one.
     """
-    phase, rows = sampled.phase, list(sampled.datasets["prompts"].rows())
-    limits = {"seed": phase.seed, "improve": phase.improve}
-    for stage, settings in limits.items():
-        if settings is None:
+    rows = list(sampled.datasets["prompts"].rows())
+    for stage in sampled.generating:
+        if stage.context_tokens is None:
             continue
-        own = min(context_tokens, settings.context_tokens or context_tokens)
-        needs = [_need(chat, row, _prompt(sampled, row, stage), settings.sampling.max_tokens) for row in rows]
-        fitting = [need for need in needs if need is not None and need[0] <= own]
+        needs = [_need(chat, row, _prompt(stage, row), stage.sampling.max_tokens) for row in rows]
+        fitting = [need for need in needs if need is not None and need[0] <= stage.context_tokens]
         most = max((need[1] for need in needs if need is not None), default=0)
-        name = f"context {stage} ({phase.name})"
-        advice = f"the longest prompt with max_tokens takes {most} tokens of {own}; raise {stage}.context_tokens, lower max_tokens, or leave long prompts out"
+        name, word = f"context {stage.stage_name} ({sampled.phase.name})", stage.stage_name
+        advice = f"the longest prompt with max_tokens takes {most} tokens of {stage.context_tokens}"
+        advice += f"; raise {word}.context_tokens, lower {word}.sampling.max_tokens, or leave long prompts out"
         found = share(name, len(fitting), len(needs), FITS, advice, of="prompts fit with an answer")
-        if found.verdict == "pass" and most > own:
-            found = Check(name, "warn", found.value, found.bound, f"{advice}; answers are cut at the end of the context", found.number)
+        if found.verdict == "pass" and most > stage.context_tokens:
+            found = replace(found, verdict="warn", advice=f"{advice}; answers are cut at the end of the context")
         yield found
 
 
-def _prompt(sampled: Sampled, row: Row, stage: str) -> list[Message]:
-    improve = sampled.phase.improve
-    if stage == "seed" or improve is None:
+def _prompt(stage: Seed | Improve, row: Row) -> list[Message]:
+    if isinstance(stage, Seed):
         return row["messages"]
     draft = row["reference"] or ""
-    if improve.role == "refine" and row["reference"] is not None:
-        return improve.refine_template.render(row["messages"], response=draft, reference=row["reference"])
-    return improve.improve_template.render(row["messages"], response=draft)
+    if stage.role == "refine" and row["reference"] is not None:
+        return stage.refine_template.render(row["messages"], response=draft, reference=row["reference"])
+    return stage.improve_template.render(row["messages"], response=draft)
 
 
 def _need(chat: Chat, row: Row, messages: list[Message], max_tokens: int) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sgpo_data.engines.chat import Chat
-from sgpo_data.engines.loading import Loading, resolved
+from sgpo_data.engines.loading import Loading
 from sgpo_data.errors import ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import Known, Step, plan_recipe
@@ -48,13 +48,13 @@ def preflight(path: Path, execution: Execution, *, rows: int, device_memory: flo
     chat, faults = _chat(model, prompts)
     checks += faults
     if chat is not None:
-        checks += _rendered_checks(chat, model, prompts)
+        checks += _rendered_checks(chat, prompts)
     if weights.verdict == "fail" or (chat is None and model.endpoint is None):
         checks.append(skipped("generation", "the model cannot be loaded"))
     else:
         with closing(Engines(execution, open_model=open_model)) as engines:
             checks += _generated_checks(sample, execution, known=known, engines=engines)
-    return [*checks, *_budget(model, recipe, steps, execution, device_memory)]
+    return [*checks, *_budget(model, prompts, steps, execution, device_memory)]
 
 
 def _chat(model: Model, sampled: Sequence[Sampled]) -> tuple[Chat | None, list[Check]]:
@@ -66,13 +66,11 @@ def _chat(model: Model, sampled: Sequence[Sampled]) -> tuple[Chat | None, list[C
         return None, [Check("template", "fail", str(error), advice="give a folder with a chat template that renders a question and an answer")]
 
 
-def _rendered_checks(chat: Chat, model: Model, sampled: Sequence[Sampled]) -> Iterator[Check]:
+def _rendered_checks(chat: Chat, sampled: Sequence[Sampled]) -> Iterator[Check]:
     rows = [row for each in sampled for row in each.datasets["prompts"].rows()]
     yield from template_checks(chat, rows)
-    context = _loading(model).context_tokens
     for each in sampled:
-        if context is not None:
-            yield from context_checks(chat, each, context)
+        yield from context_checks(chat, each)
 
 
 def _generated_checks(sample: Recipe, execution: Execution, *, known: Known, engines: Engines) -> Iterator[Check]:
@@ -86,14 +84,15 @@ def _generated_checks(sample: Recipe, execution: Execution, *, known: Known, eng
 
 def _reference_checks(sampled: Sampled, responses: Dataset, execution: Execution, engines: Engines) -> Iterator[Check]:
     phase = sampled.phase
-    if phase.score_ppl is None:
+    own = sampled.scoring
+    if own is None:
         yield skipped("ppl tells references", f"phase {phase.name} has no score-ppl")
         return
     given = Spoilt(responses).made(execution)
     if given is None:
         yield skipped("ppl tells references", "fewer than two prompts of the sample have a reference")
         return
-    scoring = planned(phase.score_ppl, given, model=None)
+    scoring = planned(own.stage, given, model=own.model, reward_model=own.reward_model)
     scored = do(scoring, execution.store / scoring.name, execution, engines=engines)
     rows = list(scored.rows())
     if phase.filter is not None:
@@ -103,17 +102,13 @@ def _reference_checks(sampled: Sampled, responses: Dataset, execution: Execution
     yield from unlike_checks(rows, phase.filter)
 
 
-def _budget(model: Model, recipe: Recipe, steps: Sequence[Step], execution: Execution, device_memory: float | None) -> Iterator[Check]:
+def _budget(model: Model, sampled: Sequence[Sampled], steps: Sequence[Step], execution: Execution, device_memory: float | None) -> Iterator[Check]:
     if model.endpoint is not None:
         yield from cost_checks(steps, execution, weights=0, width=4)
         return
-    size, loading = model_size(model.folder), _loading(model)
-    generates = any(phase.seed is not None or phase.improve is not None for phase in recipe.phases)
+    size, writing = model_size(model.folder), [stage for each in sampled for stage in each.generating if stage.context_tokens is not None]
     trainings = {step.phase: (step.job.train, step.job.reference is not None) for step in steps if isinstance(step.job, TrainJob)}
-    longest = loading.context_tokens or execution.batch_tokens
-    yield from memory_checks(size, loading if generates else None, trainings, execution, device_memory, longest=longest)
-    yield from cost_checks(steps, execution, weights=size.weights, width=BYTES.get(loading.dtype, 4))
-
-
-def _loading(model: Model) -> Loading:
-    return resolved("transformers", "auto", None, model.config)
+    longest = max((stage.context_tokens or 0 for stage in writing), default=execution.batch_tokens)
+    loading = Loading(writing[0].engine, writing[0].dtype, longest, writing[0].quantization) if writing else None
+    yield from memory_checks(size, loading, trainings, execution, device_memory, longest=longest)
+    yield from cost_checks(steps, execution, weights=size.weights, width=BYTES.get(loading.dtype if loading else "float32", 4))

@@ -11,7 +11,9 @@ from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import Job
 from sgpo_data.running.runner import do
 from sgpo_data.sources.prompts import PromptsJob, do_prompts
-from sgpo_data.stages import RowStage
+from sgpo_data.stages import RowStage, ScoringStage
+from sgpo_data.stages.improve.improve import Improve
+from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import Dataset, open_dataset
 
 
@@ -29,6 +31,16 @@ class Sampled:
     def role(self) -> str | None:
         """The role that its answers are rewritten in; None if they are not."""
         return None if self.phase.improve is None else self.phase.improve.role
+
+    @property
+    def generating(self) -> tuple[Seed | Improve, ...]:
+        """Its stages that write, with nothing left to be guessed."""
+        return tuple(step.job.stage for step in self.steps if isinstance(step.job, Job) and isinstance(step.job.stage, Seed | Improve))
+
+    @property
+    def scoring(self) -> Job | None:
+        """Its step that measures."""
+        return next((step.job for step in self.steps if isinstance(step.job, Job) and isinstance(step.job.stage, ScoringStage)), None)
 
 
 def sample_recipe(recipe: Recipe, rows: int, *, raw: Collection[str]) -> Recipe:
