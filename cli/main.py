@@ -16,6 +16,7 @@ from sgpo_data.stages.order import STAGES
 
 from .check import check
 from .diff import diff
+from .evaluate import add_evaluate
 from .gc import gc
 from .health import add_health
 from .inspect import inspect
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
-RESUMING = ("run", "preflight", *(stage.stage_name for stage in STAGES), "train", "publish")
+RESUMING = ("run", "preflight", *(stage.stage_name for stage in STAGES), "train", "evaluate", "publish")
 """Commands that, given again, go on where they were stopped."""
 
 
@@ -104,6 +105,7 @@ add_run(app)
 add_preflight(app)
 add_stages(app)
 add_train(app)
+add_evaluate(app)
 app.command(rich_help_panel="Share")(publish)
 app.command(rich_help_panel="Share")(reproduce)
 app.command(rich_help_panel="Look")(sql)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, ScoreRequest
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.engines.template import SENTINEL, Frame, Template
+from sgpo_data.engines.reading import read_by_library
+from sgpo_data.engines.template import SENTINEL, Frame, TokenizerTemplate
 from sgpo_data.engines.turns import Span
-from sgpo_data.errors import MissingExtraError, ModelError, first_line
+from sgpo_data.errors import MissingExtraError, ModelError
 from sgpo_data.rows import Finish, Message
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Chat:
         if not tokenizer.is_fast:
             raise ModelError(f"{place}: the tokenizer tells no offsets, so prompt and answer cannot be told apart; give a folder with tokenizer.json")
         self.tokenizer = tokenizer
-        self.template = Template(tokenizer, place=place, arguments=template.template, name=template.template_name)
+        self.template = TokenizerTemplate(tokenizer, place=place, arguments=template.template, name=template.template_name)
         self._special = _pattern(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
         self._prefixes = _prefixes(tokenizer)
         self.end_of_turn, self.writes_end = self._end_of_turn(place)
@@ -219,10 +220,8 @@ def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:
         raise MissingExtraError("models", "transformers") from error
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise ModelError(f"{folder}: no tokenizer.json, so this is no model folder; give a folder that save_pretrained wrote")
-    try:
+    with read_by_library(f"{folder}: the tokenizer cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
     _refuse_too_large(tokenizer, folder)
     return Chat(tokenizer, place=str(folder), template=template)
 

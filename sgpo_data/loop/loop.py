@@ -7,39 +7,36 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from sgpo_data.engines.loading import check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
+from sgpo_data.loop.fit import check_models
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
-from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.running.engines import open_model as open_engine_or_copies
-from sgpo_data.running.job import Job
-from sgpo_data.running.runner import do, do_both, overlap
-from sgpo_data.sources.prompts import PromptsJob, do_prompts
-from sgpo_data.stages import RowStage
+from sgpo_data.running.overlap import OverlappingJobs
 from sgpo_data.store.state import state
-from sgpo_data.training.job import do_train
 
 log = logging.getLogger(__name__)
 DIFFERENCES = 2
 
 
 @dataclass(frozen=True)
-class Change:
-    """Something the last run of the recipe made that would be made anew."""
+class StaleStep:
+    """Something that the last run of the recipe made and this one would make again."""
 
     step: Step
     rows: int
     seconds: float
-    """Both of what was made before."""
+    """Both as recorded by the last run."""
     why: tuple[str, ...]
-    """Some of what sets the two apart, as `field: before -> now`."""
+    """The first differences between the two, as `field: before -> now`."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,12 @@ class Changes:
     """What a change of the recipe, a model or a source will remake."""
 
     recipe: Path
-    changes: tuple[Change, ...]
+    changes: tuple[StaleStep, ...]
 
     @property
-    def costly(self) -> tuple[Change, ...]:
+    def costly(self) -> tuple[StaleStep, ...]:
         """Those that run a model."""
-        return tuple(change for change in self.changes if change.step.costly)
+        return tuple(change for change in self.changes if change.step.job.costly)
 
     def __str__(self) -> str:
         rows, seconds = sum(change.rows for change in self.costly), sum(change.seconds for change in self.costly)
@@ -61,7 +58,7 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Ran:
+class StepResult:
     """A step that is made, and whether this run made it."""
 
     step: Step
@@ -71,16 +68,35 @@ class Ran:
 Confirm = Callable[[Changes], bool]
 
 
-def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_engine_or_copies) -> list[Ran]:
-    """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
+class Guard(Protocol):
+    """What looks at every step before it is made and after, and may stop the run by an error."""
+
+    def before(self, step: Step, engines: Engines) -> None:
+        """The step is about to be made."""
+        ...
+
+    def after(self, step: Step, engines: Engines) -> None:
+        """The step is made, be it by this run or by one before."""
+        ...
+
+
+def run_recipe(
+    path: Path,
+    execution: Execution | None = None,
+    *,
+    confirm: Confirm | None = None,
+    open_model: OpenModel = open_engine_or_copies,
+    guard: Guard | None = None,
+) -> list[StepResult]:
+    """Makes everything in the recipe that is missing; the same call resumes after a kill.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
-    stages, each if a row needs it; they are closed when all is made.
-    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, MissingExtraError before the
-    first step if an engine is not installed, whatever a step raises.
+    stages, each if a row needs it; they are closed when all is made. `guard` may stop it before or after a step.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, before the first step
+    MissingExtraError if an engine is not installed and what `check_models` raises, whatever a step raises.
     """
     execution = execution or Execution()
-    recipe, known = read_recipe(path), Known()
+    recipe, known = read_recipe(path), ReferenceCache()
     steps = plan_recipe(recipe, execution, known=known)
     folder = RecipeFolder(execution.root / recipe.name)
     with folder.claimed():
@@ -88,72 +104,54 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
         if changes.costly and not (confirm is not None and confirm(changes)):
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
         if open_model is open_engine_or_copies:
-            _check_engines(steps)
+            check_models(recipe, steps, execution)
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
-            return list(_made_in_order(steps, execution, engines))
-
-
-def _check_engines(steps: Sequence[Step]) -> None:
-    """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
-    for step in steps:
-        if isinstance(step.job, Job) and isinstance(step.job.stage, RowStage) and state(step.folder) != "made":
-            check_installed(step.job.stage.engine)
+            return list(_make_in_order(steps, execution, engines, guard))
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
-    """What a run would make anew."""
+    """What a run would make again."""
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
 
 
-def _made_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[Ran]:
+def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines, guard: Guard | None) -> Iterator[StepResult]:
     left = deque(steps)
     while left:
         step = left.popleft()
-        if left and _overlap(step, left[0]):
-            yield from _made_at_once(step, left.popleft(), execution, engines)
+        jobs = OverlappingJobs.of(step.job, left[0].job) if left else None
+        if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
+            yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:
-            yield _made(step, execution, engines)
+            yield _make(step, execution, engines, guard)
 
 
-def _overlap(step: Step, then: Step) -> bool:
-    if not (isinstance(step.job, Job) and isinstance(then.job, Job)) or "made" in (state(step.folder), state(then.folder)):
-        return False
-    return overlap(step.job, then.job)
-
-
-def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
-    assert isinstance(step.job, Job)
-    assert isinstance(then.job, Job)
+def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
     # Health and report read what the links lead to, and the second stage may go on for hours.
-    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines, first_made=partial(link, step.link, step.folder))
+    jobs.make((step.folder, then.folder), execution, engines, first_made=partial(link, step.link, step.folder))
     for each in (step, then):
         link(each.link, each.folder)
-        yield Ran(each, made_now=True)
+        yield StepResult(each, made_now=True)
 
 
-def _made(step: Step, execution: Execution, engines: Engines) -> Ran:
+def _make(step: Step, execution: Execution, engines: Engines, guard: Guard | None) -> StepResult:
     before = state(step.folder)
-    if isinstance(step.job, PromptsJob):
-        do_prompts(step.job, step.folder)
-    elif isinstance(step.job, Job):
-        do(step.job, step.folder, execution, engines=engines)
-    else:
-        if before != "made":
-            # Training takes the memory that the engine holds.
-            engines.close()
-        do_train(step.job, step.folder, execution)
+    if guard is not None and before != "made":
+        guard.before(step, engines)
+    step.job.make(step.folder, execution, engines)
     link(step.link, step.folder)
-    return Ran(step, before != "made")
+    if guard is not None:
+        guard.after(step, engines)
+    return StepResult(step, before != "made")
 
 
 def _use(step: Step, folder: RecipeFolder) -> Use:
     return Use(phase=step.phase, round=step.round, stage=step.stage, link=str(step.link.relative_to(folder.folder)), name=step.job.name)
 
 
-def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:
+def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[StaleStep]:
     before: dict[str, Use] = {use.link: use for use in folder.uses()}
     found = []
     for step in steps:
@@ -162,5 +160,5 @@ def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:
             continue
         old = record(step.folder.parent / use.name)
         if old is not None:
-            found.append(Change(step, old.rows, old.seconds, tuple(old.identity.differences(step.job.identity)[:DIFFERENCES])))
+            found.append(StaleStep(step, old.rows, old.seconds, tuple(old.identity.differences(step.job.identity)[:DIFFERENCES])))
     return found

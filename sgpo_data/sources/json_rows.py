@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.sources.odd_row import Place, described
-from sgpo_data.sources.shapes import PARTS, REQUIRED, Record
+from sgpo_data.sources.record import Record
+from sgpo_data.sources.shapes import SHAPES
 from sgpo_data.sources.turns import are_turns
 
 CHAT = "messages"
@@ -27,6 +28,8 @@ def rows_of(value: object, columns: Collection[str], *, name: str) -> Sequence[o
     """
     if (are_turns(value) and not _are_rows(value, columns)) or (isinstance(value, dict) and _is_row(value) and not _holds_rows(value)):
         return [value]
+    if isinstance(value, dict) and (table := _table_of(value, columns)):
+        return table
     if isinstance(value, dict):
         lists = [key for key, held in value.items() if isinstance(held, list)]
         if len(lists) != 1:
@@ -41,6 +44,17 @@ def rows_of(value: object, columns: Collection[str], *, name: str) -> Sequence[o
     return value
 
 
+def _table_of(value: Mapping[str, object], columns: Collection[str]) -> list[object]:
+    """The rows of a table by columns, as `DataFrame.to_dict("list")` and `DataFrame.to_json()` give it; none if it is no such table."""
+    cells = [list(held.values()) if isinstance(held, dict) else held for held in value.values()]
+    if _holds_rows(value) or not any(name in columns for name in value):
+        return []
+    lists = [held for held in cells if isinstance(held, list)]
+    if len(lists) < len(cells) or len({len(held) for held in lists}) != 1:
+        return []
+    return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
 def _are_rows(turns: object, columns: Collection[str]) -> bool:
     """Whether objects with a role and a content are read by columns all the same."""
     return isinstance(turns, list) and any(not {"role", "content", "from", "value"}.isdisjoint(columns) or _is_row(turn) for turn in turns)
@@ -48,7 +62,7 @@ def _are_rows(turns: object, columns: Collection[str]) -> bool:
 
 def _is_row(value: Mapping[str, object]) -> bool:
     """Whether an object has the columns of a shape, with texts or turns in them, and is no table of such rows."""
-    return any(all(any(_says_something(value.get(name)) for name in PARTS[shape][part]) for part in needed) for shape, needed in REQUIRED.items())
+    return any(all(any(_says_something(value.get(name)) for name in shape.parts[part]) for part in shape.required) for shape in SHAPES.values())
 
 
 def _holds_rows(value: Mapping[str, object]) -> bool:

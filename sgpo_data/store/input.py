@@ -8,8 +8,8 @@ from sgpo_data.store.manifest import InputRecord, ModelRecord
 
 
 @dataclass(frozen=True)
-class Given:
-    """An input: a dataset that is made, or one that is still to be made by the job before."""
+class JobInput:
+    """An input of a job: a dataset that exists, or one that an earlier job will make."""
 
     record: InputRecord
     folder: Path
@@ -18,11 +18,11 @@ class Given:
     policy: ModelRecord | None
     """The model that wrote its responses."""
     dataset: Readable | None = None
-    """None if it is still to be made."""
+    """None if it does not exist yet."""
 
 
-def input_of(dataset: Readable, reference: str) -> Given:
+def input_of(dataset: Readable, reference: str) -> JobInput:
     """A dataset that is made, as an input; of a place on the Hub its commit is recorded, whatever it was called by."""
     manifest = dataset.manifest
     record = InputRecord(reference=dataset.place or reference, table=manifest.table, fingerprint=manifest.fingerprint)
-    return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)
+    return JobInput(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)

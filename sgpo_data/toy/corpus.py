@@ -15,9 +15,14 @@ OBEDIENCE: Mapping[str, float] = {
 }  # fmt: skip
 """How often the base model's own texts meet each constraint: the half-good answers it learns to give. The last five are about what luck gives."""
 
+LOOSE_REFERENCES = 0.6
+"""The share of rewriting exercises whose reference is itself no good answer, so that what is to be repaired stands in the request alone."""
+LOOSENESS: Mapping[str, float] = {"kind": 0.2, "count": 0.5, "separator": 0.5, "include": 0.5, "mark": 0.5, "opening": 0.5, "closing": 0.5}
+"""How often such a reference breaks each constraint."""
+
 
 @dataclass(frozen=True)
-class Prompt:
+class ToyPrompt:
     """A conversation that waits for an answer, and one good answer to it."""
 
     task: Task
@@ -33,7 +38,7 @@ class Example:
     completion: str
 
 
-def prompts(seed: str | int) -> Iterator[Prompt]:
+def prompts(seed: str | int) -> Iterator[ToyPrompt]:
     """Prompts without end: some with a system turn, some with an earlier round of the conversation."""
     rng = random.Random(f"prompts {seed}")
     while True:
@@ -62,12 +67,20 @@ def pretraining(seed: str | int) -> Iterator[Example]:
             yield Example(prompt=prompt.messages, completion=write(prompt.task, rng, broken=_half_broken(prompt.task, rng)).text)
             continue
         draft = write(prompt.task, rng, broken=rng.choice((_half_broken, _hardly_broken, _hardly_broken))(prompt.task, rng))
-        rewrite = repaired(draft, prompt.task, prompt.reference)
-        yield Example(prompt=refine.render(prompt.messages, response=draft.text, reference=prompt.reference.text), completion=rewrite.text)
+        shown, good = prompt.reference, prompt.reference
+        if rng.random() < LOOSE_REFERENCES:
+            shown = write(prompt.task, rng, broken=_drawn(prompt.task, LOOSENESS, rng))
+            good = repaired(shown, prompt.task, prompt.reference)
+        rewrite = repaired(draft, prompt.task, good)
+        yield Example(prompt=refine.render(prompt.messages, response=draft.text, reference=shown.text), completion=rewrite.text)
 
 
 def _half_broken(task: Task, rng: random.Random) -> frozenset[str]:
-    return frozenset(name for name in task.constraints if rng.random() > OBEDIENCE[name])
+    return _drawn(task, {name: 1 - share for name, share in OBEDIENCE.items()}, rng)
+
+
+def _drawn(task: Task, shares: Mapping[str, float], rng: random.Random) -> frozenset[str]:
+    return frozenset(name for name in task.constraints if rng.random() < shares[name])
 
 
 def _hardly_broken(task: Task, rng: random.Random) -> frozenset[str]:
@@ -76,14 +89,14 @@ def _hardly_broken(task: Task, rng: random.Random) -> frozenset[str]:
     return frozenset(rng.sample(names, rng.choice((0, 1, 1, 2, 2))))
 
 
-def _prompt(rng: random.Random) -> Prompt:
+def _prompt(rng: random.Random) -> ToyPrompt:
     task = draw(rng)
     messages = _opening_turns(task, rng)
     if rng.random() < 0.1:
         answer = write(task, rng).text
         task, text = follow_up(task, rng)
         messages = [*messages, _turn("assistant", answer), _turn("user", text)]
-    return Prompt(task=task, messages=messages, reference=write(task, rng))
+    return ToyPrompt(task=task, messages=messages, reference=write(task, rng))
 
 
 def _opening_turns(task: Task, rng: random.Random) -> list[Message]:
