@@ -21,6 +21,7 @@ from .gc import gc
 from .health import add_health
 from .inspect import inspect
 from .lint import add_lint
+from .preflight import add_preflight
 from .printing.closed_pipe import closed_pipe_allowed
 from .publish import publish
 from .report import report
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
-RESUMING = ("run", *(stage.stage_name for stage in STAGES), "train", "evaluate", "publish")
+RESUMING = ("run", "preflight", *(stage.stage_name for stage in STAGES), "train", "evaluate", "publish")
 """Commands that, given again, go on where they were stopped."""
 
 
@@ -101,6 +102,7 @@ def options(
 
 
 add_run(app)
+add_preflight(app)
 add_stages(app)
 add_train(app)
 add_evaluate(app)

@@ -81,13 +81,23 @@ class TokenizerTemplate:
         body = text[len(head) : len(text) - len(tail)]
         return body if body.strip() == answer.strip() else None
 
+    @property
+    def keeps_reasoning(self) -> bool:
+        """Whether the reasoning at the beginning of an answer is written as it stands."""
+        return self.written([_turn("user", QUESTION)], f"<think>\nt\n{THOUGHT_END}\n\n{SENTINEL}", self._probe) is not None
+
+    @property
+    def system_fault(self) -> str | None:
+        """What it does to a system turn, None if it writes it."""
+        return next(self._system(), None)
+
     def warnings(self, *, has_end: bool, end: str) -> Iterator[str]:
         """What the template does that its user would not expect, a sentence each."""
         yield from self._beginning()
         if not has_end:
             yield f"the chat template writes no end of turn after an answer, so a model trained on it would never stop; {end} ends them here, trained ones too"
         yield from self._system()
-        if self.written([_turn("user", QUESTION)], f"<think>\nt\n{THOUGHT_END}\n\n{SENTINEL}", self._probe) is None:
+        if not self.keeps_reasoning:
             yield f"the chat template leaves the reasoning before {THOUGHT_END} out of answers; here it stays, in generation, scoring and training alike"
         if self._dated():
             yield (
