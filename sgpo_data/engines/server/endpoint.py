@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from typing import Literal, cast
 
@@ -28,6 +30,14 @@ SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p",
 """Parameters that all rows are asked with."""
 
 
+MOST_LIKELY = (20, 5)
+"""First tokens whose log-probabilities are asked for: the most that OpenAI and vLLM tell, and what others do."""
+UNBOUNDED_SECONDS = 600
+"""Longest wait for one answer where the client was not given one."""
+PATIENCE = 2
+"""Times the longest wait for one answer, attempts included, after which a row that may time out has."""
+
+
 class Endpoint:
     """A model at a server; asked from one event loop."""
 
@@ -39,7 +49,9 @@ class Endpoint:
         self._key_variable = key_variable
         # Names of servers such as vLLM and SGLang.
         self._told: dict[str, JsonValue] = {"chat_template_kwargs": dict(template)} if template else {}
+        self._seconds = client.timeout if isinstance(client.timeout, int | float) else UNBOUNDED_SECONDS
         self._logprobs = True
+        self._most_likely = MOST_LIKELY[0]
         self._limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     async def check(self, attempts: int) -> None:
@@ -65,17 +77,30 @@ class Endpoint:
 
         Raises ServerError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
         """
+        if not request.may_time_out:
+            return await self._answer(request)
+        try:
+            async with asyncio.timeout(PATIENCE * self._seconds):
+                return await self._answer(request)
+        except TimeoutError:
+            return _none(request, "timeout")
+
+    async def _answer(self, request: GenerateRequest) -> Generation:
+        most_likely = self._most_likely
         logprobs, limit = self._logprobs, self._limit
         try:
             answer = completion(await self._asked(request))
         except openai.APIStatusError as error:
             if error.status_code not in ROW_STATUSES:
                 raise self._failure(error) from None
+            if request.labels and most_likely > MOST_LIKELY[1] and "top_logprobs" in _words(error):
+                self._most_likely = MOST_LIKELY[1]
+                return await self._answer(request)
             if logprobs and "logprobs" in _words(error):
                 return await self._without_logprobs(request)
             if limit == "max_tokens" and "max_completion_tokens" in _words(error):
                 self._limit = "max_completion_tokens"
-                return await self.answer(request)
+                return await self._answer(request)
             return self._refused(request, error)
         except openai.APIError as error:
             raise self._failure(error) from None
@@ -99,6 +124,7 @@ class Endpoint:
             max_completion_tokens=sampling.max_tokens if self._limit == "max_completion_tokens" else openai.omit,
             seed=request.seed,
             logprobs=True if self._logprobs else openai.omit,
+            top_logprobs=self._most_likely if self._logprobs and request.labels else openai.omit,
             # Not in OpenAI's protocol, but most open servers take it.
             extra_body={**({"top_k": sampling.top_k} if sampling.top_k else {}), **self._told},
         )
@@ -108,7 +134,7 @@ class Endpoint:
         if self._logprobs:
             log.warning("%s: gives no log-probabilities, so sampled_nll stays empty", self._place)
             self._logprobs = False
-        return await self.answer(request)
+        return await self._answer(request)
 
     def _generation(self, request: GenerateRequest, answer: Completion) -> Generation:
         if answer.finish_reason in BROKEN_OFF:
@@ -116,7 +142,8 @@ class Endpoint:
         if answer.text is None or answer.finish_reason == "content_filter":
             return _none(request, "refused")
         finish: Finish = "length" if answer.finish_reason == "length" else "stop" if answer.text.strip() else "empty"
-        return Generation(request.key, text=answer.text, finish=finish, nll=answer.nll, tokens=answer.tokens)
+        labels = _labels(request, answer.first)
+        return Generation(request.key, text=answer.text, finish=finish, nll=answer.nll, tokens=answer.tokens, labels=labels)
 
     def _refused(self, request: GenerateRequest, error: openai.APIStatusError) -> Generation:
         """The row's own failure, unless it is about a setting that all rows share."""
@@ -151,7 +178,13 @@ class Endpoint:
         return words.replace(self._key, "...") if self._key else words
 
 
-def _none(request: GenerateRequest, finish: Literal["refused", "too_long"]) -> Generation:
+def _labels(request: GenerateRequest, first: tuple[tuple[str, float], ...] | None) -> tuple[float, ...] | None:
+    if not request.labels or first is None:
+        return None
+    return tuple(math.fsum(math.exp(logprob) for token, logprob in first if token.strip() == label) for label in request.labels)
+
+
+def _none(request: GenerateRequest, finish: Literal["refused", "too_long", "timeout"]) -> Generation:
     return Generation(request.key, text=None, finish=finish, nll=None, tokens=None)
 
 
