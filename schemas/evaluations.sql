@@ -9,7 +9,7 @@ CREATE TABLE evaluations (
     label_probability DOUBLE,
     verdict           VARCHAR,
     first_score       DOUBLE,
-    PRIMARY KEY (prompt_id, sample),
+    PRIMARY KEY (prompt_id, sample, judge),
     FOREIGN KEY (prompt_id, sample) REFERENCES comparisons (prompt_id, sample),
     CHECK (judgement_finish IN ('stop', 'length', 'empty', 'too_long', 'refused', 'timeout')),
     CHECK ((judgement IS NULL) = (judgement_finish IN ('too_long', 'refused', 'timeout'))),

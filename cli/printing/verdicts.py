@@ -2,7 +2,7 @@
 
 import orjson
 
-from sgpo_data.evaluation.agreement import agreement
+from sgpo_data.evaluation.judge_agreement import agreement
 from sgpo_data.evaluation.judging import Judged
 from sgpo_data.evaluation.results import Rate
 

@@ -17,7 +17,7 @@ from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 REVISION = 1
 """Raised when the same answers begin to give other comparisons."""
@@ -61,9 +61,9 @@ def compared(model: Recorded, baseline: Recorded, execution: Execution, *, quest
 
 
 def _made(identity: Identity, rows: Sequence[Comparison], store: Path) -> Dataset:
-    def work(into: Unfinished) -> Found:
+    def work(into: Unfinished) -> StageSummary:
         into.write_all(pa.Table.from_pylist(list(map(dict, rows)), schema=schema("comparisons").arrow).to_reader())
-        return Found(rows_in=len(rows), outcome="'comparison'")
+        return StageSummary(rows_in=len(rows), outcome="'comparison'")
 
     return make(store / str(MadeName.made("comparisons", identity.fingerprint)), identity, table="comparisons", part_rows=PART_ROWS, work=work)
 

@@ -13,8 +13,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.references.dataset import existing
 from sgpo_data.references.model import Model
 from sgpo_data.running.engines import Engines
-from sgpo_data.running.job import planned
-from sgpo_data.running.runner import do
+from sgpo_data.running.planning import planned
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import input_of
 
@@ -63,7 +62,7 @@ def judged(pair: Compared, judge: Judge, model: Model, execution: Execution, *, 
     """
     check_installed()
     job = planned(judge, input_of(pair.dataset, str(pair.dataset.folder)), model=model)
-    dataset = do(job, out or execution.store / job.name, execution, engines=engines)
+    dataset = job.make(out or execution.store / job.name, execution, engines)
     return _judged(dataset, pair.model, pair.unmatched)
 
 

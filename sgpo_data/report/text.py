@@ -1,17 +1,9 @@
-"""Text of rows for a page: cut where it is long, and with every character that hides or turns text written out."""
+"""Text of rows for a page: cut where it is long, counts and shares in few digits."""
 
-import re
-
-# Controls that HTML does not allow or show, and what turns a line around or hides in it. Marks that a script needs (LRM, RLM, ZWJ, ZWNJ) stay.
-_UNSEEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u206f\\ufeff\\ufff9-\\uffff\\U000e0000-\\U000e007f]")
+from sgpo_data.sealed import visible
 
 PLACE = 24
 """Characters shown of the name of a round or of an outcome."""
-
-
-def visible(text: str) -> str:
-    """The text with unseen characters as their code points; \\r\\n is a line break."""
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def line(text: str, characters: int) -> str:

@@ -78,7 +78,7 @@ def test_arena_hard_scores_equal_those_of_its_own_formula(tmp_path: Path) -> Non
     assert path == tmp_path / "model_judgment/j/m.jsonl"
     rows = read(path)
     assert list(rows[0]) == ["uid", "category", "judge", "model", "baseline", "games"]
-    weights = {"A>B": [1], "A>>B": [1] * 3, "A=B": [0.5], "B>A": [0], "B>>A": [0] * 3}
+    weights: dict[str, list[float]] = {"A>B": [1], "A>>B": [1] * 3, "A=B": [0.5], "B>A": [0], "B>>A": [0] * 3}
     whole = [row["games"] for row in rows if all(game["score"] for game in row["games"])]
     battles = [score for games in whole for score in (*weights[games[1]["score"]], *(1 - score for score in weights[games[0]["score"]]))]
     assert (len(rows), len(whole)) == (200, 199)

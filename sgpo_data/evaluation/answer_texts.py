@@ -1,0 +1,176 @@
+"""The answers that people compare: two models' to the same prompts, or the two texts of a row, from datasets or official answer files."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from sgpo_data.errors import DatasetError, SchemaError, UsageError
+from sgpo_data.evaluation.sets import json_rows
+from sgpo_data.paths import local_path
+from sgpo_data.references.dataset import existing, find_dataset
+from sgpo_data.rows import Message, Row
+from sgpo_data.sources.source import prompt_id
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.files import file_digest
+from sgpo_data.store.input import input_of
+from sgpo_data.store.manifest import InputRecord
+
+Key = tuple[str, int]
+"""prompt_id and sample."""
+
+
+@dataclass(frozen=True)
+class AnswerPair:
+    """Two whole answers to one prompt that are not the same."""
+
+    key: Key
+    messages: tuple[Message, ...]
+    a: str
+    b: str
+    group: str | None
+    """kept or dropped, where the rows are filtered."""
+
+
+@dataclass(frozen=True)
+class AnswerPairs:
+    """All there is to compare, and what there is not."""
+
+    a: str
+    """What wrote the answers `a`."""
+    b: str
+    inputs: tuple[InputRecord, ...]
+    pairs: tuple[AnswerPair, ...]
+    left_out: Mapping[str, int]
+    """Prompts by the reason."""
+
+
+@dataclass(frozen=True)
+class _Answers:
+    name: str
+    record: InputRecord
+    texts: Mapping[Key, tuple[tuple[Message, ...], str | None]]
+
+
+def answer_pairs(references: tuple[str, ...], root: Path) -> AnswerPairs:
+    """The pairs of two references, each a dataset with responses or an official answer file; of one dataset, improved against response.
+
+    Raises DatasetError or SchemaError if one of them is missing or has no answers, UsageError if they name no comparison.
+    """
+    if len(references) == 1:
+        return _rewritten(existing(references[0], root), references[0])
+    if len(references) != 2:
+        raise UsageError(f"answers: two of them are compared, or the rows of one dataset (got {len(references)})")
+    a, b = (_answers(reference, root) for reference in references)
+    shared = [key for key in a.texts if key in b.texts]
+    if not shared:
+        raise DatasetError(f"{references[0]}, {references[1]}: no prompt is in both; give two models' answers to the same prompts")
+    left_out = Counter({"in one of them alone": len(a.texts) + len(b.texts) - 2 * len(shared)})
+    found = []
+    for key in shared:
+        (messages, text), (_, other) = a.texts[key], b.texts[key]
+        reason = _not_comparable(text, other)
+        if reason is None and text is not None and other is not None:
+            found.append(AnswerPair(key, messages, text, other, None))
+        else:
+            left_out[str(reason)] += 1
+    names = (a.name, b.name) if a.name != b.name else references
+    return AnswerPairs(names[0], names[1], (a.record, b.record), tuple(found), +left_out)
+
+
+def _not_comparable(a: str | None, b: str | None) -> str | None:
+    """Why these two answers cannot be compared; None if they can."""
+    if not a or not b or not a.strip() or not b.strip():
+        return "without an answer"
+    return "with equal answers" if a.split() == b.split() else None
+
+
+def _rewritten(dataset: Dataset, reference: str) -> AnswerPairs:
+    if dataset.table not in ("improved", "scored", "filtered"):
+        raise SchemaError(f"{reference}: holds {dataset.table}; of one dataset improved is compared with response; give improved, scored or filtered")
+    left_out: Counter[str] = Counter()
+    found = []
+    for row in dataset.rows():
+        response, improved = row["response"], row["improved"]
+        reason = _not_comparable(improved, response)
+        if reason is None and response is not None and improved is not None:
+            group = None if dataset.table != "filtered" else _group(row)
+            found.append(AnswerPair((row["prompt_id"], row["sample"]), tuple(row["messages"]), improved, response, group))
+        else:
+            left_out[str(reason)] += 1
+    return AnswerPairs("improved", "response", (input_of(dataset, reference).record,), tuple(found), left_out)
+
+
+def _group(row: Row) -> str:
+    # What Row declares ends with `scored`.
+    return "kept" if row.get("dropped_by") is None else "dropped"
+
+
+def _answers(reference: str, root: Path) -> _Answers:
+    path = local_path(reference)
+    if path.is_file():
+        return _official(path, reference)
+    dataset = find_dataset(reference, root)
+    if dataset is None:
+        raise DatasetError(f"{reference}: no such dataset or answer file; give responses, or a file of AlpacaEval, Arena-Hard or IFEval")
+    if dataset.table not in ("responses", "improved", "scored", "filtered"):
+        raise SchemaError(f"{reference}: holds {dataset.table}, in which no model answers; give responses")
+    texts, policies = {}, set()
+    for row in dataset.rows():
+        texts[row["prompt_id"], row["sample"]] = (tuple(row["messages"]), row["response"])
+        policies.add(row["policy"])
+    return _Answers(policies.pop() if len(policies) == 1 else reference, input_of(dataset, reference).record, texts)
+
+
+def _official(path: Path, reference: str) -> _Answers:
+    texts: dict[Key, tuple[tuple[Message, ...], str | None]] = {}
+    names: set[str] = set()
+    samples: Counter[str] = Counter()
+    for question, answer, name in official_answers(path, reference):
+        messages = (Message(role="user", content=question),)
+        prompt = prompt_id(list(messages))
+        texts[prompt, samples[prompt]] = (messages, answer)
+        samples[prompt] += 1
+        names.add(name)
+    name = names.pop() if len(names) == 1 else ""
+    return _Answers(name or path.stem, InputRecord(reference=reference, table=None, fingerprint=f"file:{file_digest(path)}"), texts)
+
+
+def official_answers(path: Path, place: str) -> Iterator[tuple[str, str, str]]:
+    """Question, answer and the model's name (empty where the file does not say) of each row of an official answer file.
+
+    Raises SchemaError, naming the row, if one is of no layout that is known.
+    """
+    try:
+        rows = json_rows(path.read_bytes(), place)
+    except OSError as error:
+        raise DatasetError(f"{place}: cannot be read ({error.strerror or error})") from error
+    if not rows:
+        raise DatasetError(f"{place}: has no answer")
+    for number, row in enumerate(rows, 1):
+        found = next((parts for read in _LAYOUTS if (parts := read(row)) is not None), None)
+        if found is None or not all(isinstance(part, str) for part in found):
+            known = "instruction and output (AlpacaEval), uid and messages (Arena-Hard), prompt and response (IFEval)"
+            raise SchemaError(f"{place}: row {number} is no answer of a layout that is known (it has {', '.join(row) or 'nothing'}); known are {known}")
+        question, answer, name = map(str, found)
+        yield question, answer, name
+
+
+def _alpaca_eval(row: Mapping[str, JsonValue]) -> tuple[JsonValue, ...] | None:
+    return (row["instruction"], row["output"], row.get("generator", "")) if "instruction" in row and "output" in row else None
+
+
+def _arena_hard(row: Mapping[str, JsonValue]) -> tuple[JsonValue, ...] | None:
+    match row:
+        case {"messages": [{"content": question}, *_, {"content": {"answer": answer}}]}:
+            return question, answer, row.get("model", "")
+    return None
+
+
+def _ifeval(row: Mapping[str, JsonValue]) -> tuple[JsonValue, ...] | None:
+    return (row["prompt"], row["response"], "") if "prompt" in row and "response" in row else None
+
+
+_LAYOUTS: tuple[Callable[[Mapping[str, JsonValue]], tuple[JsonValue, ...] | None], ...] = (_alpaca_eval, _arena_hard, _ifeval)
