@@ -3,6 +3,7 @@
 import typer
 
 from .evaluate_answers import add_answers
+from .evaluate_judge import add_judge
 from .evaluate_people import add_people
 
 
@@ -10,5 +11,6 @@ def add_evaluate(app: typer.Typer) -> None:
     """Adds the group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Evaluate a model: its answers to public sets, and what a judge or people say of them.")
     add_answers(group)
+    add_judge(group)
     add_people(group)
     app.add_typer(group, name="evaluate", rich_help_panel="Evaluate")

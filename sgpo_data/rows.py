@@ -2,7 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
-Finish = Literal["stop", "length", "empty", "too_long", "refused", "no_response", "no_reference", "duplicate", "contaminated"]
+Finish = Literal["stop", "length", "empty", "too_long", "refused", "timeout", "no_response", "no_reference", "duplicate", "contaminated"]
 Role = Literal["refine", "improve"]
 
 

@@ -52,13 +52,17 @@ class GenerateRequest:
     messages: list[Message]
     seed: int
     sampling: Sampling
+    labels: tuple[str, ...] = ()
+    """Answers of one token whose probabilities are asked for too."""
+    may_time_out: bool = False
+    """Whether no answer in time is a result of this row alone, timeout, and does not end the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One answer, or why there is none.
 
-    `text` is None exactly when `finish` is too_long or refused. `nll` is in nats, summed over `tokens` sampled tokens (the end of turn
+    `text` is None exactly when `finish` is too_long, refused or timeout. `nll` is in nats, summed over `tokens` sampled tokens (the end of turn
     included), under the model at temperature 1 before top-p and top-k; None if nothing was sampled or the engine cannot tell.
     """
 
@@ -69,6 +73,8 @@ class Generation:
     tokens: int | None
     retokenized: bool = False
     """Whether its text becomes other tokens when it is read again, so that its likelihood is that of another way to write it."""
+    labels: tuple[float, ...] | None = None
+    """Probability that the answer begins with each label of the request, spaces aside; None if the engine cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)

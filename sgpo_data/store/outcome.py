@@ -11,6 +11,7 @@ FINISH = {
     "empty": "empty",
     "too_long": "not asked for, the prompt is longer than the context",
     "refused": "refused by the server",
+    "timeout": "not answered in time",
     "no_response": "not asked for, there is no whole response",
     "no_reference": "not asked for, there is no reference",
     "duplicate": "not asked for, the prompt is a near duplicate",

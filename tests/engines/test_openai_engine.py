@@ -3,7 +3,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import pytest
 from chat_server import Fault, serving
 from pydantic import JsonValue
 from tiny_model import question, sampled
+from vllm_server import closed_port, vllm_serving
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
 from sgpo_data.engines.server.openai import OpenAIEngine, without_secrets
@@ -230,12 +230,6 @@ def test_stream_that_is_dropped_leaves_no_thread_and_no_request() -> None:
     assert "sgpo-openai" not in [thread.name for thread in threading.enumerate()]
 
 
-def closed_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def test_server_that_is_down_is_named() -> None:
     url = f"http://127.0.0.1:{closed_port()}/v1"
     with pytest.raises(ServerError) as caught:
@@ -389,37 +383,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real vLLM server on the CPU."""
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vllm is not installed")
-    port = closed_port()
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    flags = ["--model", str(model), "--served-model-name", "toy", "--dtype", "float32", "--max-model-len", "512", "--enforce-eager"]
-    # A prompt that is read in pieces ends a CPU server if its row has a seed.
-    flags += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "4096"]
-    log = tmp_path_factory.mktemp("log") / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags, "--host", "127.0.0.1", "--port", str(port), "--api-key", "sk-right"],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **settings},
-        )
-    try:
-        wait_for(port, process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=90)
-
-
-def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(3000):
-        assert process.poll() is None, log.read_text()[-3000:]
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        threading.Event().wait(0.1)
-    raise AssertionError(log.read_text()[-3000:])
+    with vllm_serving(model, tmp_path_factory.mktemp("log")) as url:
+        yield url
 
 
 def test_greedy_answers_of_vllm_and_of_its_server_are_those_of_transformers(vllm_server: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

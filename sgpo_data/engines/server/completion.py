@@ -39,6 +39,8 @@ class Completion:
     """Tokens sampled, None if the server does not tell."""
     nll: float | None
     """Nats, summed over all of them; None unless there is a log-probability for each."""
+    first: tuple[tuple[str, float], ...] | None = None
+    """The likeliest first tokens, each with its log-probability; None if the server does not tell."""
 
 
 def completion(body: bytes) -> Completion:
@@ -61,7 +63,7 @@ def completion(body: bytes) -> Completion:
     usage, reason = whole.get("usage"), choice.get("finish_reason")
     tokens = _tokens(usage.get("completion_tokens") if isinstance(usage, dict) else None)
     text = None if message.get("refusal") else _text(message.get("content"))
-    return Completion(text, reason if isinstance(reason, str) else None, tokens, _nll(choice.get("logprobs"), tokens))
+    return Completion(text, reason if isinstance(reason, str) else None, tokens, _nll(choice.get("logprobs"), tokens), _first(choice.get("logprobs")))
 
 
 def _json(body: bytes) -> object:
@@ -116,6 +118,22 @@ def _encodable(text: str) -> bool:
 def _tokens(count: object) -> int | None:
     whole = int(count) if isinstance(count, float) and count.is_integer() else count
     return whole if isinstance(whole, int) and not isinstance(whole, bool) and 1 <= whole <= MOST_TOKENS else None
+
+
+def _first(logprobs: object) -> tuple[tuple[str, float], ...] | None:
+    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    likeliest = first.get("top_logprobs") if isinstance(first, dict) else None
+    if not isinstance(likeliest, list):
+        return None
+    told = [(each.get("token"), each.get("logprob")) for each in likeliest if isinstance(each, dict)]
+    found = ((token, _logprob(value)) for token, value in told if isinstance(token, str))
+    return tuple((token, logprob) for token, logprob in found if logprob is not None) or None
+
+
+def _logprob(value: object) -> float | None:
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value <= -LEAST_NLL else None
+    return None if number is None else min(number, 0.0)
 
 
 def _nll(logprobs: object, tokens: int | None) -> float | None:

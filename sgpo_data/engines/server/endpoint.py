@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from typing import Literal, cast
 
@@ -31,6 +33,14 @@ SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p",
 """Parameters that all rows are asked with."""
 
 
+MOST_LIKELY = (20, 5)
+"""First tokens whose log-probabilities are asked for: the most that OpenAI and vLLM tell, and what others do."""
+UNBOUNDED_SECONDS = 600
+"""Longest wait for one answer where the client was not given one."""
+PATIENCE = 2
+"""Times the longest wait for one answer, attempts included, after which a row that may time out has."""
+
+
 class Endpoint:
     """A model at a server; asked from one event loop."""
 
@@ -42,7 +52,9 @@ class Endpoint:
         self._key_variable = key_variable
         self._template = template
         self._lost: frozenset[str] = frozenset()
+        self._seconds = client.timeout if isinstance(client.timeout, int | float) else UNBOUNDED_SECONDS
         self._logprobs = True
+        self._most_likely = MOST_LIKELY[0]
         self._neutral = NEUTRAL
         self._accepted = False
         self._limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -85,17 +97,30 @@ class Endpoint:
         """
         if any(message["role"] in self._lost for message in request.messages):
             return _none(request, "refused")
+        if not request.may_time_out:
+            return await self._answer(request)
+        try:
+            async with asyncio.timeout(PATIENCE * self._seconds):
+                return await self._answer(request)
+        except TimeoutError:
+            return _none(request, "timeout")
+
+    async def _answer(self, request: GenerateRequest) -> Generation:
+        most_likely = self._most_likely
         logprobs, limit, neutral = self._logprobs, self._limit, self._neutral
         try:
             answer = completion(await self._asked(request))
         except openai.APIStatusError as error:
             if error.status_code not in ROW_STATUSES:
                 raise self._failure(error) from None
+            if request.labels and most_likely > MOST_LIKELY[1] and "top_logprobs" in _words(error):
+                self._most_likely = MOST_LIKELY[1]
+                return await self._answer(request)
             if logprobs and "logprobs" in _words(error):
                 return await self._without_logprobs(request)
             if limit == "max_tokens" and "max_completion_tokens" in _words(error):
                 self._limit = "max_completion_tokens"
-                return await self.answer(request)
+                return await self._answer(request)
             unknown = [name for name in neutral if name in _words(error)]
             # Once they were taken, a refusal that has such a word is about the words of the row.
             if unknown and not (self._accepted and neutral is self._neutral):
@@ -124,6 +149,7 @@ class Endpoint:
             max_completion_tokens=sampling.max_tokens if self._limit == "max_completion_tokens" else openai.omit,
             seed=request.seed,
             logprobs=True if self._logprobs else openai.omit,
+            top_logprobs=self._most_likely if self._logprobs and request.labels else openai.omit,
             # Not all in OpenAI's protocol, but servers such as vLLM and SGLang take them.
             extra_body={
                 **self._neutral,
@@ -137,7 +163,7 @@ class Endpoint:
         if self._logprobs:
             log.warning("%s: gives no log-probabilities, so sampled_nll stays empty", self._place)
             self._logprobs = False
-        return await self.answer(request)
+        return await self._answer(request)
 
     async def _without(self, names: list[str], request: GenerateRequest, error: openai.APIStatusError) -> Generation:
         if request.sampling.top_k and "top_k" in names:
@@ -145,7 +171,7 @@ class Endpoint:
         if left := [name for name in names if name in self._neutral]:
             log.warning("%s: does not take %s, so what the server has for it decides", self._place, ", ".join(left))
             self._neutral = {name: value for name, value in self._neutral.items() if name not in left}
-        return await self.answer(request)
+        return await self._answer(request)
 
     def _generation(self, request: GenerateRequest, answer: Completion) -> Generation:
         if answer.finish_reason in BROKEN_OFF:
@@ -153,7 +179,8 @@ class Endpoint:
         if answer.text is None or answer.finish_reason == "content_filter":
             return _none(request, "refused")
         finish: Finish = "length" if answer.finish_reason == "length" else "stop" if answer.text.strip() else "empty"
-        return Generation(request.key, text=answer.text, finish=finish, nll=answer.nll, tokens=answer.tokens)
+        labels = _labels(request, answer.first)
+        return Generation(request.key, text=answer.text, finish=finish, nll=answer.nll, tokens=answer.tokens, labels=labels)
 
     def _refused(self, request: GenerateRequest, error: openai.APIStatusError) -> Generation:
         """The row's own failure, unless it is about a setting that all rows share."""
@@ -191,7 +218,13 @@ class Endpoint:
         return words.replace(self._key, "...") if self._key else words
 
 
-def _none(request: GenerateRequest, finish: Literal["refused", "too_long"]) -> Generation:
+def _labels(request: GenerateRequest, first: tuple[tuple[str, float], ...] | None) -> tuple[float, ...] | None:
+    if not request.labels or first is None:
+        return None
+    return tuple(math.fsum(math.exp(logprob) for token, logprob in first if token.strip() == label) for label in request.labels)
+
+
+def _none(request: GenerateRequest, finish: Literal["refused", "too_long", "timeout"]) -> Generation:
     return Generation(request.key, text=None, finish=finish, nll=None, tokens=None)
 
 

@@ -1,0 +1,108 @@
+"""The answers of two models to the same prompts, matched by what was asked and laid side by side, the same whichever is named first."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from sgpo_data.errors import DatasetError, SchemaError, UsageError
+from sgpo_data.evaluation.judge.stage import Comparison
+from sgpo_data.evaluation.recorded import Recorded, RecordedAnswer
+from sgpo_data.evaluation.sets import QuestionSet
+from sgpo_data.execution import Execution
+from sgpo_data.names import MadeName
+from sgpo_data.schema import schema
+from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.manifest import Identity, InputRecord
+from sgpo_data.store.resume import make
+from sgpo_data.store.unfinished import StageSummary, Unfinished
+
+REVISION = 1
+"""Raised when the same answers begin to give other comparisons."""
+PART_ROWS = 131072
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two models' answers side by side."""
+
+    dataset: Dataset
+    model: str
+    """Name of the model that was named first, whose win rate is asked for."""
+    baseline: str
+    unmatched: Mapping[str, int]
+    """Answers of each model to prompts that the other has not answered."""
+
+
+def compared(model: Recorded, baseline: Recorded, execution: Execution, *, questions: QuestionSet | None = None) -> Compared:
+    """Table comparisons of both, in the store; the set, if one is given, says the categories.
+
+    Raises UsageError if both are the same answers, DatasetError if no prompt is answered by both.
+    """
+    if model.digest == baseline.digest:
+        raise UsageError(f"{model.place} and {baseline.place}: are the same answers, so there is nothing to compare")
+    names = (model.name, baseline.name)
+    if names[0] == names[1]:
+        names = (f"{names[0]}@{model.digest[:8]}", f"{names[1]}@{baseline.digest[:8]}")
+    # In an order that both have of themselves, so that A against B and B against A are the same verdicts.
+    (first, first_name), (second, second_name) = sorted(zip((model, baseline), names, strict=True), key=lambda each: each[0].digest)
+    rows = list(_rows(first, second, (first_name, second_name), _categories(questions)))
+    if not rows:
+        raise DatasetError(f"{model.place} and {baseline.place}: have no prompt in common; give two models' answers to the same set")
+    inputs = tuple(InputRecord(reference=each.place, table=None, fingerprint=f"file:{each.digest}") for each in (first, second))
+    fields = {"names": [first_name, second_name], "categories": None if questions is None else questions.digest}
+    version = schema("comparisons").version
+    identity = Identity(stage="comparisons", revision=REVISION, schema_version=version, fields=fields, inputs=inputs, models={})
+    dataset = _made(identity, rows, execution.store)
+    unmatched = {name: len(each.answers) - len(rows) for each, name in ((first, first_name), (second, second_name))}
+    return Compared(dataset, names[0], names[1], {name: count for name, count in unmatched.items() if count})
+
+
+def _made(identity: Identity, rows: Sequence[Comparison], store: Path) -> Dataset:
+    def work(into: Unfinished) -> StageSummary:
+        into.write_all(pa.Table.from_pylist(list(map(dict, rows)), schema=schema("comparisons").arrow).to_reader())
+        return StageSummary(rows_in=len(rows), outcome="'comparison'")
+
+    return make(store / str(MadeName.made("comparisons", identity.fingerprint)), identity, table="comparisons", part_rows=PART_ROWS, work=work)
+
+
+def _rows(first: Recorded, second: Recorded, names: tuple[str, str], categories: Mapping[str, str]) -> Iterator[Comparison]:
+    theirs = _numbered(second)
+    for key, answer in _numbered(first).items():
+        other = theirs.get(key)
+        if other is None:
+            continue
+        question = answer.question if answer.question is not None else other.question
+        name = question if question is not None else str(answer.number)
+        yield Comparison(
+            prompt_id=key[0],
+            sample=key[1],
+            messages=answer.messages,
+            question=name,
+            category=answer.category or other.category or categories.get(name),
+            first=names[0],
+            second=names[1],
+            first_answer=answer.text,
+            second_answer=other.text,
+        )
+
+
+def _numbered(recorded: Recorded) -> dict[tuple[str, int], RecordedAnswer]:
+    """The answers by what was asked; those to equal prompts are told apart by their order."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for answer in recorded.answers:
+        found[answer.prompt_id, seen[answer.prompt_id]] = answer
+        seen[answer.prompt_id] += 1
+    return found
+
+
+def _categories(questions: QuestionSet | None) -> dict[str, str]:
+    if questions is None:
+        return {}
+    found = {each.id: each.row.get("category") for each in questions.questions}
+    if not any(found.values()):
+        raise SchemaError(f"{questions.place}: its questions have no category; leave --set out")
+    return {name: category for name, category in found.items() if isinstance(category, str)}

@@ -1,0 +1,88 @@
+"""Real models as judges: one in this process, and the same at a real vLLM server, give the same verdicts."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from sgpo_data.cli.main import app
+from typer.testing import CliRunner
+from vllm_server import KEY, vllm_serving
+
+from sgpo_data.engines import ScoreRequest
+from sgpo_data.evaluation.judge.stage import Comparison
+from sgpo_data.rows import Message
+from sgpo_data.store.dataset import faults, open_dataset
+from sgpo_data.toy.model import base_model
+
+PROMPT = "{% for message in messages %}{{ message.content }}{% endfor %}: {{ first_answer }} or {{ second_answer }}"
+ROWS = 8
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with vllm_serving(model, tmp_path_factory.mktemp("log")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers of two models, and a prompt that the toy model can make something of."""
+    folder = tmp_path_factory.mktemp("answers")
+    for name in ("a", "b"):
+        rows = [{"instruction": f"sort the words {n}", "output": f"{name}{name} word {n}", "generator": name} for n in range(ROWS)]
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    (folder / "prompt.jinja").write_text(PROMPT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labels(model: Path) -> tuple[str, str]:
+    """The two letters that the toy model begins an answer with most."""
+    from sgpo_data.engines.local.transformers import TransformersEngine
+
+    letters = tuple("abcdefghijklmnopqrstuvwxyz")
+    engine = TransformersEngine.load(model, dtype="float32", context_tokens=512, adapter=None, device="cpu", batch_tokens=4000, window=8)
+    asked = ScoreRequest(("p", 0, "x"), [Message(role="user", content="sort the words 1: aa word 1 or bb word 1")], letters, cut=frozenset(range(26)))
+    (found,) = engine.score([asked])
+    engine.close()
+    nlls = {letter: each.nll for letter, each in zip(letters, found.likelihoods, strict=True) if each.nll is not None}
+    first, second, *_ = sorted(nlls, key=nlls.__getitem__)
+    return first, second
+
+
+def judged(answers: Path, labels: tuple[str, str], root: Path, judge: str, *more: str) -> dict[str, Any]:
+    words = [str(answers / "a.json"), str(answers / "b.json"), "--judge", judge, "--prompt", str(answers / "prompt.jinja"), "--reading", "label"]
+    words += ["--labels", labels[0], "--labels", labels[1], "--least-probability", "0", "--root", str(root), "--progress", "none", "--json"]
+    result = CliRunner().invoke(app, ["evaluate", "judge", *words, *more])
+    assert result.exit_code in (0, 3), (result.stderr, result.exception)
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_local_model_and_the_same_at_a_vllm_server_give_the_same_probabilities(
+    vllm_server: str, model: Path, answers: Path, labels: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    here = judged(answers, labels, tmp_path / "here", str(model))
+    there = judged(answers, labels, tmp_path / "there", "openai:toy", "--base-url", vllm_server)
+    assert (here["comparisons"], here["judged"]) == (ROWS, ROWS)
+    tables = [open_dataset(Path(found["reference"])) for found in (here, there)]
+    assert [faults(each) for each in tables] == [[], []]
+    ours, theirs = ({(row["first"], row["prompt_id"]): row for row in cast(list[Comparison], list(each.rows()))} for each in tables)
+    assert ours.keys() == theirs.keys()
+    compared = 0
+    for key, row in theirs.items():
+        # The server tells of its 20 likeliest tokens alone.
+        share = row["first_probability"]
+        if share is not None and 0 < share < 1:
+            compared += 1
+            assert share == pytest.approx(ours[key]["first_probability"], abs=1e-3)
+            assert row["verdict"] == ours[key]["verdict"]
+    assert compared > ROWS
