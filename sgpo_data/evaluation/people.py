@@ -3,14 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
-from sgpo_data.errors import MissingExtraError, SchemaError
+from sgpo_data.errors import SchemaError
+from sgpo_data.evaluation.statistics import installed, interval_of_ratio
 from sgpo_data.evaluation.votes import VERDICTS, VotedReview
 from sgpo_data.store.dataset import Dataset
 
-CONFIDENCE = 0.95
-RESAMPLES = 10_000
 LEVELS = (0.0, 0.5, 1.0)
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -91,7 +89,7 @@ def alpha(views: Sequence[Sequence[float | None]]) -> float | None:
     pairable = [values for column in zip(*views, strict=True) if len(values := [value for value in column if value is not None]) > 1]
     if len({value for values in pairable for value in values}) < 2:
         return None
-    krippendorff = _installed("krippendorff")
+    krippendorff = installed("krippendorff", "people")
     reliability = [[float("nan") if value is None else value for value in view] for view in views]
     return float(krippendorff.alpha(reliability_data=reliability, level_of_measurement="ordinal", value_domain=list(LEVELS)))
 
@@ -102,26 +100,10 @@ def _column(scores: Scores, person: str) -> list[float | None]:
 
 def _win_rate(scores: Scores) -> WinRate:
     means = [sum(each.values()) / len(each) for each in scores.values()]
-    low, high = _interval(means)
+    # Over items: votes on the same item are not independent.
+    low, high = interval_of_ratio(means, [1.0] * len(means), extra="people")
     votes = [vote for each in scores.values() for vote in each.values()]
     return WinRate(sum(means) / len(means), low, high, len(means), len(votes), Counter(votes)[0.5])
-
-
-def _interval(means: Sequence[float]) -> tuple[float | None, float | None]:
-    """Of the mean, by a bootstrap over items: votes on the same item are not independent."""
-    if len(means) < 2:
-        return None, None
-    numpy, stats = _installed("numpy"), _installed("scipy.stats")
-    found = stats.bootstrap(
-        (numpy.asarray(means),),
-        numpy.mean,
-        n_resamples=RESAMPLES,
-        batch=1_000,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=numpy.random.default_rng(0),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _between(people: Mapping[str, float], other: Mapping[str, float]) -> Agreement:
@@ -150,12 +132,3 @@ def _judged(voted: VotedReview, judge: Dataset) -> dict[str, float]:
     if not found:
         raise SchemaError(f"{judge.folder}: judges none of the answers that people voted on; give the judgement of the same two sets of answers")
     return {item: sum(scores) / len(scores) for item, scores in found.items()}
-
-
-def _installed(name: str) -> ModuleType:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("people", name.partition(".")[0]) from error
