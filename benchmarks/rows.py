@@ -17,7 +17,7 @@ from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, ModelRecord
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 PART_ROWS = 131072
 Column: TypeAlias = "pa.Array[Any]"
@@ -39,9 +39,9 @@ def scored_rows(folder: Path, rows: int, *, seed: int = 0) -> Dataset:
     model = ModelRecord(identity="folder:0", location="benchmarks/rows.py")
     identity = Identity(stage="benchmark-scored", revision=1, schema_version=2, fields={"rows": rows, "seed": seed}, inputs=(), models={"scorer": model})
 
-    def work(into: Unfinished) -> Found:
+    def work(into: Unfinished) -> StageSummary:
         into.write_all(pa.RecordBatchReader.from_batches(schema("scored").arrow, _batches(rows, seed)))
-        return Found(rows_in=rows, outcome="improved_finish", origin=model)
+        return StageSummary(rows_in=rows, outcome="improved_finish", origin=model)
 
     return make(folder, identity, table="scored", part_rows=PART_ROWS, work=work)
 

@@ -24,8 +24,8 @@ from sgpo_data.engines.vllm.engine import CPU_CACHE_BYTES, SETTINGS, VllmEngine
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model, find_model
 from sgpo_data.running.engines import Engines
-from sgpo_data.running.job import Job, planned
-from sgpo_data.running.runner import do, do_both
+from sgpo_data.running.overlap import OverlappingJobs
+from sgpo_data.running.planning import planned
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.stages import row_seed
@@ -80,7 +80,7 @@ class Scale:
 def seeded(prompts: Dataset, model: Model, stage: Seed, engines: Engines, *, how: Execution) -> Made:
     """The answers of our stage, written to disk and read back."""
     with tempfile.TemporaryDirectory(prefix="sgpo-seed-") as folder:
-        made = do(planned(stage, input_of(prompts, str(prompts.folder)), model=model), Path(folder, "responses"), how, engines=engines)
+        made = planned(stage, input_of(prompts, str(prompts.folder)), model=model).make(Path(folder, "responses"), how, engines)
         rows = list(made.rows())
         return Made({row["prompt_id"]: _whole(row["response"]) for row in rows}, made.manifest.tokens, tuple(row["sampled_tokens"] or 0 for row in rows))
 
@@ -91,15 +91,17 @@ def rewritten(prompts: Dataset, model: Model, stage: Seed, engines: Engines, *, 
         folders = Path(root, "responses"), Path(root, "improved")
         first = planned(stage, input_of(prompts, str(prompts.folder)), model=model)
         improve = Improve(engine=stage.engine, dtype=stage.dtype, role="improve", sampling=stage.sampling)
-        both(first, planned(improve, first.output(folders[0]), model=model), folders, how, engines=engines)
+        jobs = OverlappingJobs.of(first, planned(improve, first.output(folders[0]), model=model))
+        assert jobs is not None
+        both(jobs, folders, how, engines)
         responses, improved = map(open_dataset, folders)
         return Made({row["prompt_id"]: _whole(row["improved"]) for row in improved.rows()}, responses.manifest.tokens + improved.manifest.tokens)
 
 
-def one_after_the_other(first: Job, second: Job, folders: tuple[Path, Path], execution: Execution, *, engines: Engines) -> None:
-    """As do_both, without the overlap."""
-    do(first, folders[0], execution, engines=engines)
-    do(second, folders[1], execution, engines=engines)
+def one_after_the_other(jobs: OverlappingJobs, folders: tuple[Path, Path], execution: Execution, engines: Engines) -> None:
+    """As OverlappingJobs.make, without the overlap."""
+    jobs.first.make(folders[0], execution, engines)
+    jobs.second.make(folders[1], execution, engines)
 
 
 def _whole(text: str | None) -> str:
@@ -223,7 +225,7 @@ def measured(scale: Scale) -> list[tuple[dict[str, list[Spent]], dict[str, Made]
                 "the same, with the log-probability of each token": partial(chatted, here, prompts, stage, call_rows=rows, logprobs=0),
                 "LLM.chat, part by part": partial(chatted, here, prompts, stage, call_rows=scale.part_rows),
             }, {
-                "seed and improve as one stream": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=do_both),
+                "seed and improve as one stream": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=OverlappingJobs.make),
                 "one after the other": partial(rewritten, prompts, model, stage, engines, how=scale.how, both=one_after_the_other),
             }
 

@@ -107,7 +107,7 @@ def _lines(found: "Health", width: int) -> Iterator[str]:
 
 
 def _table(rounds: "tuple[RoundHealth, ...]", widths: list[int]) -> Iterator[str]:
-    from sgpo_data.health.health import shown
+    from sgpo_data.health.health import format_value
 
     yield " " * LABEL + "".join(f"  {printable(each.place):>{width}} " for each, width in zip(rounds, widths, strict=True))
     for at, measure in enumerate(MEASURES):
@@ -117,5 +117,5 @@ def _table(rounds: "tuple[RoundHealth, ...]", widths: list[int]) -> Iterator[str
         for each, width in zip(rounds, widths, strict=True):
             finding = each.findings[at]
             mark = "!" if finding.verdict == "alarm" else " "
-            cells.append(f"  {shown(finding.value, measure.unit) or '-':>{width}}{mark}")
+            cells.append(f"  {format_value(finding.value, measure.unit) or '-':>{width}}{mark}")
         yield f"  {measure.label:<{LABEL - 2}}{''.join(cells)}"

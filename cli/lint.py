@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from sgpo_data.analysis.options import Thresholds
+from sgpo_data.analysis.options import LintThresholds
 from sgpo_data.errors import GateError
 from sgpo_data.execution import ROOT, Execution
 from sgpo_data.sources.options import Source
@@ -20,13 +20,13 @@ from .printing.closed_pipe import closed_pipe_allowed
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.analysis.lint import Finding
+    from sgpo_data.analysis.lint import LintFinding
     from sgpo_data.store.dataset import Dataset
 
 
 def add_lint(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("lint", help=inspect.getdoc(Thresholds), rich_help_panel="Look")(_command())
+    app.command("lint", help=inspect.getdoc(LintThresholds), rich_help_panel="Look")(_command())
 
 
 def _command() -> Callable[..., None]:
@@ -35,8 +35,8 @@ def _command() -> Callable[..., None]:
         from sgpo_data.analysis.lint import lint
         from sgpo_data.references.dataset import source_of
 
-        thresholds = built(Thresholds, given)
-        dataset = _linted(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
+        thresholds = built(LintThresholds, given)
+        dataset = _make_pairs(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
         filtered, improved = (source_of(dataset, table, root) for table in ("filtered", "improved"))
         _show(dataset, lint(dataset, thresholds, filtered=filtered, improved=improved), thresholds, as_json=json)
 
@@ -52,14 +52,14 @@ def _command() -> Callable[..., None]:
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             *(inspect.Parameter(name, keyword, annotation=annotation, default=default) for name, (annotation, default) in own.items()),
-            *parameters(Thresholds, panel="What is let through"),
+            *parameters(LintThresholds, panel="What is let through"),
             *parameters(Source, panel="How a raw source is read", prefix="source."),
         ]
     )
     return command
 
 
-def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
+def _make_pairs(reference: str, source: Source, execution: Execution) -> "Dataset":
     """The dataset itself, or the pairs that pair makes of raw preferences, in the store."""
     from sgpo_data.references.dataset import find_dataset
     from sgpo_data.running.runner import run
@@ -71,7 +71,7 @@ def _linted(reference: str, source: Source, execution: Execution) -> "Dataset":
     return run(Pair(), reference, source=source, execution=execution)
 
 
-def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", thresholds: Thresholds, *, as_json: bool) -> None:
+def _show(dataset: "Dataset", findings: "tuple[LintFinding, ...]", thresholds: LintThresholds, *, as_json: bool) -> None:
     """Prints the findings, warnings to standard error; raises GateError if one failed."""
     rows, place = dataset.manifest.rows, dataset.folder
     failed, warned = ([finding for finding in findings if finding.verdict == verdict] for verdict in ("failed", "warn"))
@@ -92,17 +92,17 @@ def _show(dataset: "Dataset", findings: "tuple[Finding, ...]", thresholds: Thres
         print(place)
 
 
-def _past(findings: "list[Finding]") -> str:
+def _past(findings: "list[LintFinding]") -> str:
     return ", ".join(f"{each.check} {_number(each, each.value)} ({each.flag} = {_number(each, each.threshold)})" for each in findings)
 
 
-def _sign(finding: "Finding") -> str:
+def _sign(finding: "LintFinding") -> str:
     if finding.check == "length_bias":
         return "<= ±"
     return ">= " if finding.flag.startswith("min_") else "<= "
 
 
-def _lines(findings: "tuple[Finding, ...]") -> list[str]:
+def _lines(findings: "tuple[LintFinding, ...]") -> list[str]:
     head = ("check", "value", "threshold", "verdict", "detail", "example")
     rows = [
         (
@@ -119,7 +119,7 @@ def _lines(findings: "tuple[Finding, ...]") -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
 
 
-def _number(finding: "Finding", value: float | None) -> str:
+def _number(finding: "LintFinding", value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.2f}" if finding.check in ("length_bias", "distinct_2") else f"{value:.1%}"

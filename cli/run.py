@@ -17,7 +17,7 @@ from .opener import opener
 
 if TYPE_CHECKING:
     from sgpo_data.loop.estimate import Estimate
-    from sgpo_data.loop.loop import Changes, Ran
+    from sgpo_data.loop.loop import Changes, StepResult
     from sgpo_data.running.engines import OpenModel
 
 COLUMNS = ("phase", "round", "stage", "state", "rows", "tokens", "seconds", "disk")
@@ -90,7 +90,7 @@ def _agreed(changes: "Changes") -> bool:
     return typer.confirm("go on?", err=True)
 
 
-def _summary(ran: "Ran") -> dict[str, object]:
+def _summary(ran: "StepResult") -> dict[str, object]:
     step = ran.step
     return {
         "phase": step.phase,

@@ -29,7 +29,7 @@ def add_stages(app: typer.Typer) -> None:
 def _command(stage: type[Stage]) -> Callable[..., None]:
     def command(context: typer.Context, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
-        from sgpo_data.publishing.output import made_at
+        from sgpo_data.publishing.output import make_at
         from sgpo_data.running.engines import Engines
         from sgpo_data.running.runner import job_of
 
@@ -54,7 +54,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             execution=execution,
         )
         with closing(Engines(execution, open_model=opener(context))) as engines:
-            made = made_at(job, str(out) if out else None, execution, engines=engines)
+            made = make_at(job, str(out) if out else None, execution, engines=engines)
         print_made(made, as_json=bool(given["json"]))
 
     called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

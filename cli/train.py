@@ -33,7 +33,8 @@ def _command() -> Callable[..., None]:
         from sgpo_data.references.dataset import existing
         from sgpo_data.references.model import find_model
         from sgpo_data.store.input import input_of
-        from sgpo_data.training.job import do_train, planned_training
+        from sgpo_data.training.job import do_train
+        from sgpo_data.training.planning import planned_training
 
         execution = built(Execution, given)
         train = built(Train, given)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sgpo_data.execution import Execution
-    from sgpo_data.loop.loop import Confirm, Ran
+    from sgpo_data.loop.loop import Confirm, StepResult
 
 __all__ = ["run", "scan", "sql"]
 
@@ -44,7 +44,7 @@ def sql(query: str, *references: Reference, run: str | Sequence[str] = (), root:
     return selected(catalog([fspath(reference) for reference in references], runs=runs, root=_root(root)).connect(), query)
 
 
-def run(recipe: Reference, execution: "Execution | None" = None, *, confirm: "Confirm | None" = None) -> "list[Ran]":
+def run(recipe: Reference, execution: "Execution | None" = None, *, confirm: "Confirm | None" = None) -> "list[StepResult]":
     """Everything a recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused.

@@ -11,14 +11,14 @@ LONGEST_SECONDS = 600.0
 """Polars 2.1 takes Ctrl-C over when it is imported, and its handler restarts a wait that has no end, so that nothing hears it; one that has an end is left."""
 
 
-def waited(future: Future[T]) -> T:
+def wait_for(future: Future[T]) -> T:
     """What the future comes to: returned or raised."""
     while not wait([future], LONGEST_SECONDS).done:
         pass
     return future.result()
 
 
-def taken(queue: SimpleQueue[T]) -> T:
+def take(queue: SimpleQueue[T]) -> T:
     """The next of the queue, as soon as there is one."""
     while True:
         with suppress(Empty):

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 
-Given = dict[str, object]
+Values = dict[str, object]
 """A row of `filtered`, or some of its columns."""
 
 
@@ -18,7 +18,7 @@ def prompt_id(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
-def row(name: str = "p", /, **given: object) -> Given:
+def row(name: str = "p", /, **given: object) -> Values:
     """A row of `filtered` that fails no rule by default, and neither repeats the answer of another prompt."""
     default = Row(
         prompt_id=prompt_id(name),
@@ -67,7 +67,7 @@ def row(name: str = "p", /, **given: object) -> Given:
     return {**default, "dropped_by": None, "failed_rules": [], **given}
 
 
-def pair_row(name: str = "p", /, **given: object) -> Given:
+def pair_row(name: str = "p", /, **given: object) -> Values:
     """A row of `pairs`."""
     whole = row(name)
     answer = {side: [{"role": "assistant", "content": f"{side} {name}"}] for side in ("chosen", "rejected")}
@@ -75,20 +75,20 @@ def pair_row(name: str = "p", /, **given: object) -> Given:
     return {**kept, "prompt": whole["messages"], **answer, "chosen_nll": 100.0, "chosen_tokens": 100, "rejected_nll": 120.0, "rejected_tokens": 100, **given}
 
 
-def key(given: Given) -> tuple[str, int]:
+def key(given: Values) -> tuple[str, int]:
     name, sample = given["prompt_id"], given["sample"]
     assert isinstance(name, str)
     assert isinstance(sample, int)
     return name, sample
 
 
-def rules(given: Given) -> list[str]:
+def rules(given: Values) -> list[str]:
     failed = given["failed_rules"]
     assert isinstance(failed, list)
     return failed
 
 
-def connect(table: str, rows: Sequence[Given], threads: int = 2) -> duckdb.DuckDBPyConnection:
+def connect(table: str, rows: Sequence[Values], threads: int = 2) -> duckdb.DuckDBPyConnection:
     """A connection whose view `input` holds these rows with the columns of this table, and their position."""
     con = duckdb.connect(config={"threads": threads})
     names = schema(table).column_names
@@ -97,11 +97,11 @@ def connect(table: str, rows: Sequence[Given], threads: int = 2) -> duckdb.DuckD
     return con
 
 
-def checked(decided: Decided, table: str) -> list[Given]:
+def checked(decided: Decision, table: str) -> list[Values]:
     """The rows decided, once they have shown to be of this table, types and column order included."""
     schema(table).check(decided.rows, place="test")
     arrow = decided.rows.to_arrow_table()
     assert tuple(arrow.column_names) == schema(table).column_names
     arrow.cast(schema(table).arrow)
-    rows: list[Given] = arrow.to_pylist()
+    rows: list[Values] = arrow.to_pylist()
     return rows

@@ -7,12 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from sgpo_data.schema import schema
+from sgpo_data.stages.order import MAKERS
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, ModelRecord
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
-
-OUTCOMES = {"responses": "finish", "improved": "improved_finish", "scored": "improved_finish", "filtered": "coalesce(dropped_by, 'kept')"}
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 
 def made_dataset(folder: Path, table: str, rows: Sequence[Mapping[str, object]], *, part_rows: int = 2) -> Dataset:
@@ -24,8 +23,9 @@ def made_dataset(folder: Path, table: str, rows: Sequence[Mapping[str, object]],
         stage=f"test-{table}", revision=1, schema_version=schema(table).version, fields=json.loads(json.dumps(data.to_pylist())), inputs=(), models=models
     )
 
-    def work(into: Unfinished) -> Found:
+    def work(into: Unfinished) -> StageSummary:
         into.write_all(data.to_reader())
-        return Found(rows_in=len(rows), outcome=OUTCOMES.get(table, "'row'"), facts={"upper_fence": 1.5}, warnings=("few rows",))
+        outcome = MAKERS[table].outcome if table in MAKERS else "'row'"
+        return StageSummary(rows_in=len(rows), outcome=outcome, facts={"upper_fence": 1.5}, warnings=("few rows",))
 
     return make(folder, identity, table=table, part_rows=part_rows, work=work)

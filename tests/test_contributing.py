@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
-MOST = {"A stage": 6, "A training objective": 4, "A strategy of filter": 2, "A shape of raw rows": 3, "A chart of the report": 1}
+MOST = {"A stage": 4, "A training objective": 4, "A strategy of filter": 2, "A shape of raw rows": 1, "A chart of the report": 1}
 FILE = r"`((?:sgpo_data|schemas)/[\w/<>]+\.\w+)`"
 
 
@@ -23,7 +23,7 @@ def test_a_table_has_as_many_files_as_the_goal_allows(kind: str) -> None:
     assert len(re.findall(rf"^\| {FILE} \|", section, flags=re.MULTILINE)) == MOST[kind]
 
 
-@pytest.mark.parametrize("name", ["STAGES", "WIDENED", "OUTCOMES", "COLUMN", "OBJECTIVES", "STRATEGIES", "FIXED", "PARTS", "REQUIRED", "_READERS", "ABOUT"])
+@pytest.mark.parametrize("name", ["STAGES", "WIDENED", "OBJECTIVES", "STRATEGIES", "FIXED", "ShapeName", "SHAPES", "ABOUT"])
 def test_a_name_that_is_to_be_extended_stands_in_a_file_beside_it(name: str) -> None:
     (line, *_) = [line for line in TEXT.splitlines() if f"`{name}`" in line]
     files = re.findall(FILE, line) or re.findall(FILE, TEXT)

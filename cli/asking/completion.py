@@ -29,7 +29,7 @@ ORDER BY function_name
 
 
 @dataclass(frozen=True)
-class Known:
+class Completions:
     """What can be typed in a query of this connection, each with what is told beside it."""
 
     columns: Mapping[str, Mapping[str, str]]
@@ -38,7 +38,7 @@ class Known:
     keywords: tuple[str, ...]
 
     @classmethod
-    def of(cls, con: duckdb.DuckDBPyConnection) -> "Known":
+    def of(cls, con: duckdb.DuckDBPyConnection) -> "Completions":
         """All of it, as it is now."""
         columns: dict[str, dict[str, str]] = {}
         for view, name, sql_type, comment in con.execute(_COLUMNS).fetchall():
@@ -53,7 +53,7 @@ class Known:
 class SqlCompleter(Completer):
     """Completes the word before the cursor: after FROM a view, after `view.` a column of it, after a dot at the start a command of the shell."""
 
-    def __init__(self, known: Known, commands: Mapping[str, str]) -> None:
+    def __init__(self, known: Completions, commands: Mapping[str, str]) -> None:
         self.known = known
         self.commands = commands
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from sgpo_data.query.sandbox import query_error
-from sgpo_data.waiting import waited
+from sgpo_data.waiting import wait_for
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Interruptible:
         """
         running = self.worker.submit(step)
         try:
-            return waited(running)
+            return wait_for(running)
         except KeyboardInterrupt:
             # A query that is about to start does not hear the first call.
             while not running.done():

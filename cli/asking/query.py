@@ -22,7 +22,7 @@ from ..printing.closed_pipe import closed_pipe_allowed
 from ..printing.formats import Format
 from .interruptible import Interruptible
 from .rows import TABLE_ROWS, write_answer
-from .standard_input import taken
+from .standard_input import replace_dash
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def answer(
     """
     query, given = _query_and_references(arguments, example_name)
     kind = _format(form, out)
-    with taken(given) as references:
+    with replace_dash(given) as references:
         tables = catalog(references, runs=runs, root=root).tables
         with Interruptible.over(open_connection(tables) if unsafe else sandbox(tables)) as running:
             _set_variables(running.con, variables)

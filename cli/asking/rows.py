@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from sgpo_data.query.examples import examples
-from sgpo_data.query.sandbox import executed, selected
+from sgpo_data.query.sandbox import execute, selected
 
 from ..printing.formats import Format, write_csv, write_json, write_jsonl, write_parquet, write_table
 from .interruptible import Interruptible
@@ -52,7 +52,7 @@ def write_answer(running: Interruptible, query: str, form: Format, sink: BinaryI
 
 
 def _opened(con: duckdb.DuckDBPyConnection, query: str, rows: int | None, unsafe: bool) -> pa.RecordBatchReader | None:
-    relation = executed(con, query) if unsafe else selected(con, query)
+    relation = execute(con, query) if unsafe else selected(con, query)
     if relation is None:
         return None
     # One row more than a table shows tells whether there are more.

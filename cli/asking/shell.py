@@ -20,7 +20,7 @@ from sgpo_data.errors import SgpoError, UsageError
 from sgpo_data.query.examples import example
 
 from ..printing.formats import Format
-from .completion import Known, SqlCompleter
+from .completion import Completions, SqlCompleter
 from .interruptible import Interruptible
 from .rows import list_examples, write_answer
 
@@ -52,7 +52,7 @@ def shell(running: Interruptible, *, unsafe: bool, limit: int | None) -> None:
     session: PromptSession[str] = PromptSession(
         "sgpo> ",
         history=_history(),
-        completer=SqlCompleter(Known.of(running.con), COMMANDS),
+        completer=SqlCompleter(Completions.of(running.con), COMMANDS),
         complete_while_typing=False,
         lexer=PygmentsLexer(SqlLexer),
         multiline=Condition(lambda: not is_whole(get_app().current_buffer.text)),

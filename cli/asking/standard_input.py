@@ -16,7 +16,7 @@ ROWS = re.compile(r"-\.\w+(\.\w+)?")
 
 
 @contextmanager
-def taken(references: Sequence[str]) -> Iterator[list[str]]:
+def replace_dash(references: Sequence[str]) -> Iterator[list[str]]:
     """The references, with `-` as the one that standard input ends with, and `name=-.csv` and its like as a file of what it holds.
 
     Raises UsageError if two want it, or if it is no format that is read.

@@ -30,12 +30,12 @@ def show_model(folder: Path, *, as_json: bool) -> None:
             print(printable_json(json.dumps(json_value({"model": str(folder), **known, "recipe": known.get("identity"), "identity": identity}))))
             return
         width = max(min(shutil.get_terminal_size((WIDEST, 40)).columns, WIDEST), 40)
-        for name, value in _told(folder, identity, manifest):
+        for name, value in _facts(folder, identity, manifest):
             for line in wrapped(f"{name:<16}{printable(cut(value, VALUE_CHARACTERS))}", width, indent=18, first=2):
                 print(line)
 
 
-def _told(folder: Path, identity: str, manifest: ModelManifest | None) -> Iterator[tuple[str, str]]:
+def _facts(folder: Path, identity: str, manifest: ModelManifest | None) -> Iterator[tuple[str, str]]:
     yield "model", str(folder)
     yield "identity", identity
     yield "size", f"{sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6:.1f} MB"

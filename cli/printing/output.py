@@ -2,10 +2,10 @@
 
 import orjson
 
-from sgpo_data.publishing.output import Made
+from sgpo_data.publishing.output import StageOutput
 
 
-def print_made(made: Made, *, as_json: bool) -> None:
+def print_made(made: StageOutput, *, as_json: bool) -> None:
     """The reference of a dataset as the last line, or its summary as one line of JSON."""
     if not as_json:
         print(made.reference)

@@ -10,7 +10,7 @@ import orjson
 from sgpo_data.stages.filter.filter import Filter
 
 if TYPE_CHECKING:
-    from sgpo_data.running.what_if import Outcome
+    from sgpo_data.running.what_if import FilterOutcome
 
 
 def print_what_if(stage: Filter, reference: str, asked: Sequence[str], *, root: Path, as_json: bool) -> None:
@@ -40,5 +40,5 @@ def print_what_if(stage: Filter, reference: str, asked: Sequence[str], *, root: 
             print(f"{' '.join(f'{key}={value}' for key, value in each.alternative.values.items())}: {warning}", file=sys.stderr)
 
 
-def _summary(each: "Outcome") -> dict[str, object]:
+def _summary(each: "FilterOutcome") -> dict[str, object]:
     return {"values": each.alternative.values, "rows": each.rows, "outcomes": each.outcomes, "facts": each.facts, "warnings": each.warnings}

@@ -11,14 +11,14 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from sgpo_data.analysis.options import Thresholds
+from sgpo_data.analysis.options import LintThresholds
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.stages.improve.templates import recorded_templates, wording_of
 from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.text.answer_faults import SHORTEST_LEAK, flagged
 from sgpo_data.text.measures import WORDS, distinct_2
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 from sgpo_data.text.words import words
 
 BATCH_ROWS = 16384
@@ -50,7 +50,7 @@ REPEATED = """
     CREATE TABLE repeated AS
     SELECT answer
     FROM measured
-    WHERE words >= 5
+    WHERE words >= 7
     GROUP BY answer
     HAVING min(hash(prompt_id)) != max(hash(prompt_id))
 """
@@ -60,7 +60,7 @@ TOLD = """
         *,
         prompt_id || '/' || sample                                                                 AS key,
         words > rejected_words                                                                     AS longer,
-        words >= 5 AND answer IN (SELECT answer FROM repeated)                                     AS repeated,
+        words >= 7 AND answer IN (SELECT answer FROM repeated)                                     AS repeated,
         chosen_nll_per_token > rejected_nll_per_token                                              AS less_likely,
         CASE WHEN $leaks THEN (prompt_id, sample) IN (SELECT (prompt_id, sample) FROM leaked) END  AS reference_leak
     FROM measured
@@ -105,7 +105,7 @@ ADVISORY = frozenset(("less_likely",))
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """What a check found."""
 
     check: str
@@ -122,7 +122,7 @@ class Finding:
     """prompt_id/sample of the first row that was counted, by key; of length_bias, of the greatest difference."""
 
 
-def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, improved: Dataset | None = None) -> tuple[Finding, ...]:
+def lint(dataset: Dataset, thresholds: LintThresholds, *, filtered: Dataset | None, improved: Dataset | None = None) -> tuple[LintFinding, ...]:
     """What each check finds, in a fixed order.
 
     Texts are read once, in batches; what was measured of them waits in a temporary DuckDB file, so memory is bounded by its limit.
@@ -149,7 +149,7 @@ def lint(dataset: Dataset, thresholds: Thresholds, *, filtered: Dataset | None, 
         return tuple(_softened(each) if few or each.check in ADVISORY else each for each in _findings(con, thresholds))
 
 
-def _softened(finding: Finding) -> Finding:
+def _softened(finding: LintFinding) -> LintFinding:
     return replace(finding, verdict="warn") if finding.verdict == "failed" else finding
 
 
@@ -157,7 +157,7 @@ def _verdict(value: float | None, *, within: bool) -> Verdict:
     return None if value is None else "ok" if within else "failed"
 
 
-def _measure(con: duckdb.DuckDBPyConnection, min_edit: float, wording: Wording) -> None:
+def _measure(con: duckdb.DuckDBPyConnection, min_edit: float, wording: TemplateWording) -> None:
     """Table `measured`: one row per row, flags and numbers in place of texts."""
     reader = con.sql("FROM texts").to_arrow_reader(BATCH_ROWS)
     writer = con.cursor()
@@ -179,7 +179,7 @@ def _find_leaks(con: duckdb.DuckDBPyConnection, filtered: Dataset | None) -> Non
         con.execute(LEAKED, {"shortest": SHORTEST_LEAK})
 
 
-def _findings(con: duckdb.DuckDBPyConnection, thresholds: Thresholds) -> Iterator[Finding]:
+def _findings(con: duckdb.DuckDBPyConnection, thresholds: LintThresholds) -> Iterator[LintFinding]:
     lengths = con.sql(LENGTHS).to_arrow_table().to_pylist()[0]
     yield _length_bias(lengths, thresholds.max_length_effect)
     counts = [f"avg({flag}::INTEGER), count(*) FILTER ({flag}), min(key) FILTER ({flag})" for flag in FLAGS]
@@ -187,20 +187,20 @@ def _findings(con: duckdb.DuckDBPyConnection, thresholds: Thresholds) -> Iterato
     for (check, flag), share, rows, example in zip(FLAGS.items(), row[0::3], row[1::3], row[2::3], strict=True):
         most = getattr(thresholds, flag)
         detail = NOT_MEASURED if share is None else _detail(check, rows, lengths)
-        yield Finding(check, share, most, flag, _verdict(share, within=share is None or share <= most), detail, example)
+        yield LintFinding(check, share, most, flag, _verdict(share, within=share is None or share <= most), detail, example)
     distinct = distinct_2([words(answer) for (answer,) in con.execute(DRAWN, [DIVERSITY_ROWS]).fetchall()], WORDS)
     varied = _verdict(distinct, within=distinct is None or distinct >= thresholds.min_distinct_2)
-    yield Finding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", varied, "", None)
+    yield LintFinding("distinct_2", distinct, thresholds.min_distinct_2, "min_distinct_2", varied, "", None)
 
 
-def _length_bias(lengths: dict[str, float | None], most: float) -> Finding:
+def _length_bias(lengths: dict[str, float | None], most: float) -> LintFinding:
     chosen, rejected, deviation = lengths["words"], lengths["rejected_words"], lengths["deviation"]
     if chosen is None or rejected is None or deviation is None:
-        return Finding("length_bias", None, most, "max_length_effect", None, NOT_MEASURED, None)
+        return LintFinding("length_bias", None, most, "max_length_effect", None, NOT_MEASURED, None)
     # Answers of one length only deviate in nothing.
     effect = (chosen - rejected) / deviation if deviation else 0.0 if chosen == rejected else math.copysign(math.inf, chosen - rejected)
     verdict = _verdict(effect, within=abs(effect) <= most)
-    return Finding("length_bias", effect, most, "max_length_effect", verdict, f"words {chosen:.1f} / {rejected:.1f}", str(lengths["example"]))
+    return LintFinding("length_bias", effect, most, "max_length_effect", verdict, f"words {chosen:.1f} / {rejected:.1f}", str(lengths["example"]))
 
 
 def _detail(check: str, rows: int, lengths: dict[str, float | None]) -> str:

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Thresholds(BaseModel):
+class LintThresholds(BaseModel):
     """Check pairs or examples before a model is trained on them; exit 3 past a threshold, so that a chain stops.
 
     Shares are of the rows that a check can be made of. Prints a line per check, then the reference of what was checked; if one fails,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, ScoreRequest
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
-from sgpo_data.engines.template import SENTINEL, Frame, Template
+from sgpo_data.engines.template import SENTINEL, Frame, TokenizerTemplate
 from sgpo_data.engines.turns import Span
 from sgpo_data.errors import MissingExtraError, ModelError, first_line
 from sgpo_data.rows import Finish, Message
@@ -50,7 +50,7 @@ class Chat:
         if not tokenizer.is_fast:
             raise ModelError(f"{place}: the tokenizer tells no offsets, so prompt and answer cannot be told apart; give a folder with tokenizer.json")
         self.tokenizer = tokenizer
-        self.template = Template(tokenizer, place=place, arguments=template.template, name=template.template_name)
+        self.template = TokenizerTemplate(tokenizer, place=place, arguments=template.template, name=template.template_name)
         self._special = _pattern(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
         self._prefixes = _prefixes(tokenizer)
         self.end_of_turn, self.writes_end = self._end_of_turn(place)

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,19 +27,41 @@ DEFAULT_TEMPLATE = ChatTemplate()
 
 
 @dataclass(frozen=True)
-class Loading:
-    """All about loading a model that decides the rows."""
+class WeightsLoading:
+    """All about loading weights here that decides the rows."""
 
     engine: str
     dtype: str
-    """auto for a model at a server, which alone knows."""
-    context_tokens: int | None
-    """None for a model at a server, which alone knows."""
+    context_tokens: int
     quantization: str | None = None
     chat: ChatTemplate = DEFAULT_TEMPLATE
 
+    @property
+    def keys(self) -> Mapping[str, str | int | None]:
+        """What is settled, as the keys of a stage."""
+        return {"engine": self.engine, "dtype": self.dtype, "context_tokens": self.context_tokens}
 
-def resolved(
+
+@dataclass(frozen=True)
+class ServerLoading:
+    """All about asking a server that decides the rows; type and context are those it was started with."""
+
+    engine: str
+    endpoint: str
+    """What the server calls the model."""
+    chat: ChatTemplate = DEFAULT_TEMPLATE
+
+    @property
+    def keys(self) -> Mapping[str, str | int | None]:
+        """What is settled, as the keys of a stage."""
+        return {"engine": self.engine, "dtype": "auto", "context_tokens": None}
+
+
+Loading = WeightsLoading | ServerLoading
+"""How a model comes to answer."""
+
+
+def weights_loading(
     engine: str,
     dtype: str,
     context_tokens: int | None,
@@ -46,16 +69,13 @@ def resolved(
     *,
     work: Work = "generate",
     quantization: str | None = None,
-    endpoint: str | None = None,
     chat: ChatTemplate = DEFAULT_TEMPLATE,
-) -> Loading:
+) -> WeightsLoading:
     """The same with nothing left to be guessed: the engine that suits the work, dtype of the checkpoint, context of the model.
 
     Raises ModelError if the model's config.json does not say, RecipeError if the context asked for is longer than the model's or the engine cannot do
     what is asked.
     """
-    if endpoint is not None:
-        return replace(_at_endpoint(engine, dtype, context_tokens, work=work, quantization=quantization), chat=_told(chat))
     if engine == "openai":
         raise RecipeError(f"engine: openai is for a model at a server; name it as {ENDPOINT}NAME")
     path = folder / "config.json"
@@ -72,13 +92,38 @@ def resolved(
     chosen = automatic(work) if engine == "auto" else engine
     if quantization is not None and chosen != "vllm":
         raise RecipeError(f"quantization: {quantization} is for engine vllm, and it is {chosen}; leave it out")
-    return Loading(
-        engine=chosen,
+    return WeightsLoading(
+        chosen,
         dtype=(kept if kept in DTYPES else "float32") if dtype == "auto" else dtype,
         context_tokens=context_tokens or limit,
         quantization=quantization,
         chat=ChatTemplate(template=chat.template, template_name=chat.template_name),
     )
+
+
+def server_loading(
+    engine: str,
+    dtype: str,
+    context_tokens: int | None,
+    endpoint: str,
+    *,
+    work: Work = "generate",
+    quantization: str | None = None,
+    chat: ChatTemplate = DEFAULT_TEMPLATE,
+) -> ServerLoading:
+    """How a model at a server is reached.
+
+    Raises RecipeError for what cannot be asked of a server.
+    """
+    if engine not in ("auto", "openai"):
+        raise RecipeError(f"engine: {engine} runs model folders, and the model is at a server; give openai or auto")
+    if work == "score":
+        raise RecipeError(NO_SCORER)
+    own = {"dtype": None if dtype == "auto" else dtype, "context_tokens": context_tokens, "quantization": quantization, "template_name": chat.template_name}
+    for name, value in own.items():
+        if value is not None:
+            raise RecipeError(f"{name}: {value} cannot be asked of a server, which was started with its own; leave it out")
+    return ServerLoading("openai", endpoint, chat=ChatTemplate(template=chat.template))
 
 
 def check_installed(engine: str) -> None:
@@ -105,24 +150,6 @@ def automatic(work: Work) -> str:
 
 
 NO_SCORER = "engine: openai cannot score, since a server does not tell how likely a given text is; name a model folder as the scorer"
-
-
-def _at_endpoint(engine: str, dtype: str, context_tokens: int | None, *, work: Work, quantization: str | None) -> Loading:
-    if engine not in ("auto", "openai"):
-        raise RecipeError(f"engine: {engine} runs model folders, and the model is at a server; give openai or auto")
-    if work == "score":
-        raise RecipeError(NO_SCORER)
-    for name, value in (("dtype", None if dtype == "auto" else dtype), ("context_tokens", context_tokens), ("quantization", quantization)):
-        if value is not None:
-            raise RecipeError(f"{name}: {value} cannot be asked of a server, which was started with its own; leave it out")
-    return Loading(engine="openai", dtype="auto", context_tokens=None)
-
-
-def _told(chat: ChatTemplate) -> ChatTemplate:
-    """What a server is told with each request; it has one template."""
-    if chat.template_name is not None:
-        raise RecipeError(f"template_name: {chat.template_name} cannot be asked of a server, which was started with its own; leave it out")
-    return ChatTemplate(template=chat.template)
 
 
 def _gpu() -> bool:

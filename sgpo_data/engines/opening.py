@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sgpo_data.engines import Scorer
-from sgpo_data.engines.loading import NO_SCORER, Loading
+from sgpo_data.engines.loading import NO_SCORER, ServerLoading, WeightsLoading
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 
@@ -13,39 +13,18 @@ if TYPE_CHECKING:
     from sgpo_data.engines.server.openai import OpenAIEngine
     from sgpo_data.engines.vllm.engine import VllmEngine
 
-    Engine: TypeAlias = TransformersEngine | VllmEngine | OpenAIEngine
+    LocalEngine: TypeAlias = TransformersEngine | VllmEngine
 
 
-def open_engine(
-    loading: Loading,
-    folder: Path,
-    *,
-    adapter: Path | None,
-    endpoint: str | None = None,
-    how: Execution,
-) -> "Engine":
-    """The model, loaded, or the server, asked whether it is there.
+def open_engine(loading: WeightsLoading, folder: Path, *, adapter: Path | None, how: Execution) -> "LocalEngine":
+    """The model, loaded.
 
-    Raises ModelError if the folder is no model with a chat template, MissingExtraError if the engine is not installed, ServerError if no server answers.
+    Raises ModelError if the folder is no model with a chat template, MissingExtraError if the engine is not installed.
     """
     # What the engines import takes seconds: only for work that needs it.
-    if endpoint is not None:
-        from sgpo_data.engines.server.openai import OpenAIEngine
-
-        if adapter is not None:
-            raise RecipeError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
-        return OpenAIEngine.connect(
-            endpoint,
-            base_url=how.base_url,
-            key_variable=how.key_variable,
-            window=how.window,
-            request_seconds=how.request_seconds,
-            template=loading.chat.template,
-        )
     if loading.engine == "vllm":
         from sgpo_data.engines.vllm.engine import VllmEngine
 
-        assert loading.context_tokens is not None
         return VllmEngine.load(
             folder,
             dtype=loading.dtype,
@@ -70,6 +49,23 @@ def open_engine(
         batch_tokens=how.batch_tokens,
         window=how.window,
         chat=loading.chat,
+    )
+
+
+def connect(loading: ServerLoading, *, how: Execution) -> "OpenAIEngine":
+    """The server, asked whether it is there and has the model.
+
+    Raises MissingExtraError if what talks to it is not installed, ServerError if no server answers.
+    """
+    from sgpo_data.engines.server.openai import OpenAIEngine
+
+    return OpenAIEngine.connect(
+        loading.endpoint,
+        base_url=how.base_url,
+        key_variable=how.key_variable,
+        window=how.window,
+        request_seconds=how.request_seconds,
+        template=loading.chat.template,
     )
 
 

@@ -35,7 +35,7 @@ class Frame:
     """Where in `head` the text of the turns stands, in the order of the rendering, without white space at its ends; all the rest is the template's own."""
 
 
-class Template:
+class TokenizerTemplate:
     """The chat template of a tokenizer, with the arguments that a recipe gives it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, place: str, arguments: Mapping[str, object], name: str | None) -> None:

@@ -14,8 +14,7 @@ from sgpo_data.names import MadeName
 from sgpo_data.references.model import Model
 from sgpo_data.rows import Finish, Message, Row
 from sgpo_data.running.engines import Engines
-from sgpo_data.running.job import planned
-from sgpo_data.running.runner import do
+from sgpo_data.running.planning import planned
 from sgpo_data.schema import schema
 from sgpo_data.sources.source import prompt_id
 from sgpo_data.stages.seed import Seed
@@ -23,7 +22,7 @@ from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def answers(questions: QuestionSet, seed: Seed, model: Model, execution: Executi
         rows = list(_prompts(asked.values(), questions.name))
         if rows:
             job = planned(seed, input_of(_prompts_dataset(questions, number, rows, made, execution), questions.place), model=model)
-            made.append(do(job, execution.store / job.name, execution, engines=engines))
+            made.append(job.make(execution.store / job.name, execution, engines))
             said = {(row["prompt_id"], row["sample"]): Turn(row["response"], row["finish"], row["sampled_tokens"]) for row in made[-1].rows()}
             for place, row in zip(asked, rows, strict=True):
                 found[place].append(said[row["prompt_id"], row["sample"]])
@@ -131,9 +130,9 @@ def _prompts_dataset(questions: QuestionSet, turn: int, rows: list[Row], before:
     fields = {"layout": questions.layout, "turn": turn + 1}
     identity = Identity(stage="questions", revision=REVISION, schema_version=schema("prompts").version, fields=fields, inputs=inputs, models={})
 
-    def work(into: Unfinished) -> Found:
+    def work(into: Unfinished) -> StageSummary:
         into.write_all(pa.Table.from_pylist(rows, schema=schema("prompts").arrow).to_reader())
-        return Found(rows_in=len(questions.questions), outcome="'prompt'")
+        return StageSummary(rows_in=len(questions.questions), outcome="'prompt'")
 
     folder = execution.store / str(MadeName.made("prompts", identity.fingerprint))
     return make(folder, identity, table="prompts", part_rows=PART_ROWS, work=work)

@@ -18,7 +18,7 @@ from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 REVISION = 1
 """Raised when the same votes begin to give other rows."""
@@ -118,10 +118,10 @@ def evaluations(voted: VotedReview, execution: Execution, folder: Path | None = 
     fields = {"a": voted.found.a, "b": voted.found.b, "review": voted.review.digest}
     identity = Identity(stage="people", revision=REVISION, schema_version=schema("evaluations").version, fields=fields, inputs=inputs, models={})
 
-    def work(into: Unfinished) -> Found:
+    def work(into: Unfinished) -> StageSummary:
         rows = list(_rows(voted))
         into.write_all(pa.Table.from_pylist(rows, schema=schema("evaluations").arrow).to_reader())
-        return Found(rows_in=len(rows), outcome="verdict")
+        return StageSummary(rows_in=len(rows), outcome="verdict")
 
     place = folder or execution.store / str(MadeName.made("evaluations", identity.fingerprint))
     return make(place, identity, table="evaluations", part_rows=PART_ROWS, work=work)

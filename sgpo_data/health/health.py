@@ -61,7 +61,7 @@ class Health:
     @property
     def alarms(self) -> tuple[str, ...]:
         """One line for each alarm: where, the number found, what to do."""
-        return tuple(f"{each.place}: {told(finding)}; {finding.measure.advice}" for each in self.rounds for finding in each.alarms)
+        return tuple(f"{each.place}: {format_finding(finding)}; {finding.measure.advice}" for each in self.rounds for finding in each.alarms)
 
 
 def health(run: Run, thresholds: Thresholds | None = None) -> Health:
@@ -89,21 +89,21 @@ def health(run: Run, thresholds: Thresholds | None = None) -> Health:
     return Health(tuple(found), room)
 
 
-def told(finding: Finding) -> str:
+def format_finding(finding: Finding) -> str:
     """A measured number with what it is held against, as a clause."""
     measure = finding.measure
-    number = f"{measure.label} {shown(finding.value, measure.unit)}"
+    number = f"{measure.label} {format_value(finding.value, measure.unit)}"
     if finding.limit is None or measure.bound is None:
         return number
     if measure.bound in ("above", "below"):
-        return f"{number} (alarm {measure.bound} {shown(finding.limit, measure.unit)})"
+        return f"{number} (alarm {measure.bound} {format_value(finding.limit, measure.unit)})"
     if finding.before is None:
         return f"{number} (nothing to compare with)"
     way = "above" if measure.bound == "growth" else "below"
-    return f"{number} after {shown(finding.before, measure.unit)} (alarm {100 * finding.limit:.0f} % {way} the round before)"
+    return f"{number} after {format_value(finding.before, measure.unit)} (alarm {100 * finding.limit:.0f} % {way} the round before)"
 
 
-def shown(value: float | None, unit: str) -> str:
+def format_value(value: float | None, unit: str) -> str:
     """The number in its unit, as people read it."""
     if value is None:
         return ""

@@ -7,7 +7,7 @@ import duckdb
 import polars as pl
 
 from sgpo_data.connection import connected
-from sgpo_data.loop.rounds import Round, TrainedModel
+from sgpo_data.loop.rounds import Round, RoundModel
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset, unreadable
 from sgpo_data.store.manifest import ModelManifest
@@ -49,7 +49,7 @@ def row_numbers(made: Round) -> Numbers:
     return found
 
 
-def training_numbers(model: TrainedModel, pairs: Sequence[Dataset]) -> Numbers:
+def training_numbers(model: RoundModel, pairs: Sequence[Dataset]) -> Numbers:
     """What the curves of a dpo training on these pairs come to; a number that was not logged is left out, and all of them after too few steps."""
     logged = curves(model.folder)
     if _steps(logged) < FEWEST_STEPS:
@@ -67,7 +67,7 @@ def training_numbers(model: TrainedModel, pairs: Sequence[Dataset]) -> Numbers:
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
-def few_steps(model: TrainedModel) -> int | None:
+def few_steps(model: RoundModel) -> int | None:
     """Steps of a training that are too few to tell anything; None if they are enough, or if nothing was logged."""
     steps = _steps(curves(model.folder))
     return steps if 0 < steps < FEWEST_STEPS else None
@@ -201,7 +201,7 @@ def _references(dataset: Dataset) -> pl.LazyFrame:
     return rows.select("prompt_id", "reference_nll", "reference_tokens")
 
 
-def trained_on(model: TrainedModel, found: Mapping[str, Dataset]) -> list[Dataset]:
+def trained_on(model: RoundModel, found: Mapping[str, Dataset]) -> list[Dataset]:
     """The pairs among these, by fingerprint, that the model was trained on; none if one of them is not there."""
     wanted = [record.fingerprint for record in model.manifest.identity.inputs]
     return [found[each] for each in wanted] if all(each in found for each in wanted) else []

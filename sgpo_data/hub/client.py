@@ -112,13 +112,13 @@ def hub_faults(name: str, revision: str | None = None, *, kind: Kind = "dataset"
     except SgpoError:
         raise
     except Exception as error:
-        told = _told(error, name, revision, kind)
+        told = _fault_of(error, name, revision, kind)
         if told is None:
             raise
         raise told from error
 
 
-def _told(error: Exception, name: str, revision: str | None, kind: Kind) -> SgpoError | None:
+def _fault_of(error: Exception, name: str, revision: str | None, kind: Kind) -> SgpoError | None:
     import httpx2
     from huggingface_hub.errors import (
         GatedRepoError,

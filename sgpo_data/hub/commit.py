@@ -69,11 +69,11 @@ class Contribution:
         return [file for file in self.files if not file.is_there(there.get(file.path))]
 
 
-Settled = Callable[[Refs], str | None]
+ExistingCommit = Callable[[Refs], str | None]
 """The commit that makes another one needless, as the branches and tags stand now; may raise."""
-Obsolete = Callable[[str, Mapping[str, Digest]], Sequence[str]]
+ObsoletePaths = Callable[[str, Mapping[str, Digest]], Sequence[str]]
 """Paths to be deleted, from a head and its files."""
-Met = Callable[[HubCommit], None]
+CommitCheck = Callable[[HubCommit], None]
 """Told each commit that came since this began, and may raise."""
 
 
@@ -81,7 +81,7 @@ class _TryAgainError(Exception):
     """The commit may or may not be there: look for it on the new head, and make it if it is not."""
 
 
-def committed(contribution: Contribution, branch: str, *, since: str, settled: Settled, obsolete: Obsolete, met: Met) -> str:
+def commit_once(contribution: Contribution, branch: str, *, since: str, settled: ExistingCommit, obsolete: ObsoletePaths, met: CommitCheck) -> str:
     """The one commit of this contribution: one that was made before, or one made now; the branch was at `since` when this began.
 
     Raises HubError if the Hub fails for too long, or has in the end other files than it was sent.
@@ -116,7 +116,7 @@ def files_id(name: str, files: Sequence[HubFile]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _attempt(contribution: Contribution, branch: str, since: str, settled: Settled, obsolete: Obsolete, met: Met) -> str:
+def _attempt(contribution: Contribution, branch: str, since: str, settled: ExistingCommit, obsolete: ObsoletePaths, met: CommitCheck) -> str:
     hub = contribution.hub
     refs = hub.refs()
     head = refs.branches[branch]
@@ -141,7 +141,7 @@ def _attempt(contribution: Contribution, branch: str, since: str, settled: Settl
     return made
 
 
-def _made_before(contribution: Contribution, head: str, since: str, met: Met) -> str | None:
+def _made_before(contribution: Contribution, head: str, since: str, met: CommitCheck) -> str | None:
     """The commit that carries the id of this contribution, None if there is none."""
     newer = True
     for commit in contribution.hub.history(head, HISTORY):

@@ -18,7 +18,7 @@ from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import put_in_place
 from sgpo_data.store.lock import claimed
 from sgpo_data.store.manifest import MANIFEST, Manifest
-from sgpo_data.waiting import waited
+from sgpo_data.waiting import wait_for
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ DOWNLOADS = 4
 """Files on their way at once."""
 
 
-def fetched(place: HubPlace, store: Path) -> Dataset:
+def fetch(place: HubPlace, store: Path) -> Dataset:
     """The dataset at this place, whose revision is a commit: as it lies in the store, or fetched as far as it does not.
 
     Raises DatasetError if there is none or another process fetches it, HubError if the Hub fails for too long or what comes is not what it has.
@@ -70,7 +70,7 @@ def fetched_file(place: HubPlace, digest: Digest, into: Path) -> None:
         return
     for _ in range(2):
         with hub_faults(place.repository, place.revision):
-            aside = again(lambda: _downloaded(place, into.parent / WORK))
+            aside = again(lambda: _download(place, into.parent / WORK))
         if _holds(aside, digest):
             into.parent.mkdir(parents=True, exist_ok=True)
             put_in_place(aside, into)
@@ -93,10 +93,10 @@ def _fetch(place: HubPlace, folder: Path) -> None:
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             asked = [pool.submit(fetched_file, place.folder(name), files[place.file(name)], folder / name) for name in group]
             for each in asked:
-                waited(each)
+                wait_for(each)
 
 
-def _downloaded(place: HubPlace, work: Path) -> Path:
+def _download(place: HubPlace, work: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(place.repository, place.path, repo_type="dataset", revision=place.revision, local_dir=work, force_download=True))

@@ -10,20 +10,16 @@ from pydantic import JsonValue, ValidationError
 
 from sgpo_data.loop.plan import Step
 from sgpo_data.names import MODEL, MadeName
-from sgpo_data.running.job import Job
-from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.manifest import MANIFEST, Identity, Manifest, ModelManifest
 from sgpo_data.store.state import State, state
-from sgpo_data.training.job import TrainJob
 
 NEWEST = 5
 """Measured runs of a stage that count: older ones may be of another machine."""
 
 
 @dataclass(frozen=True)
-class Record:
+class MeasuredCost:
     """What the manifest of something made says of its cost."""
 
     kind: str
@@ -56,7 +52,7 @@ def estimates(steps: Sequence[Step], store: Path) -> list[Estimate]:
 
     Raises what reading it raises.
     """
-    measured: dict[str, list[Record]] = {}
+    measured: dict[str, list[MeasuredCost]] = {}
     for record in sorted(_records(store), key=lambda record: -record.created):
         measured.setdefault(record.kind, []).append(record)
     rows: dict[Path, int | None] = {}
@@ -68,7 +64,7 @@ def estimates(steps: Sequence[Step], store: Path) -> list[Estimate]:
     return found
 
 
-def record(folder: Path) -> Record | None:
+def record(folder: Path) -> MeasuredCost | None:
     """The cost of what was made in this folder, None if nothing was or its manifest is of another version."""
     path = folder / MANIFEST
     try:
@@ -81,10 +77,10 @@ def record(folder: Path) -> Record | None:
     size = sum(place.stat().st_size for place in folder.iterdir() if place.is_file())
     rows_in = manifest.rows if isinstance(manifest, ModelManifest) else manifest.rows_in
     kind = _kind(manifest.identity.stage, manifest.identity.fields)
-    return Record(kind, manifest.identity, rows_in, manifest.rows, manifest.tokens, manifest.seconds, size, manifest.created.timestamp())
+    return MeasuredCost(kind, manifest.identity, rows_in, manifest.rows, manifest.tokens, manifest.seconds, size, manifest.created.timestamp())
 
 
-def _records(store: Path) -> list[Record]:
+def _records(store: Path) -> list[MeasuredCost]:
     found = (record(folder) for folder in store.iterdir()) if store.is_dir() else iter(())
     return [each for each in found if each is not None]
 
@@ -95,7 +91,7 @@ def _kind(stage: str, fields: JsonValue) -> str:
     return f"{stage} {more}" if more else stage
 
 
-def _estimate(step: Step, measured: Mapping[str, list[Record]], known: Mapping[Path, int | None]) -> Estimate:
+def _estimate(step: Step, measured: Mapping[str, list[MeasuredCost]], known: Mapping[Path, int | None]) -> Estimate:
     now = state(step.folder)
     own = record(step.folder) if now == "made" else None
     if own is not None:
@@ -109,27 +105,21 @@ def _estimate(step: Step, measured: Mapping[str, list[Record]], known: Mapping[P
         return Estimate(step, now, done, rows, None, None, None)
     share = rows * passes / spent
     left = max(1 - done / rows, 0) if rows else 0
-    size = sum(each.bytes for each in past) / len(past) if isinstance(step.job, TrainJob) else share * sum(each.bytes for each in past)
+    size = sum(each.bytes for each in past) * (1 / len(past) if step.job.writes == MODEL else share)
     tokens, seconds = share * sum(each.tokens for each in past), share * sum(each.seconds for each in past) * left
     return Estimate(step, now, done, rows, round(tokens), seconds, round(size))
 
 
-def _rows(step: Step, past: Sequence[Record], known: Mapping[Path, int | None]) -> int | None:
+def _rows(step: Step, past: Sequence[MeasuredCost], known: Mapping[Path, int | None]) -> int | None:
     """Rows that the step will have: of local files as they are read, of a Hub dataset its limit as an upper bound, a measured share for pairs."""
-    if isinstance(step.job, PromptsJob):
-        opened = step.job.opened
-        # To read a local source is the one way to know its rows, and refuses what the run would.
-        return sum(batch.num_rows for batch in opened.batches()) if opened.local else opened.source.limit
-    inputs = [known[folder] if folder in known else _made_rows(folder) for folder in step.inputs]
+    inputs = [known[each.folder] if each.folder in known else _made_rows(each.folder) for each in step.job.inputs]
     given = [rows for rows in inputs if rows is not None]
     if len(given) < len(inputs):
         return None
-    if isinstance(step.job, Job) and isinstance(step.job.stage, Seed):
-        return sum(given) * step.job.stage.samples
-    if step.stage != "pair":
-        return sum(given)
-    read = sum(each.rows_in for each in past)
-    return round(sum(given) * sum(each.rows for each in past) / read) if read else None
+    rows, read = step.job.rows_made(sum(given)), sum(each.rows_in for each in past)
+    if rows is not None or not inputs or not read:
+        return rows
+    return round(sum(given) * sum(each.rows for each in past) / read)
 
 
 def _made_rows(folder: Path) -> int | None:

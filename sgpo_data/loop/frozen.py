@@ -10,19 +10,14 @@ from pydantic import JsonValue
 
 from sgpo_data.execution import Execution
 from sgpo_data.loop.folder import FROZEN
-from sgpo_data.loop.plan import Known, Step, plan_recipe
-from sgpo_data.names import HubRows, without_revision
+from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
 from sgpo_data.recipe.file import parsed
-from sgpo_data.recipe.recipe import WORDS, Phase, PhaseSource, Recipe
-from sgpo_data.running.job import Job
+from sgpo_data.recipe.recipe import WORDS, Phase, Recipe
 from sgpo_data.sources.options import EvaluationReference
-from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.sources.source import OpenedSource
 from sgpo_data.stages.order import STAGES, model_roles
-from sgpo_data.training.job import TrainJob
 
 
-def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: Known) -> str:
+def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: ReferenceCache) -> str:
     """The recipe with nothing left to be guessed, as a file of `folder`: seeds, engines, commits, the texts of templates.
 
     Local paths are relative to that folder.
@@ -35,7 +30,7 @@ def frozen_text(recipe: Recipe, steps: Sequence[Step], folder: Path, *, known: K
     return text if "\\r" in text else tomli_w.dumps(data, multiline_strings=True)
 
 
-def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execution, *, known: Known) -> bool:
+def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execution, *, known: ReferenceCache) -> bool:
     """Whether this text, as a file of `folder`, plans the same fingerprints."""
     again = plan_recipe(parsed(text, folder / FROZEN), execution, known=known)
     return [step.job.identity.fingerprint for step in again] == [step.job.identity.fingerprint for step in steps]
@@ -43,21 +38,10 @@ def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execut
 
 def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
     """The phase as its first round resolved it."""
-    update: dict[str, object] = {}
-    for step in steps:
-        if (step.phase, step.round) != (phase.name, 1):
-            continue
-        if isinstance(step.job, TrainJob) and phase.train is not None:
-            # What it allows is another model in each round.
-            update["train"] = phase.train.model_copy(update={"learning_rate": step.job.train.learning_rate})
-        elif isinstance(step.job, Job):
-            update[step.stage.replace("-", "_")] = step.job.stage
-        elif isinstance(step.job, PromptsJob) and phase.source is not None:
-            update["source"] = _pinned(phase.source, step.job.opened)
-    return phase.model_copy(update=update)
+    return phase.model_copy(update={step.stage.replace("-", "_"): step.entry for step in steps if (step.phase, step.round) == (phase.name, 1)})
 
 
-def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
+def _initial(recipe: Recipe, folder: Path, known: ReferenceCache) -> dict[str, JsonValue]:
     """The model of the recipe, with the adapter over it if there is one."""
     if recipe.adapter is None:
         return {"model": _moved(recipe.model, recipe, folder, known)}
@@ -67,22 +51,13 @@ def _initial(recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]
     return {key: _moved(name, recipe, folder, known) if Path(there).exists() else location for key, name, there, location in names}
 
 
-def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
-    """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
-    entries = map(EvaluationReference.parsed, source.decontaminate)
-    sets = tuple(each.pinned if HubRows.parsed(each.opened.identity) else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
-    hub = HubRows.parsed(opened.identity)
-    where = {"path": without_revision(source.path), "revision": hub.commit} if hub else {}
-    return source.model_copy(update={"decontaminate": sets, **where})
-
-
-def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str, JsonValue]:
+def _table(phase: Phase, recipe: Recipe, folder: Path, known: ReferenceCache) -> dict[str, JsonValue]:
     data = _without_none(phase.model_dump(mode="json", by_alias=True))
     train, source = data.get("train"), data.get("source")
     if isinstance(source, dict):
-        source["path"] = _moved(str(source["path"]), recipe, folder, Known())
+        source["path"] = _moved(str(source["path"]), recipe, folder, ReferenceCache())
         entries = map(EvaluationReference.parsed, phase.source.decontaminate if phase.source else ())
-        source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, Known())) for entry in entries]
+        source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, ReferenceCache())) for entry in entries]
     roles = [(data, role.name) for stage in STAGES for role in model_roles(stage)]
     for table, key in (*roles, (train, "reference")):
         if isinstance(table, dict) and key in table:
@@ -90,7 +65,7 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: Known) -> dict[str
     return data
 
 
-def _moved(reference: str, recipe: Recipe, folder: Path, known: Known) -> str:
+def _moved(reference: str, recipe: Recipe, folder: Path, known: ReferenceCache) -> str:
     """A path beside the recipe as it is seen from `folder`, a Hub model with its commit, a word as it is."""
     if reference in WORDS or reference in [phase.name for phase in recipe.phases]:
         return reference

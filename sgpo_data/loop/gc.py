@@ -17,7 +17,7 @@ REMOVED = ".removed-"
 
 
 @dataclass(frozen=True)
-class Unused:
+class UnusedFolder:
     """A folder of the store that no recipe uses."""
 
     folder: Path
@@ -29,7 +29,7 @@ class Unused:
     """Whether a process is making it right now."""
 
 
-def unused(root: Path) -> list[Unused]:
+def unused(root: Path) -> list[UnusedFolder]:
     """Every folder of the store that no recipe of the root uses, the largest first.
 
     Raises DatasetError if what a recipe uses cannot be told.
@@ -40,7 +40,7 @@ def unused(root: Path) -> list[Unused]:
     return sorted((_looked_at(folder) for folder in folders), key=lambda found: -found.bytes)
 
 
-def delete(found: Unused) -> None:
+def delete(found: UnusedFolder) -> None:
     """Removes the folder, unless a process is making it.
 
     Raises DatasetError if it is being made, or cannot be removed.
@@ -60,10 +60,10 @@ def delete(found: Unused) -> None:
         lock.release()
 
 
-def _looked_at(folder: Path) -> Unused:
+def _looked_at(folder: Path) -> UnusedFolder:
     stats = [path.lstat() for path in (folder, *folder.rglob("*")) if path.is_file() or path == folder]
     size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-    return Unused(folder, state(folder), size, datetime.fromtimestamp(max(found.st_mtime for found in stats), UTC), _is_held(folder))
+    return UnusedFolder(folder, state(folder), size, datetime.fromtimestamp(max(found.st_mtime for found in stats), UTC), _is_held(folder))
 
 
 def _is_held(folder: Path) -> bool:

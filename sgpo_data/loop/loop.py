@@ -14,24 +14,20 @@ from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
-from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.running.engines import open_model as open_engine_or_copies
-from sgpo_data.running.job import Job
-from sgpo_data.running.runner import do, do_both, overlap
-from sgpo_data.sources.prompts import PromptsJob, do_prompts
-from sgpo_data.stages import RowStage
+from sgpo_data.running.overlap import OverlappingJobs
 from sgpo_data.store.state import state
-from sgpo_data.training.job import do_train
 
 log = logging.getLogger(__name__)
 DIFFERENCES = 2
 
 
 @dataclass(frozen=True)
-class Change:
+class StaleStep:
     """Something the last run of the recipe made that would be made anew."""
 
     step: Step
@@ -47,12 +43,12 @@ class Changes:
     """What a change of the recipe, a model or a source will remake."""
 
     recipe: Path
-    changes: tuple[Change, ...]
+    changes: tuple[StaleStep, ...]
 
     @property
-    def costly(self) -> tuple[Change, ...]:
+    def costly(self) -> tuple[StaleStep, ...]:
         """Those that run a model."""
-        return tuple(change for change in self.changes if change.step.costly)
+        return tuple(change for change in self.changes if change.step.job.costly)
 
     def __str__(self) -> str:
         rows, seconds = sum(change.rows for change in self.costly), sum(change.seconds for change in self.costly)
@@ -61,7 +57,7 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Ran:
+class StepResult:
     """A step that is made, and whether this run made it."""
 
     step: Step
@@ -71,7 +67,9 @@ class Ran:
 Confirm = Callable[[Changes], bool]
 
 
-def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_engine_or_copies) -> list[Ran]:
+def run_recipe(
+    path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_engine_or_copies
+) -> list[StepResult]:
     """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
@@ -80,7 +78,7 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
     first step if an engine is not installed, whatever a step raises.
     """
     execution = execution or Execution()
-    recipe, known = read_recipe(path), Known()
+    recipe, known = read_recipe(path), ReferenceCache()
     steps = plan_recipe(recipe, execution, known=known)
     folder = RecipeFolder(execution.root / recipe.name)
     with folder.claimed():
@@ -93,14 +91,15 @@ def run_recipe(path: Path, execution: Execution | None = None, *, confirm: Confi
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
-            return list(_made_in_order(steps, execution, engines))
+            return list(_make_in_order(steps, execution, engines))
 
 
 def _check_engines(steps: Sequence[Step]) -> None:
     """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
     for step in steps:
-        if isinstance(step.job, Job) and isinstance(step.job.stage, RowStage) and state(step.folder) != "made":
-            check_installed(step.job.stage.engine)
+        if step.job.loadings and state(step.folder) != "made":
+            for loading in step.job.loadings:
+                check_installed(loading.engine)
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
@@ -108,52 +107,37 @@ def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> C
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
 
 
-def _made_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[Ran]:
+def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[StepResult]:
     left = deque(steps)
     while left:
         step = left.popleft()
-        if left and _overlap(step, left[0]):
-            yield from _made_at_once(step, left.popleft(), execution, engines)
+        jobs = OverlappingJobs.of(step.job, left[0].job) if left else None
+        if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
+            yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:
-            yield _made(step, execution, engines)
+            yield _make(step, execution, engines)
 
 
-def _overlap(step: Step, then: Step) -> bool:
-    if not (isinstance(step.job, Job) and isinstance(then.job, Job)) or "made" in (state(step.folder), state(then.folder)):
-        return False
-    return overlap(step.job, then.job)
-
-
-def _made_at_once(step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[Ran]:
-    assert isinstance(step.job, Job)
-    assert isinstance(then.job, Job)
+def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
     # Health and report read what the links lead to, and the second stage may go on for hours.
-    do_both(step.job, then.job, (step.folder, then.folder), execution, engines=engines, first_made=partial(link, step.link, step.folder))
+    jobs.make((step.folder, then.folder), execution, engines, first_made=partial(link, step.link, step.folder))
     for each in (step, then):
         link(each.link, each.folder)
-        yield Ran(each, made_now=True)
+        yield StepResult(each, made_now=True)
 
 
-def _made(step: Step, execution: Execution, engines: Engines) -> Ran:
+def _make(step: Step, execution: Execution, engines: Engines) -> StepResult:
     before = state(step.folder)
-    if isinstance(step.job, PromptsJob):
-        do_prompts(step.job, step.folder)
-    elif isinstance(step.job, Job):
-        do(step.job, step.folder, execution, engines=engines)
-    else:
-        if before != "made":
-            # Training takes the memory that the engine holds.
-            engines.close()
-        do_train(step.job, step.folder, execution)
+    step.job.make(step.folder, execution, engines)
     link(step.link, step.folder)
-    return Ran(step, before != "made")
+    return StepResult(step, before != "made")
 
 
 def _use(step: Step, folder: RecipeFolder) -> Use:
     return Use(phase=step.phase, round=step.round, stage=step.stage, link=str(step.link.relative_to(folder.folder)), name=step.job.name)
 
 
-def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:
+def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[StaleStep]:
     before: dict[str, Use] = {use.link: use for use in folder.uses()}
     found = []
     for step in steps:
@@ -162,5 +146,5 @@ def _changes(steps: Sequence[Step], folder: RecipeFolder) -> list[Change]:
             continue
         old = record(step.folder.parent / use.name)
         if old is not None:
-            found.append(Change(step, old.rows, old.seconds, tuple(old.identity.differences(step.job.identity)[:DIFFERENCES])))
+            found.append(StaleStep(step, old.rows, old.seconds, tuple(old.identity.differences(step.job.identity)[:DIFFERENCES])))
     return found

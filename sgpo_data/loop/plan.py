@@ -5,23 +5,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
-from sgpo_data.names import GIVEN
+from sgpo_data.loop.job import Job
+from sgpo_data.names import GIVEN, HubRows, without_revision
 from sgpo_data.paths import local_path
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
 from sgpo_data.references.model import Model, find_model, recorded_model
-from sgpo_data.running.job import Job, given_input, planned
+from sgpo_data.running.planning import planned
+from sgpo_data.running.runner import find_input
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import EvaluationSet, OpenedSource, open_evaluation_sets, open_source
-from sgpo_data.stages import RowStage, ScoringStage, Stage
-from sgpo_data.store.input import Given
+from sgpo_data.stages import ModelRole
+from sgpo_data.stages.order import model_roles
+from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import ModelRecord
-from sgpo_data.training.job import TrainJob, planned_training
-
-HELD = "model"
-"""What the link of a trained model is called."""
+from sgpo_data.training.planning import planned_training
 
 
 @dataclass(frozen=True)
@@ -32,27 +34,17 @@ class Step:
     round: int
     stage: str
     """As on the command line; `source` for reading prompts."""
-    job: PromptsJob | Job | TrainJob
+    entry: BaseModel
+    """What the recipe says of it, with nothing left to be guessed."""
+    job: Job
     folder: Path
     """In the store, named by its fingerprint."""
     link: Path
     """What the recipe calls it: `<root>/<recipe>/<phase>-<round>/<table or model>`."""
 
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """The datasets it reads."""
-        if isinstance(self.job, PromptsJob):
-            return ()
-        return tuple(given.folder for given in (self.job.inputs if isinstance(self.job, TrainJob) else (self.job.given,)))
-
-    @property
-    def costly(self) -> bool:
-        """Whether it runs a model."""
-        return isinstance(self.job, TrainJob) or (isinstance(self.job, Job) and isinstance(self.job.stage, RowStage))
-
 
 @dataclass
-class Known:
+class ReferenceCache:
     """Models and sources that were identified already, which takes reading them once."""
 
     models: dict[str, Model] = field(default_factory=dict)
@@ -81,20 +73,20 @@ class Known:
         return self.evaluation[entries]
 
 
-def plan_recipe(recipe: Recipe, execution: Execution, *, known: Known | None = None) -> list[Step]:
+def plan_recipe(recipe: Recipe, execution: Execution, *, known: ReferenceCache | None = None) -> list[Step]:
     """Everything the recipe makes, each after what it is made of.
 
     Reads models and sources as far as their identity needs it; writes nothing.
     Raises RecipeError, DatasetError, ModelError, SchemaError or HubError with the place in the recipe.
     """
-    planner = _Planner(recipe, execution, known or Known())
+    planner = _Planner(recipe, execution, known or ReferenceCache())
     for position, phase in enumerate(recipe.phases, 1):
         planner.add(phase, position)
     return planner.steps
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, execution: Execution, known: Known) -> None:
+    def __init__(self, recipe: Recipe, execution: Execution, known: ReferenceCache) -> None:
         self.recipe, self.execution, self.known = recipe, execution, known
         self.steps: list[Step] = []
         self.of_phase: dict[str, Model] = {}
@@ -106,7 +98,7 @@ class _Planner:
     def add(self, phase: Phase, position: int) -> None:
         """Plans all rounds of a phase."""
         first = self.last
-        made: list[Given] = []
+        made: list[JobInput] = []
         for number in range(1, phase.rounds + 1):
             start = self._start(phase, first)
             made.append(self._stages(phase, position, number, start))
@@ -114,22 +106,21 @@ class _Planner:
                 self.last = self._train(phase, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])
         self.of_phase[phase.name] = self.last
 
-    def _stages(self, phase: Phase, position: int, number: int, start: Model) -> Given:
+    def _stages(self, phase: Phase, position: int, number: int, start: Model) -> JobInput:
         given = self._input(phase, position, number)
         for stage in phase.stages:
             with self._placed(f"phases.{position}.{stage.stage_name}"):
-                rewarding = self.known.model(self.recipe.located(phase.reward_model)) if phase.reward_model and isinstance(stage, ScoringStage) else None
-                job = planned(stage, given, model=self._model_of(stage, phase, start, given), reward_model=rewarding)
-            folder = self._step(phase, number, stage.stage_name, job, stage.writes)
-            given = job.output(folder)
+                model, reward_model, *_ = (*(self._model_of(role, phase, start, given) for role in model_roles(type(stage))), None, None)
+                job = planned(stage, given, model=model, reward_model=reward_model)
+            given = job.output(self._step(phase, number, stage.stage_name, job.options, job))
         return given
 
-    def _input(self, phase: Phase, position: int, number: int) -> Given:
+    def _input(self, phase: Phase, position: int, number: int) -> JobInput:
         source = phase.source
         assert source is not None
         reference = self.recipe.located(source.path)
         with self._placed(f"phases.{position}.source.path"):
-            given = given_input(reference, self.execution.root) or given_input(str(self.execution.root / source.path), self.execution.root)
+            given = find_input(reference, self.execution.root) or find_input(str(self.execution.root / source.path), self.execution.root)
             if given is not None:
                 _refuse_options(phase, source)
                 return given
@@ -140,21 +131,23 @@ class _Planner:
             opened = self.known.source(reference, options)
         with self._placed(f"phases.{position}.source.decontaminate"):
             job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets)))
-        return job.output(self._step(phase, number, "source", job, "prompts"))
+        return job.output(self._step(phase, number, "source", _pinned(source, job.opened), job))
 
-    def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[Given]) -> Model:
+    def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[JobInput]) -> Model:
         assert phase.train is not None
         with self._placed(f"phases.{position}.train"):
             reference = self._reference(phase.train.reference, start, first) if phase.train.needs.compares else None
             allowed = tuple(name for word in phase.train.allow_policies for name in self._policies(word, first, inputs[:-1]))
             options = phase.train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
             job = planned_training(options, tuple(inputs), start, reference=reference)
-        return self._seen(job.output(self._step(phase, number, "train", job, HELD)))
+            # What it allows is another model in each round.
+            entry = phase.train.model_copy(update={"learning_rate": job.train.learning_rate})
+        return self._seen(job.output(self._step(phase, number, "train", entry, job)))
 
-    def _step(self, phase: Phase, number: int, stage: str, job: PromptsJob | Job | TrainJob, table: str) -> Path:
+    def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job) -> Path:
         folder = self.execution.store / job.name
-        link = self.execution.root / self.recipe.name / f"{phase.name}-{number}" / table
-        self.steps.append(Step(phase.name, number, stage, job, folder, link))
+        link = self.execution.root / self.recipe.name / f"{phase.name}-{number}" / job.writes
+        self.steps.append(Step(phase.name, number, stage, entry, job, folder, link))
         return folder
 
     def _start(self, phase: Phase, first: Model) -> Model:
@@ -162,11 +155,11 @@ class _Planner:
             return self.initial
         return {PREVIOUS: self.last, FIRST: first, **self.of_phase}[phase.start_from]
 
-    def _model_of(self, stage: Stage, phase: Phase, start: Model, given: Given) -> Model | None:
-        if not isinstance(stage, RowStage):
-            return None
+    def _model_of(self, role: ModelRole, phase: Phase, start: Model, given: JobInput) -> Model | None:
         # A role that is no key of the phase is that of the model which the phase is about.
-        word = getattr(phase, stage.model_role.name, SELF)
+        word = getattr(phase, role.name, SELF)
+        if role.unnamed == "none":
+            return None if word is None else self.known.model(self.recipe.located(word))
         return self._origin(given.origin) if word == ORIGIN else self._named(word, {SELF: start})
 
     def _reference(self, word: str, start: Model, first: Model) -> Model:
@@ -182,7 +175,7 @@ class _Planner:
         """The model of this record, which may still have to be trained; None leaves it to be found where the record says."""
         return None if record is None else self.of_identity.get(record.identity)
 
-    def _policies(self, word: str, first: Model, before: list[Given]) -> list[str]:
+    def _policies(self, word: str, first: Model, before: list[JobInput]) -> list[str]:
         if word == GIVEN or ":" in word:
             return [word]
         if word == PREVIOUS:
@@ -199,6 +192,15 @@ class _Planner:
             yield
         except (RecipeError, DatasetError, ModelError, SchemaError, HubError) as error:
             raise type(error)(f"{self.recipe.path}: {place}: {error}") from error
+
+
+def _pinned(source: PhaseSource, opened: OpenedSource) -> PhaseSource:
+    """The source with its commit, and its evaluation sets with theirs; local paths as they are."""
+    entries = map(EvaluationReference.parsed, source.decontaminate)
+    sets = tuple(each.pinned if HubRows.parsed(each.opened.identity) else entry.moved(str) for entry, each in zip(entries, opened.evaluation, strict=True))
+    hub = HubRows.parsed(opened.identity)
+    where = {"path": without_revision(source.path), "revision": hub.commit} if hub else {}
+    return source.model_copy(update={"decontaminate": sets, **where})
 
 
 def _refuse_options(phase: Phase, source: PhaseSource) -> None:

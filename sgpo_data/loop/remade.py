@@ -9,17 +9,19 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from sgpo_data.errors import DatasetError, got
 from sgpo_data.execution import Execution
-from sgpo_data.loop.plan import HELD, Step
-from sgpo_data.names import HubRows, TrainedModel
+from sgpo_data.loop.job import Job
+from sgpo_data.loop.plan import Step
+from sgpo_data.names import HubRows, TrainedModel, endpoint_name
 from sgpo_data.references.model import Model
-from sgpo_data.running.job import Job
+from sgpo_data.running.job import StageJob
+from sgpo_data.running.planning import settled_job
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.source import EvaluationSet, OpenedSource
 from sgpo_data.stages.improve.templates import Template, load_template
-from sgpo_data.stages.order import STAGES, model_roles
-from sgpo_data.store.input import Given
+from sgpo_data.stages.order import STAGES
+from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import Identity, InputRecord, Manifest, ModelManifest, ModelRecord
 from sgpo_data.training.job import TrainJob
 from sgpo_data.training.options import Train
@@ -52,18 +54,18 @@ class _Remaking:
         self.store = execution.store
         self.of_dataset = {each.fingerprint: each for each in datasets}
         self.of_model = {str(TrainedModel.made(each.fingerprint)): each for each in models}
-        self.given: dict[str, Given] = {}
+        self.given: dict[str, JobInput] = {}
         self.models: dict[str, Model] = {}
         self.steps: list[Step] = []
         for fingerprint in self.of_dataset:
             self._dataset(fingerprint)
 
-    def _dataset(self, fingerprint: str) -> Given:
+    def _dataset(self, fingerprint: str) -> JobInput:
         """The dataset of this fingerprint, with its steps added unless they are there."""
         if fingerprint not in self.given:
             manifest = self.of_dataset[fingerprint]
             job = self._prompts(manifest.identity) if manifest.identity.stage == "source" else self._job(manifest.identity)
-            self.given[fingerprint] = job.output(self._added(manifest.identity.stage, job, manifest.table))
+            self.given[fingerprint] = job.output(self._added(manifest.identity.stage, job))
         return self.given[fingerprint]
 
     def _prompts(self, identity: Identity) -> PromptsJob:
@@ -79,7 +81,7 @@ class _Remaking:
         source = _validated(Source, {**fields, **where, "decontaminate": tuple(each.pinned for each in sets)}, identity)
         return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets))
 
-    def _job(self, identity: Identity) -> Job:
+    def _job(self, identity: Identity) -> StageJob:
         kind = next((stage for stage in STAGES if stage.stage_name == identity.stage), None)
         if kind is None:
             raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
@@ -87,14 +89,16 @@ class _Remaking:
         if len(identity.inputs) != 1:
             raise _unknown(identity, "inputs", "a stage has one", len(identity.inputs))
         (record,) = identity.inputs
-        records = [identity.models.get(role.name) for role in model_roles(kind)]
-        model, rewarding = [*(None if each is None else self._model(each) for each in records), None, None][:2]
-        return Job(_validated(kind, fields, identity), self._input(record), model, rewarding)
+        models = {name: self._model(each) for name, each in identity.models.items()}
+        try:
+            return settled_job(_validated(kind, fields, identity), self._input(record), models)
+        except DatasetError as error:
+            raise DatasetError(f"{identity.made_name}: {error}; this version of sgpo-data does not know it") from error
 
-    def _input(self, record: InputRecord) -> Given:
+    def _input(self, record: InputRecord) -> JobInput:
         if record.fingerprint in self.of_dataset:
             return self._dataset(record.fingerprint)
-        return Given(record, Path(record.reference), None, None)
+        return JobInput(record, Path(record.reference), None, None)
 
     def _model(self, record: ModelRecord) -> Model:
         if record.identity not in self.models:
@@ -110,16 +114,16 @@ class _Remaking:
         if "start" not in roles:
             raise _unknown(identity, "models", "there is no start", list(roles))
         job = TrainJob(train, inputs, roles["start"], roles.get("reference"))
-        return job.output(self._added("train", job, HELD))
+        return job.output(self._added("train", job))
 
     @staticmethod
     def _foreign(record: ModelRecord) -> Model:
         base, adapter = Path(record.place.base), record.place.adapter
-        return Model(base, None if adapter is None else Path(adapter), record, record, config=base)
+        return Model(base, None if adapter is None else Path(adapter), record, record, config=base, endpoint=endpoint_name(record.place.base))
 
-    def _added(self, stage: str, job: PromptsJob | Job | TrainJob, table: str) -> Path:
+    def _added(self, stage: str, job: Job) -> Path:
         folder = self.store / job.name
-        self.steps.append(Step(PHASE, 1, stage, job, folder, folder / table))
+        self.steps.append(Step(PHASE, 1, stage, job.options, job, folder, folder / job.writes))
         return folder
 
 

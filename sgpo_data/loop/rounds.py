@@ -19,7 +19,7 @@ WIDENED = ("filtered", "scored", "improved", "responses")
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class RoundModel:
     """A model that a round has trained."""
 
     folder: Path
@@ -34,7 +34,7 @@ class Round:
     number: int
     datasets: Mapping[str, Dataset]
     """What is whole, by table."""
-    model: TrainedModel | None
+    model: RoundModel | None
     missing: tuple[str, ...]
     """Tables, or `model`, that the last run of the recipe was to make and that are not whole."""
 
@@ -112,5 +112,5 @@ def _round(phase: str, number: int, links: Mapping[str, Path]) -> Round:
     made = {name: link for name, link in links.items() if (link / MANIFEST).is_file()}
     datasets = {name: open_dataset(link) for name, link in made.items() if name != MODEL}
     manifest = model_manifest(made[MODEL]) if MODEL in made else None
-    model = None if manifest is None else TrainedModel(made[MODEL], manifest)
+    model = None if manifest is None else RoundModel(made[MODEL], manifest)
     return Round(phase, number, datasets, model, tuple(name for name in links if name not in made))

@@ -9,16 +9,13 @@ from typing import get_args
 from pydantic import BaseModel
 
 from sgpo_data.execution import ROOT, Execution
+from sgpo_data.loop.job import Job
 from sgpo_data.loop.plan import Step
 from sgpo_data.names import HubRows
 from sgpo_data.references.model import Model
-from sgpo_data.running.job import Job
-from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.stages import RowStage, ScoringStage
 from sgpo_data.stages.filter.predicate import Predicate
 from sgpo_data.stages.improve.templates import Template, load_template
-from sgpo_data.store.input import Given
-from sgpo_data.training.job import TrainJob
+from sgpo_data.store.input import JobInput
 
 STORE = '"$root"/store'
 HEAD = """\
@@ -43,52 +40,41 @@ def script(of: str, steps: Sequence[Step], execution: Execution) -> str:
     lines = [HEAD.format(path=of, phases=", ".join(phases), root=shlex.quote(str(execution.root)))]
     heading = None
     for step in steps:
-        if isinstance(step.job, PromptsJob):
+        if step.job.inlined:
             continue
         if heading != (heading := (step.phase, step.round)):
             lines.append(f"# {step.phase}, round {step.round}")
-        words = _train_words(step.job, made) if isinstance(step.job, TrainJob) else _stage_words(step.job, made, lines)
+        words = list(_words(step.job, made, lines))
         lines.append(" ".join(["sgpo", step.stage, *words, "-o", f"{STORE}/{step.job.name}", "--root", '"$root"', *how]))
     return "\n".join(lines) + "\n"
 
 
-def _stage_words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
-    """Input, model and flags; a template of its own is written to a file by a line before."""
-    yield from _input(job.given, made)
-    if isinstance(job.stage, RowStage) and job.model is not None:
-        yield from (job.stage.model_role.flag, _model(job.model, made))
-        if job.model.adapter is not None:
-            yield from ("--adapter", shlex.quote(_places(job.model)[1]))
-    if isinstance(job.stage, ScoringStage) and job.reward_model is not None:
-        yield from (job.stage.reward_role.flag, _model(job.reward_model, made))
-    for name in type(job.stage).model_fields:
-        template = getattr(job.stage, name)
+def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
+    """Inputs, models and flags; a template of its own is written to a file by a line before."""
+    for given in job.inputs:
+        yield from _input(given, made)
+    for flag, model in job.models:
+        yield from (flag, _model(model, made))
+        if model.adapter is not None:
+            yield from ("--adapter", shlex.quote(_places(model)[1]))
+    for name in type(job.options).model_fields:
+        template = getattr(job.options, name)
         if isinstance(template, Template) and not _ships(template):
             file = f'"$root"/{name}-{template.digest[:8]}.jinja'
             lines.append(f'mkdir -p "$root" && printf %s {shlex.quote(template.text)} > {file}')
             yield from (f"--{name}", file)
-    yield from _flags(job.stage)
+    yield from _flags(job.options)
 
 
-def _train_words(job: TrainJob, made: dict[Path, Step]) -> Iterator[str]:
-    for given in job.inputs:
-        yield from _input(given, made)
-    yield from ("--model", _model(job.start, made))
-    if job.reference is not None and job.reference.record.identity != job.start.record.identity:
-        yield from ("--reference", _model(job.reference, made))
-    yield from _flags(job.train.model_copy(update={"reference": type(job.train).model_fields["reference"].default}))
-
-
-def _input(given: Given, made: dict[Path, Step]) -> Iterator[str]:
+def _input(given: JobInput, made: dict[Path, Step]) -> Iterator[str]:
     step = made.get(given.folder)
     if step is None:
         yield shlex.quote(str(given.folder))
-    elif isinstance(step.job, PromptsJob):
-        opened = step.job.opened
-        hub = HubRows.parsed(opened.identity)
-        yield shlex.quote(hub.name if hub else opened.reference)
-        pinned = {"decontaminate": tuple(each.pinned for each in opened.evaluation)} | ({"revision": hub.commit} if hub else {})
-        yield from _flags(opened.source.model_copy(update=pinned), "source.")
+    elif step.job.inlined:
+        raw, *_ = step.job.identity.inputs
+        hub = HubRows.parsed(raw.fingerprint)
+        yield shlex.quote(hub.name if hub else raw.reference)
+        yield from _flags(step.job.options, "source.")
     else:
         yield f"{STORE}/{step.job.name}"
 

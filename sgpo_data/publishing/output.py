@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sgpo_data.errors import DatasetError, MissingRepositoryError, UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.hub.client import again, api, hub_faults
-from sgpo_data.hub.commit import Contribution, committed, files_id
+from sgpo_data.hub.commit import Contribution, commit_once, files_id
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.names import HubPlace, hub_place
@@ -15,8 +15,7 @@ from sgpo_data.paths import local_path
 from sgpo_data.publishing.publication import dataset_files
 from sgpo_data.publishing.secret_scan import refuse_secrets
 from sgpo_data.running.engines import Engines
-from sgpo_data.running.job import Job
-from sgpo_data.running.runner import do
+from sgpo_data.running.job import StageJob
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import MANIFEST, Manifest
 
@@ -26,7 +25,7 @@ MAIN = "main"
 
 
 @dataclass(frozen=True)
-class Made:
+class StageOutput:
     """What was made and what names it."""
 
     manifest: Manifest
@@ -34,7 +33,7 @@ class Made:
     """A folder, or a place on the Hub at its commit."""
 
 
-def made_at(job: Job, out: str | None, execution: Execution, *, engines: Engines) -> Made:
+def make_at(job: StageJob, out: str | None, execution: Execution, *, engines: Engines) -> StageOutput:
     """The dataset of this job in a folder (the store if none is named), or on a branch of the Hub, made now as far as it is not made already.
 
     A place on the Hub that holds the dataset already is left as it is, and nothing is made here. Another dataset there is replaced in one commit, and stays
@@ -42,17 +41,17 @@ def made_at(job: Job, out: str | None, execution: Execution, *, engines: Engines
     """
     place = None if out is None else hub_place(out)
     if place is None:
-        dataset = do(job, local_path(out) if out else execution.store / job.name, execution, engines=engines)
-        return Made(dataset.manifest, str(dataset.folder))
+        dataset = job.make(local_path(out) if out else execution.store / job.name, execution, engines)
+        return StageOutput(dataset.manifest, str(dataset.folder))
     branch = _branch(place)
     head = _head(place, branch)
     if head is not None:
         there = _there(place.at(head))
         if there is not None and there.fingerprint == job.identity.fingerprint:
             log.info("%s: made already, %d rows", place.at(head), there.rows)
-            return Made(there, str(place.at(head)))
-    dataset = do(job, execution.store / job.name, execution, engines=engines)
-    return Made(dataset.manifest, str(place.at(_pushed(dataset, place, branch, execution))))
+            return StageOutput(there, str(place.at(head)))
+    dataset = job.make(execution.store / job.name, execution, engines)
+    return StageOutput(dataset.manifest, str(place.at(_push(dataset, place, branch, execution))))
 
 
 def _branch(place: HubPlace) -> str:
@@ -87,7 +86,7 @@ def _there(place: HubPlace) -> Manifest | None:
     return remote_manifest(place, files) if place.file(MANIFEST) in files else None
 
 
-def _pushed(dataset: Dataset, place: HubPlace, branch: str, execution: Execution) -> str:
+def _push(dataset: Dataset, place: HubPlace, branch: str, execution: Execution) -> str:
     """The commit on which the dataset lies at this place."""
     hub = HubRepository(place.repository)
     with hub_faults(hub.name, branch):
@@ -109,4 +108,4 @@ def _pushed(dataset: Dataset, place: HubPlace, branch: str, execution: Execution
 
         title = f"{dataset.manifest.identity.stage}: {dataset.manifest.made_name}"
         contribution = Contribution(hub, files, files_id(place.path, files), title)
-        return committed(contribution, branch, since=hub.refs().branches[branch], settled=lambda now: None, obsolete=obsolete, met=met)
+        return commit_once(contribution, branch, since=hub.refs().branches[branch], settled=lambda now: None, obsolete=obsolete, met=met)

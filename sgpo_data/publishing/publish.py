@@ -8,7 +8,7 @@ from functools import partial
 
 from sgpo_data.errors import DatasetError, HubError, ModelError, UsageError
 from sgpo_data.hub.client import Kind, again, api, hub_faults, status
-from sgpo_data.hub.commit import Met, committed
+from sgpo_data.hub.commit import CommitCheck, commit_once
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import HubModel, HubPlace
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedVersion:
     """A version on the Hub."""
 
     repository: str
@@ -44,7 +44,7 @@ class Change:
     """upload, keep or delete; unknown where the Hub could not be asked."""
 
 
-def publish(publication: Publication, *, branch: str = "main", private: bool = True) -> Published:
+def publish(publication: Publication, *, branch: str = "main", private: bool = True) -> PublishedVersion:
     """The version on the Hub: in one commit on the branch, then under its tag; nothing is done if it is there already.
 
     A repository that does not exist is made, `private` or not; that of one that does is left as it is. Killed or failed, the same call goes on.
@@ -55,11 +55,11 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
         again(lambda: api().create_repo(hub.name, repo_type=hub.kind, private=private, exist_ok=True))
         refs = hub.refs()
         if publication.tag in refs.tags:
-            return Published(hub.name, publication.tag, _same(hub, publication, refs.tags[publication.tag]), False, hub.kind)
+            return PublishedVersion(hub.name, publication.tag, _same(hub, publication, refs.tags[publication.tag]), False, hub.kind)
         if branch not in refs.branches:
             again(lambda: api().create_branch(hub.name, repo_type=hub.kind, branch=branch, exist_ok=True))
             refs = hub.refs()
-        commit = committed(
+        commit = commit_once(
             publication.contribution((_version(publication),)),
             branch,
             since=refs.branches[branch],
@@ -67,7 +67,7 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
             obsolete=partial(_obsolete, publication),
             met=_since(publication),
         )
-        return Published(hub.name, publication.tag, _tagged(hub, publication, commit), True, hub.kind)
+        return PublishedVersion(hub.name, publication.tag, _tag(hub, publication, commit), True, hub.kind)
 
 
 def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
@@ -121,7 +121,7 @@ def _same(hub: HubRepository, publication: Publication, commit: str) -> str:
     return commit
 
 
-def _since(publication: Publication) -> Met:
+def _since(publication: Publication) -> CommitCheck:
     """Raises DatasetError at a commit of the same version with other content, which may be about to be tagged."""
 
     def met(commit: HubCommit) -> None:
@@ -145,7 +145,7 @@ def _obsolete(publication: Publication, head: str, there: Mapping[str, Digest]) 
     return [] if before is None else [path for path in before.files if path in there and path not in own]
 
 
-def _tagged(hub: HubRepository, publication: Publication, commit: str) -> str:
+def _tag(hub: HubRepository, publication: Publication, commit: str) -> str:
     """The commit that the tag is at in the end, with this content."""
 
     def tag() -> str | None:

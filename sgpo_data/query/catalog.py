@@ -52,7 +52,7 @@ COLUMNS = pa.schema([pa.field("view", pa.string()), pa.field("column", pa.string
 
 
 @dataclass(frozen=True)
-class Visible:
+class NamedDataset:
     """A dataset and the name a query knows it by."""
 
     view: str
@@ -76,13 +76,13 @@ class VisibleFile:
 class Catalog:
     """The datasets and files a query can see; view names differ, capitals or not."""
 
-    visible: tuple[Visible, ...]
+    visible: tuple[NamedDataset, ...]
     files: tuple[VisibleFile, ...] = ()
 
     @property
-    def of_runs(self) -> dict[str, list[Visible]]:
+    def of_runs(self) -> dict[str, list[NamedDataset]]:
         """The datasets of runs by table."""
-        found: dict[str, list[Visible]] = {}
+        found: dict[str, list[NamedDataset]] = {}
         for each in self.visible:
             if each.run is not None:
                 found.setdefault(each.dataset.table, []).append(each)
@@ -129,17 +129,17 @@ def catalog(references: Sequence[str], *, runs: Sequence[str] = (), root: Path) 
     named = tuple(dict.fromkeys(runs))
     of_runs = [each for run in named for each in _of_run(run, root, several=len(named) > 1)]
     given = [each for reference in references for each in _of_reference(reference, root)]
-    datasets = (*of_runs, *(each for each in given if isinstance(each, Visible)))
+    datasets = (*of_runs, *(each for each in given if isinstance(each, NamedDataset)))
     files = tuple(each for each in given if isinstance(each, VisibleFile))
     _refuse_one_name_for_two(datasets, files)
     return Catalog(datasets, files)
 
 
-def _of_reference(given: str, root: Path) -> list[Visible | VisibleFile]:
+def _of_reference(given: str, root: Path) -> list[NamedDataset | VisibleFile]:
     """One view; of a version on the Hub as a whole, one for each of its datasets."""
     place = hub_place(given)
     if place is not None and not place.path and (version := find_datasets(given, root)):
-        return [Visible(dataset.table, dataset) for dataset in version]
+        return [NamedDataset(dataset.table, dataset) for dataset in version]
     named = NAMED.fullmatch(given)
     if named is None or find_dataset(given, root) is not None or local_path(given).is_file():
         name, reference = None, given
@@ -151,7 +151,7 @@ def _of_reference(given: str, root: Path) -> list[Visible | VisibleFile]:
     if function is not None and local_path(reference).is_file():
         return [VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)]
     dataset = existing(reference, root)
-    return [Visible(name or dataset.table, dataset)]
+    return [NamedDataset(name or dataset.table, dataset)]
 
 
 def file_function(name: str) -> str | None:
@@ -160,13 +160,13 @@ def file_function(name: str) -> str | None:
     return FILE_FUNCTIONS.get(ending)
 
 
-def _of_run(run: str, root: Path, *, several: bool) -> Iterable[Visible]:
+def _of_run(run: str, root: Path, *, several: bool) -> Iterable[NamedDataset]:
     folder = run_folder(run, root)
     steps = [(step, place) for place in folder.iterdir() if place.is_dir() and (step := STEP.fullmatch(place.name))]
     name = folder.resolve().name
     prefix = f"{name}_" if several else ""
     found = [
-        Visible(re.sub(r"\W", "_", f"{prefix}{step['phase']}_{step['round']}_{dataset.table}"), dataset, name, step["phase"], int(step["round"]))
+        NamedDataset(re.sub(r"\W", "_", f"{prefix}{step['phase']}_{step['round']}_{dataset.table}"), dataset, name, step["phase"], int(step["round"]))
         for step, place in sorted(steps, key=_step_order)
         for dataset in _of_step(place)
     ]
@@ -190,7 +190,7 @@ def _of_step(folder: Path) -> Iterable[Dataset]:
             log.info("%s: not finished, left out", place)
 
 
-def _of_store(root: Path) -> Iterable[Visible]:
+def _of_store(root: Path) -> Iterable[NamedDataset]:
     store = root / "store"
     finished = [
         open_dataset(path.parent) for path in sorted(store.glob(f"*@*/{MANIFEST}")) if (name := MadeName.parsed(path.parent.name)) and name.of in tables()
@@ -204,10 +204,10 @@ def _of_store(root: Path) -> Iterable[Visible]:
         store,
         ", ".join(dataset.folder.name + (f" (newest of {counts[table]})" if counts[table] > 1 else "") for table, dataset in newest.items()),
     )
-    return [Visible(table, dataset) for table, dataset in newest.items()]
+    return [NamedDataset(table, dataset) for table, dataset in newest.items()]
 
 
-def _refuse_one_name_for_two(datasets: Sequence[Visible], files: Sequence[VisibleFile]) -> None:
+def _refuse_one_name_for_two(datasets: Sequence[NamedDataset], files: Sequence[VisibleFile]) -> None:
     taken = {each.dataset.table: "the runs" for each in datasets if each.run is not None}
     for view, place in [(each.view, each.dataset.folder) for each in datasets] + [(each.view, each.path) for each in files]:
         name = view.lower()
@@ -218,7 +218,7 @@ def _refuse_one_name_for_two(datasets: Sequence[Visible], files: Sequence[Visibl
         taken[name] = str(place)
 
 
-def _union(of: Sequence[Visible]) -> str:
+def _union(of: Sequence[NamedDataset]) -> str:
     return " UNION ALL ".join(
         f"SELECT '{_escaped(each.run or '')}' AS run, '{_escaped(each.phase or '')}' AS phase, {each.round} AS round, * FROM {quoted(each.view)}" for each in of
     )
@@ -228,7 +228,7 @@ def _escaped(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _manifest_row(each: Visible) -> dict[str, object]:
+def _manifest_row(each: NamedDataset) -> dict[str, object]:
     manifest = each.dataset.manifest
     models = ", ".join(f"{role}={record.identity}" for role, record in manifest.identity.models.items())
     row = {name: getattr(manifest, name) for name in ("table", "fingerprint", "rows_in", "rows", "seconds", "tokens", "created")}

@@ -90,7 +90,7 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
     return relation
 
 
-def executed(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
+def execute(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
     """What the last of any statements gives, None if that gives no rows.
 
     Raises QueryError with DuckDB's words.

@@ -9,7 +9,7 @@ from jinja2 import meta
 
 from sgpo_data.errors import got, nearest
 from sgpo_data.names import ENDPOINT, GIVEN
-from sgpo_data.recipe.faults import Fault, Place
+from sgpo_data.recipe.faults import Fault, KeyPath
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
 from sgpo_data.stages.improve.templates import Template
 from sgpo_data.training.options import Train
@@ -89,12 +89,9 @@ def _rounds(phase: Phase) -> Iterator[Fault]:
         yield Fault(("rounds",), f"every round would make the same, without train and without prompts_per_round {got(phase.rounds)}; add one")
     if phase.data_rounds > 1 and phase.train is None:
         yield Fault(("data_rounds",), f"there is no train to read them {got(phase.data_rounds)}; remove it")
-    if phase.improver != SELF and phase.improve is None:
-        yield Fault(("improver",), f"there is no improve to use it {got(phase.improver)}; remove it")
-    if phase.scorer != ORIGIN and phase.score_ppl is None:
-        yield Fault(("scorer",), f"there is no score-ppl to use it {got(phase.scorer)}; remove it")
-    if phase.reward_model is not None and phase.score_ppl is None:
-        yield Fault(("reward_model",), f"there is no score-ppl to use it {got(phase.reward_model)}; remove it")
+    for named in phase.models:
+        if named.stage not in [type(stage) for stage in phase.stages] and named.model != Phase.model_fields[named.key].default:
+            yield Fault((named.key,), f"there is no {named.stage.stage_name} to use it {got(named.model)}; remove it")
     if phase.filter is not None and phase.score_ppl is not None and "margin" in phase.filter.ppl.chain and phase.reward_model is None:
         yield Fault(("filter", "ppl", "strategy"), f"margin reads rewards {got(phase.filter.ppl.strategy)}; name a reward_model in phase {phase.name}")
 
@@ -120,17 +117,18 @@ class _References:
     def faults(self, phase: Phase) -> Iterator[Fault]:
         """Those that name nothing."""
         yield from self._fault(("start_from",), phase.start_from, (PREVIOUS, FIRST, RECIPE), others="")
-        yield from self._fault(("improver",), phase.improver, (SELF, RECIPE), others="a model")
-        yield from self._fault(("scorer",), phase.scorer, (ORIGIN, RECIPE), others="a model")
-        if phase.reward_model is not None and "/" not in phase.reward_model and not (self.folder / phase.reward_model).is_dir():
-            yield Fault(("reward_model",), f"is no folder beside the recipe and no model of the Hub {got(phase.reward_model)}; give a sequence classifier")
+        for named in phase.models:
+            if named.words:
+                yield from self._fault((named.key,), named.model, named.words, others="a model")
+            elif "/" not in named.model and not (self.folder / named.model).is_dir():
+                yield Fault((named.key,), f"is no folder beside the recipe and no model of the Hub {got(named.model)}; give a folder or org/name@revision")
         if phase.train is not None:
             yield from self._fault(("train", "reference"), phase.train.reference, (START, ORIGIN, FIRST, RECIPE), others="a model")
             for policy in phase.train.allow_policies:
                 if ":" not in policy:
                     yield from self._fault(("train", "allow_policies"), policy, (PREVIOUS, FIRST, RECIPE, GIVEN), others="an identity such as hub:...")
 
-    def _fault(self, place: Place, value: str, words: Sequence[str], *, others: str) -> Iterator[Fault]:
+    def _fault(self, place: KeyPath, value: str, words: Sequence[str], *, others: str) -> Iterator[Fault]:
         earlier = self.names[: self.number - 1]
         if value in words or value in earlier:
             return
@@ -141,15 +139,15 @@ class _References:
             yield Fault(place, f"no phase before this one is called so{nearest(value, [*words, *earlier])}{ending} {got(value)}")
 
 
-def _named(phase: Phase) -> Iterator[tuple[Place, str]]:
+def _named(phase: Phase) -> Iterator[tuple[KeyPath, str]]:
     yield ("start_from",), phase.start_from
-    yield ("improver",), phase.improver
-    yield ("scorer",), phase.scorer
+    for named in phase.models:
+        yield (named.key,), named.model
     if phase.train is not None:
         yield ("train", "reference"), phase.train.reference
 
 
-def _untrained(phases: Mapping[int, Phase], names: Sequence[str], number: int, named: tuple[Place, str]) -> Iterator[Fault]:
+def _untrained(phases: Mapping[int, Phase], names: Sequence[str], number: int, named: tuple[KeyPath, str]) -> Iterator[Fault]:
     place, name = named
     target = phases.get(names.index(name) + 1) if name in names[: number - 1] else None
     if target is not None and target.train is None:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from sgpo_data.errors import got, nearest
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and positions from the top of the file; positions count from 1, so the first phase is `phases.1`."""
 
 
@@ -21,7 +21,7 @@ Place = tuple[str | int, ...]
 class Fault:
     """One thing that is wrong, with what to do."""
 
-    place: Place
+    place: KeyPath
     message: str
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ def found_in(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     return [Fault(_counted_from_1(details["loc"]), _message(details, model)) for details in error.errors()]
 
 
-def number_faults(value: object, annotation: object, place: Place = ()) -> Iterator[Fault]:
+def number_faults(value: object, annotation: object, place: KeyPath = ()) -> Iterator[Fault]:
     """Texts and booleans where a number belongs, and numbers that TOML does not have, wherever they stand in a value of this type.
 
     Only of a file: flags and options of a reference are texts until they are read.
@@ -126,5 +126,5 @@ def _table(annotation: object) -> type[BaseModel] | None:
     return None
 
 
-def _counted_from_1(loc: Iterable[str | int]) -> Place:
+def _counted_from_1(loc: Iterable[str | int]) -> KeyPath:
     return tuple(key + 1 if isinstance(key, int) else key for key in loc)

@@ -15,7 +15,7 @@ from sgpo_data.sources.options import Source
 from sgpo_data.stages import Stage
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.improve import Improve
-from sgpo_data.stages.order import STAGES
+from sgpo_data.stages.order import STAGES, model_roles
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.stages.seed import Seed
@@ -27,6 +27,7 @@ WORDS = (PREVIOUS, FIRST, RECIPE, SELF, ORIGIN, GIVEN, START)
 """What names a model by its part in the loop, so no phase may be called so."""
 
 _SEEDS = {"sampling": ("sampling", "seed"), "seed": ("seed",)}
+_UNNAMED = {"policy": (SELF, RECIPE), "origin": (ORIGIN, RECIPE), "none": ()}
 SEEDED = (
     ("source", "shuffle_seed"),
     *((stage.stage_name, *_SEEDS[name]) for stage in STAGES for name in stage.model_fields if name in _SEEDS),
@@ -41,6 +42,17 @@ def _is_name(name: str) -> str:
     if name in WORDS:
         raise ValueError(f"{name} means something else where a model is named")
     return name
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A key of a phase that names a model of one of the stages."""
+
+    stage: type[Stage]
+    key: str
+    model: str
+    words: tuple[str, ...]
+    """What may stand for a model by its part in the loop; where nothing may, the key names a model or is not there."""
 
 
 class PhaseSource(Source):
@@ -89,6 +101,13 @@ class Phase(BaseModel):
         """The stages it has, in their fixed order."""
         found: list[Stage | None] = [getattr(self, stage.stage_name.replace("-", "_")) for stage in STAGES]
         return tuple(stage for stage in found if stage is not None)
+
+    @property
+    def models(self) -> tuple[NamedModel, ...]:
+        """The models that are named for its stages, and for stages that it has not."""
+        roles = [(stage, role) for stage in STAGES for role in model_roles(stage)]
+        named = [(stage, role, getattr(self, role.name, None)) for stage, role in roles]
+        return tuple(NamedModel(stage, role.name, model, _UNNAMED[role.unnamed]) for stage, role, model in named if model is not None)
 
     @property
     def trains_improver(self) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.hub.fetch import fetched, in_store
+from sgpo_data.hub.fetch import fetch, in_store
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.streamed import streamed
 from sgpo_data.hub.version import publication_record
@@ -82,7 +82,7 @@ def _only(reference: str, place: HubPlace, root: Path) -> HubPlace | None:
 
 
 def _here(place: HubPlace, root: Path) -> Dataset:
-    return in_store(place, root / "store") or fetched(place, root / "store")
+    return in_store(place, root / "store") or fetch(place, root / "store")
 
 
 def _local(reference: str, root: Path) -> Dataset | None:

@@ -50,12 +50,12 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
             raise ModelError(f"{adapter}: an adapter cannot be given to a server; have the server load it under a name of its own")
         record = ModelRecord(identity=str(EndpointModel(endpoint)), location=reference, verifiable=False)
         return Model(Path(), None, record, record, config=Path(), endpoint=endpoint)
-    folder, identity, location = _found(reference)
+    folder, identity, location = _located(reference)
     if adapter is None:
         record = ModelRecord(identity=str(identity), location=location)
         manifest = model_manifest(folder)
         return Model(folder, None, record, record if manifest is None else manifest.origin or record, config=folder)
-    adapter_folder, adapter_identity, adapter_location = _found(adapter)
+    adapter_folder, adapter_identity, adapter_location = _located(adapter)
     record = ModelRecord(identity=str(AdaptedModel(identity, adapter_identity)), location=str(ModelPlace(location, adapter_location)))
     return Model(folder, adapter_folder, record, record, config=folder)
 
@@ -134,7 +134,7 @@ def recorded_model(record: ModelRecord, *, flag: str) -> Model:
     return model
 
 
-def _found(reference: str) -> tuple[Path, WholeModel, str]:
+def _located(reference: str) -> tuple[Path, WholeModel, str]:
     folder = local_path(reference)
     if folder.is_dir():
         return folder, _folder_identity(folder), str(folder.resolve())

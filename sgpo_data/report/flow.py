@@ -7,11 +7,14 @@ from sgpo_data.loop.rounds import MODEL, Round
 from sgpo_data.names import DIGITS, AdaptedModel, EndpointModel, HubModel, TrainedModel
 from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import PLACE, count, line
+from sgpo_data.stages.order import MAKERS
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import ModelManifest, ModelRecord
 
-STAGES = {"prompts": "read", "responses": "seed", "improved": "improve", "scored": "score-ppl", "filtered": "filter", "pairs": "pair", "examples": "pair"}
-COLUMN = {"prompts": 0, "responses": 1, "improved": 2, "scored": 3, "filtered": 4, "pairs": 5, "examples": 5, MODEL: 6}
+MADE_BY: dict[str, str] = {"prompts": "read", **{table: stage.stage_name for table, stage in MAKERS.items()}, MODEL: "train"}
+"""What each thing of a round is made by, in the order in which it is made."""
+COLUMN = {name: tuple(dict.fromkeys(MADE_BY.values())).index(step) for name, step in MADE_BY.items()}
+"""Things of one step are never in one round."""
 WIDTH, HEIGHT = 100, 46
 """Of a box."""
 STEP, ROW, HEAD = 163, 142, 34
@@ -135,7 +138,7 @@ def trained_record(manifest: ModelManifest) -> ModelRecord:
 def _across(row: list[Box], stops: list[_Stop]) -> Iterator[Arrow]:
     for left, right, stop in zip(row, row[1:], stops[1:], strict=False):
         middle = left.y + HEIGHT / 2
-        yield Arrow(f"M{left.x + WIDTH + 3},{middle}H{right.x - 4}", _label(stop), _stage(stop), (left.x + WIDTH + right.x) / 2, middle, "rows")
+        yield Arrow(f"M{left.x + WIDTH + 3},{middle}H{right.x - 4}", _label(stop), MADE_BY[stop.table], (left.x + WIDTH + right.x) / 2, middle, "rows")
     for box, stop in zip(row, stops, strict=True):
         if stop.dropped:
             foot = box.y + HEIGHT
@@ -145,7 +148,7 @@ def _across(row: list[Box], stops: list[_Stop]) -> Iterator[Arrow]:
 def _down(column: list[Box], stops: list[_Stop]) -> Iterator[Arrow]:
     for upper, lower, stop in zip(column, column[1:], stops[1:], strict=False):
         top = upper.y + HEIGHT
-        yield Arrow(f"M{lower.middle},{top + 3}V{lower.y - 4}", _label(stop), _stage(stop), lower.middle + 10, (top + lower.y) / 2 + 4, "rows")
+        yield Arrow(f"M{lower.middle},{top + 3}V{lower.y - 4}", _label(stop), MADE_BY[stop.table], lower.middle + 10, (top + lower.y) / 2 + 4, "rows")
     for box, stop in zip(column, stops, strict=True):
         if stop.dropped:
             side, middle = box.x + WIDTH, box.y + HEIGHT / 2
@@ -194,10 +197,6 @@ def _box(stop: _Stop, x: float, y: float) -> Box:
 
 def _label(stop: _Stop) -> str:
     return "" if stop.rows is None else count(stop.rows)
-
-
-def _stage(stop: _Stop) -> str:
-    return "train" if stop.table == MODEL else STAGES[stop.table]
 
 
 def _first_model(rounds: Sequence[Round]) -> ModelRecord | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sgpo_data.loop.rounds import MODEL, Round, TrainedModel
+from sgpo_data.loop.rounds import MODEL, Round, RoundModel
 from sgpo_data.report.flow import COLUMN, short, trained_record
 from sgpo_data.store.manifest import Identity
 from sgpo_data.training.options import OBJECTIVES
@@ -31,7 +31,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Trained:
+class ModelLineage:
     """A model, and the settings that made it."""
 
     place: str
@@ -54,7 +54,7 @@ def origins(rounds: Sequence[Round]) -> list[Origin]:
     return found
 
 
-def models(rounds: Sequence[Round]) -> list[Trained]:
+def models(rounds: Sequence[Round]) -> list[ModelLineage]:
     """The models that were trained."""
     return [_trained(made.place, made.model) for made in rounds if made.model is not None]
 
@@ -66,7 +66,7 @@ def _origin(place: str, name: str, fingerprint: str, rows: int, identity: Identi
     return Origin(place, name, fingerprint, rows, identity.stage, made_of, named, seconds, repeats)
 
 
-def _trained(place: str, model: TrainedModel) -> Trained:
+def _trained(place: str, model: RoundModel) -> ModelLineage:
     manifest = model.manifest
     fields = manifest.identity.fields
     given = fields if isinstance(fields, dict) else {}
@@ -74,4 +74,4 @@ def _trained(place: str, model: TrainedModel) -> Trained:
     counting = [name for name in SETTINGS if OBJECTIVES[str(given.get("objective"))].compares or name not in DPO]
     told = {name: str(given[name]) for name in counting if name in given} | own
     record = trained_record(manifest)
-    return Trained(place, short(record), record.identity, tuple(told.get(name, "") for name in SETTINGS))
+    return ModelLineage(place, short(record), record.identity, tuple(told.get(name, "") for name in SETTINGS))

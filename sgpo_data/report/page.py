@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, first_line
-from sgpo_data.health.health import Finding, Health, shown
+from sgpo_data.health.health import Finding, Health, format_value
 from sgpo_data.health.measures import MEASURES
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.rounds import Run
@@ -33,7 +33,7 @@ RECIPE_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _SampleTable:
     html: Markup
     places: tuple[str, ...]
     outcomes: tuple[str, ...]
@@ -56,7 +56,7 @@ def page(run: Run, health: Health) -> str:
     except duckdb.Error as error:
         raise DatasetError(f"{run.folder}: cannot be read ({first_line(error)}); sgpo check tells which dataset is broken") from error
     values = _values(run, health, falls, drawn)
-    room = BYTES - MARGIN - len(_filled(values, _Rows(Markup(), (), (), 0, 0)).encode())
+    room = BYTES - MARGIN - len(_filled(values, _SampleTable(Markup(), (), (), 0, 0)).encode())
     return _filled(values, _rows(found, room))
 
 
@@ -85,13 +85,13 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
     }
 
 
-def _filled(values: dict[str, object], rows: _Rows) -> str:
+def _filled(values: dict[str, object], rows: _SampleTable) -> str:
     style, script = _file("report.css"), _file("report.js")
     sealed = {"policy": policy(style, script), "style": Markup(style), "script": Markup(script)}
     return _environment().get_template("report.html.jinja").render(**values, rows=rows, **sealed)
 
 
-def _rows(found: Sequence[SampleRow], room: int) -> _Rows:
+def _rows(found: Sequence[SampleRow], room: int) -> _SampleTable:
     """As many rows as there is room for."""
     template = _environment().get_template("row.html.jinja")
     parts: list[str] = []
@@ -105,7 +105,7 @@ def _rows(found: Sequence[SampleRow], room: int) -> _Rows:
             used.append(row)
     places, outcomes = (tuple(dict.fromkeys(values)) for values in ((row.place for row in used), (row.outcome for row in used)))
     ordered = tuple(sorted(outcomes, key=lambda outcome: outcome != KEPT))
-    return _Rows(Markup("".join(parts)), places, ordered, len(used), len(found) - len(used))
+    return _SampleTable(Markup("".join(parts)), places, ordered, len(used), len(found) - len(used))
 
 
 def _summary(run: Run) -> str:
@@ -126,7 +126,9 @@ def _alarms(health: Health) -> list[tuple[Finding, str]]:
     for each in health.rounds:
         for finding in each.alarms:
             found.setdefault(finding.measure.name, []).append((each.place, finding))
-    return [(alarms[0][1], ", ".join(f"{line(place, PLACE)} {shown(each.value, each.measure.unit)}" for place, each in alarms)) for alarms in found.values()]
+    return [
+        (alarms[0][1], ", ".join(f"{line(place, PLACE)} {format_value(each.value, each.measure.unit)}" for place, each in alarms)) for alarms in found.values()
+    ]
 
 
 def _typeset(text: str) -> str:
@@ -159,7 +161,7 @@ def _limit(finding: Finding) -> str:
     if finding.limit is None or measure.bound is None:
         return ""
     if measure.bound in ("above", "below"):
-        return f"{measure.bound} {shown(finding.limit, measure.unit)}"
+        return f"{measure.bound} {format_value(finding.limit, measure.unit)}"
     return f"{100 * finding.limit:.0f} % {'above' if measure.bound == 'growth' else 'below'} the round before"
 
 
@@ -167,7 +169,7 @@ def _limit(finding: Finding) -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_file))
     environment.filters |= {"visible": visible, "short": lambda text: line(text, PLACE), "typeset": _typeset}
-    environment.globals |= {"shown": shown, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}
+    environment.globals |= {"format_value": format_value, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}
     return environment
 
 

@@ -12,6 +12,7 @@ from sgpo_data.loop.rounds import Round
 from sgpo_data.report.drops import KEPT
 from sgpo_data.report.text import line
 from sgpo_data.sealed import visible
+from sgpo_data.stages.order import MAKERS
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.text.word_diff import Piece, sides, word_diff
 
@@ -26,14 +27,6 @@ PROMPT_CHARACTERS = 1500
 """Shown of each turn of a prompt."""
 TURNS = 6
 """Shown of a prompt, the last ones."""
-OUTCOMES = {
-    "filtered": "coalesce(dropped_by, 'kept')",
-    "scored": "improved_finish",
-    "improved": "improved_finish",
-    "responses": "finish",
-    "pairs": "'pair'",
-    "examples": "kind",
-}
 
 Key = tuple[str, int]
 """prompt_id and sample."""
@@ -86,7 +79,7 @@ def samples(con: duckdb.DuckDBPyConnection, rounds: Sequence[Round]) -> Iterator
         rows = _rows(con, dataset, [key for _, keys in drawn for key in keys])
         for outcome, keys in drawn:
             for key in sorted(keys):
-                yield _sample(place, outcome, rows[outcome, key])
+                yield _sample(place, visible(outcome), rows[outcome, key])
 
 
 def _table(made: Round) -> Dataset | None:
@@ -97,7 +90,7 @@ def _drawn(con: duckdb.DuckDBPyConnection, dataset: Dataset, wanted: int) -> lis
     """Keys by outcome, kept rows first, then the most frequent outcomes; nothing but keys is held."""
     key = "{prompt_id: prompt_id, sample: sample}"
     ordered = f"min_by({key}, prompt_id || '/' || sample, {wanted})"
-    counted = f"SELECT {OUTCOMES[dataset.table]} AS outcome, {ordered} AS keys FROM sampled_rows GROUP BY outcome"
+    counted = f"SELECT {MAKERS[dataset.table].outcome} AS outcome, {ordered} AS keys FROM sampled_rows GROUP BY outcome"
     query = f"{counted} ORDER BY outcome != '{KEPT}', count(*) DESC, outcome LIMIT {MOST_OUTCOMES}"
     return [(str(outcome), [(key["prompt_id"], key["sample"]) for key in keys]) for outcome, keys in con.execute(query).fetchall()]
 
@@ -106,7 +99,7 @@ def _rows(con: duckdb.DuckDBPyConnection, dataset: Dataset, keys: Sequence[Key])
     """The rows of these keys by outcome and key, in one pass over the texts."""
     marks = ", ".join("(?, ?)" for _ in keys)
     selected = ", ".join(_cut(name, sql_type) for name, sql_type in _types(con))
-    query = f"SELECT {OUTCOMES[dataset.table]} AS outcome, {selected} FROM sampled_rows WHERE (prompt_id, sample) IN ({marks})"
+    query = f"SELECT {MAKERS[dataset.table].outcome} AS outcome, {selected} FROM sampled_rows WHERE (prompt_id, sample) IN ({marks})"
     found: list[Value] = con.sql(query, params=[value for key in keys for value in key]).to_arrow_table().to_pylist()
     return {(str(row["outcome"]), (str(row["prompt_id"]), int(str(row["sample"])))): row for row in found}
 

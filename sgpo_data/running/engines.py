@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from sgpo_data.engines import Generator
-from sgpo_data.engines.loading import Loading
-from sgpo_data.engines.opening import open_engine
+from sgpo_data.engines.loading import Loading, ServerLoading, WeightsLoading
+from sgpo_data.engines.opening import connect, open_engine
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model
 
@@ -24,8 +24,10 @@ class OpenedModel(Generator, Protocol):
 
 def open_model(loading: Loading, model: Model, how: Execution) -> OpenedModel:
     """The engine that runs a model, or its copies; raises EngineError if it cannot be loaded."""
-    if how.data_parallel == 1 or model.endpoint is not None:
-        return open_engine(loading, model.folder, adapter=model.adapter, endpoint=model.endpoint, how=how)
+    if isinstance(loading, ServerLoading):
+        return connect(loading, how=how)
+    if how.data_parallel == 1:
+        return open_engine(loading, model.folder, adapter=model.adapter, how=how)
     from sgpo_data.engines.copies.replicas import Replicas
 
     return Replicas.start(loading, model.folder, adapter=model.adapter, how=how)
@@ -42,7 +44,7 @@ class Engines:
         self._execution, self._open_model = execution, open_model
         self._key: tuple[Loading, str] | None = None
         self._engine: OpenedModel | None = None
-        self._rewarder: tuple[Loading, str, ClassifierRewarder] | None = None
+        self._rewarder: tuple[WeightsLoading, str, ClassifierRewarder] | None = None
 
     def opened(self, loading: Loading, model: Model) -> OpenedModel:
         """The engine of this model, loaded unless it is the one that is open; any other is closed first."""
@@ -53,12 +55,11 @@ class Engines:
             self._key = key
         return self._engine
 
-    def rewarder(self, loading: Loading, model: Model) -> "ClassifierRewarder":
+    def rewarder(self, loading: WeightsLoading, model: Model) -> "ClassifierRewarder":
         """The reward model, loaded beside the engine that is open, unless it is loaded already."""
         from sgpo_data.engines.local.reward import ClassifierRewarder
 
         identity, how = model.record.identity, self._execution
-        assert loading.context_tokens is not None
         if self._rewarder is None or self._rewarder[:2] != (loading, identity):
             loaded = ClassifierRewarder.load(
                 model.folder, dtype=loading.dtype, context_tokens=loading.context_tokens, device=how.device, batch_tokens=how.batch_tokens

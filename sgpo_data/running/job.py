@@ -1,105 +1,133 @@
-"""A stage with its input and its model resolved: what a fingerprint is taken of, known before anything is made."""
+"""A stage over one input, with its models resolved: what a fingerprint is taken of, known before anything is made."""
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sgpo_data.engines.loading import resolved
-from sgpo_data.errors import DatasetError, RecipeError, SchemaError
+from sgpo_data.engines.loading import Loading
+from sgpo_data.errors import DatasetError
+from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName
-from sgpo_data.references.dataset import find_readable
-from sgpo_data.references.model import Model, recorded_model
+from sgpo_data.references.model import Model
+from sgpo_data.running.engines import Engines
 from sgpo_data.schema import schema
-from sgpo_data.stages import RowStage, ScoringStage, Stage
-from sgpo_data.store.input import Given, input_of
+from sgpo_data.stages import ModelRole, Stage
+from sgpo_data.store.dataset import Dataset, Readable, open_dataset
+from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import Identity, InputRecord, ModelRecord
+from sgpo_data.store.resume import make
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 
 @dataclass(frozen=True)
-class Job:
-    """One dataset to be made."""
+class StageJob(ABC):
+    """One dataset to be made of another."""
 
     stage: Stage
     """With nothing left to be guessed."""
-    given: Given
-    model: Model | None
-    reward_model: Model | None = None
+    input: JobInput
+
+    @property
+    @abstractmethod
+    def roles(self) -> tuple[tuple[ModelRole, Model], ...]:
+        """The models it takes, the one that fills its rows first."""
+
+    @property
+    @abstractmethod
+    def loadings(self) -> tuple[Loading, ...]:
+        """How each of its models is loaded."""
+
+    @abstractmethod
+    def part_rows(self, execution: Execution) -> int:
+        """Rows of a part of what it writes."""
+
+    @abstractmethod
+    def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
+        """Makes every row that is not there yet, of a source that has rows."""
 
     @property
     def identity(self) -> Identity:
         """All that decides the rows."""
-        models: dict[str, ModelRecord] = {}
-        if isinstance(self.stage, RowStage) and self.model is not None:
-            models[self.stage.model_role.name] = self.model.record
-        if isinstance(self.stage, ScoringStage) and self.reward_model is not None:
-            models[self.stage.reward_role.name] = self.reward_model.record
         return Identity(
             stage=self.stage.stage_name,
             revision=self.stage.revision,
-            schema_version=schema(self.stage.writes).version,
+            schema_version=schema(self.writes).version,
             fields=self.stage.identity(),
-            inputs=(self.given.record,),
-            models=models,
+            inputs=(self.input.record,),
+            models={role.name: model.record for role, model in self.roles},
         )
 
     @property
     def name(self) -> str:
         """Name of its folder in the store."""
-        return str(MadeName.made(self.stage.writes, self.identity.fingerprint))
+        return str(MadeName.made(self.writes, self.identity.fingerprint))
+
+    @property
+    def writes(self) -> str:
+        """The table it makes."""
+        return self.stage.writes
+
+    @property
+    def inputs(self) -> tuple[JobInput, ...]:
+        """The one dataset it reads."""
+        return (self.input,)
+
+    @property
+    def models(self) -> Sequence[tuple[str, Model]]:
+        """Its models, each with the flag that names it."""
+        return [(role.flag, model) for role, model in self.roles]
+
+    @property
+    def options(self) -> Stage:
+        """The stage, which is its flags."""
+        return self.stage
+
+    @property
+    def inlined(self) -> bool:
+        """No: a command of its own makes it."""
+        return False
+
+    @property
+    def costly(self) -> bool:
+        """Whether it runs a model."""
+        return bool(self.loadings)
 
     @property
     def origin(self) -> ModelRecord | None:
         """The model that the lineage began with."""
-        return self.given.origin or (self.model.origin if self.model else None)
+        return self.input.origin or next((model.origin for _, model in self.roles), None)
 
-    def output(self, folder: Path) -> Given:
+    def rows_made(self, rows: int) -> int | None:
+        """Rows it makes of so many; None if that depends on what is in them."""
+        return self.stage.rows_made(rows)
+
+    def output(self, folder: Path) -> JobInput:
         """What it makes, as the input of the next job."""
-        policy = self.model.record if self.model and self.stage.writes == "responses" else self.given.policy
-        record = InputRecord(reference=str(folder), table=self.stage.writes, fingerprint=self.identity.fingerprint)
-        return Given(record, folder, self.origin, policy)
+        policy = next((model.record for role, model in self.roles if role.name == "policy"), self.input.policy)
+        record = InputRecord(reference=str(folder), table=self.writes, fingerprint=self.identity.fingerprint)
+        return JobInput(record, folder, self.origin, policy)
 
+    def make(self, folder: Path, execution: Execution, engines: Engines) -> Dataset:
+        """The dataset in this folder, made now as far as it is not made already.
 
-def given_input(reference: str, root: Path, *, stream: bool = False) -> Given | None:
-    """The dataset of this reference, None if there is none; one on the Hub is fetched or, with `stream`, read where it lies.
+        Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
+        """
+        work = partial(self._filled, execution=execution, engines=engines)
+        return make(folder, self.identity, table=self.writes, part_rows=self.part_rows(execution), work=work)
 
-    Raises DatasetError if it was never finished, HubError if the Hub cannot be asked.
-    """
-    dataset = find_readable(reference, root, stream=stream)
-    return None if dataset is None else input_of(dataset, reference)
+    def source(self) -> Readable:
+        """The dataset it reads, which has rows.
 
+        Raises DatasetError if it has none.
+        """
+        source = self.input.dataset or open_dataset(self.input.folder)
+        if source.manifest.rows == 0:
+            raise DatasetError(
+                f"{source.reference}: has no rows, so there is nothing to {self.stage.stage_name}; look at it with: sgpo inspect {source.reference}"
+            )
+        return source
 
-def planned(stage: Stage, given: Given, *, model: Model | None, reward_model: Model | None = None) -> Job:
-    """The stage over this input, every auto resolved.
-
-    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for a stage that scores.
-    Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, ModelError if that model has changed.
-    """
-    if given.record.table not in stage.reads:
-        raise SchemaError(f"{given.record.reference}: holds {given.record.table}; {stage.stage_name} reads {' or '.join(stage.reads)}")
-    if not isinstance(stage, RowStage):
-        return Job(stage, given, None)
-    found = model or _model_of(stage, given)
-    loading = resolved(
-        stage.engine, stage.dtype, stage.context_tokens, found.config, work=stage.work, quantization=stage.quantization, endpoint=found.endpoint, chat=stage
-    )
-    frozen = stage.model_copy(update={"engine": loading.engine, "dtype": loading.dtype, "context_tokens": loading.context_tokens})
-    return Job(frozen, given, found) if reward_model is None else _rewarding(Job(frozen, given, found), reward_model)
-
-
-def _rewarding(job: Job, reward_model: Model) -> Job:
-    assert isinstance(job.stage, ScoringStage)
-    if reward_model.endpoint is not None or reward_model.adapter is not None:
-        raise RecipeError(
-            f"{job.stage.reward_role.name}: {reward_model.record.location} is no model folder; give a sequence classifier that save_pretrained wrote"
-        )
-    reward = job.stage.reward
-    loading = resolved("transformers", reward.dtype, reward.context_tokens, reward_model.config, work="score")
-    frozen = reward.model_copy(update={"dtype": loading.dtype, "context_tokens": loading.context_tokens})
-    return replace(job, stage=job.stage.model_copy(update={"reward": frozen}), reward_model=reward_model)
-
-
-def _model_of(stage: RowStage, given: Given) -> Model:
-    role = stage.model_role
-    record = given.origin if role.unnamed == "origin" else given.policy
-    if record is None:
-        raise DatasetError(f"{stage.stage_name}: no model is named, and its input does not say which to take; name one with {role.flag}")
-    return recorded_model(record, flag=role.flag)
+    def _filled(self, into: Unfinished, execution: Execution, engines: Engines) -> StageSummary:
+        return self.fill(into, self.source(), execution, engines)

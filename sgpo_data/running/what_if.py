@@ -27,7 +27,7 @@ class Alternative:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FilterOutcome:
     """What filtering with these values gives: the same as running it does."""
 
     alternative: Alternative
@@ -56,7 +56,7 @@ def alternatives(stage: Filter, asked: Sequence[str]) -> list[Alternative]:
     return [Alternative(values, _changed(stage, values)) for values in combinations]
 
 
-def what_if(dataset: Dataset, asked: Sequence[Alternative]) -> list[Outcome]:
+def what_if(dataset: Dataset, asked: Sequence[Alternative]) -> list[FilterOutcome]:
     """What filtering this dataset gives with each of them.
 
     Raises SchemaError if it is not what filter reads, RecipeError where filtering would.
@@ -67,12 +67,12 @@ def what_if(dataset: Dataset, asked: Sequence[Alternative]) -> list[Outcome]:
         return [_outcome(dataset, each, Path(spill)) for each in asked]
 
 
-def _outcome(dataset: Dataset, asked: Alternative, spill: Path) -> Outcome:
+def _outcome(dataset: Dataset, asked: Alternative, spill: Path) -> FilterOutcome:
     with deciding(dataset, spill) as con:
         decided = asked.stage.table(con, dataset.table)
         counts = dict(decided.rows.aggregate(f"{Filter.outcome} AS outcome, count(*) AS rows", "outcome").fetchall())
     outcomes = {name: int(counts.get(name, 0)) for name in (*asked.stage.rule_names, "kept")}
-    return Outcome(asked, outcomes, decided.facts, decided.warnings)
+    return FilterOutcome(asked, outcomes, decided.facts, decided.warnings)
 
 
 def _values(asked: str) -> tuple[str, list[str]]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from sgpo_data.errors import DatasetError, first_line
 from sgpo_data.sources.json_rows import json_record, rows_of
 from sgpo_data.sources.odd_row import Place, Wording
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.splits import of_split
 from sgpo_data.sources.turns import are_turns
 

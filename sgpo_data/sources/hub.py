@@ -11,7 +11,7 @@ from sgpo_data.hub.client import hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import HubRows
 from sgpo_data.sources.files import arrow_records
-from sgpo_data.sources.shapes import Record
+from sgpo_data.sources.record import Record
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]

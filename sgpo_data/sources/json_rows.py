@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.sources.odd_row import Place, described
-from sgpo_data.sources.shapes import PARTS, REQUIRED, Record
+from sgpo_data.sources.record import Record
+from sgpo_data.sources.shapes import SHAPES
 from sgpo_data.sources.turns import are_turns
 
 CHAT = "messages"
@@ -48,7 +49,7 @@ def _are_rows(turns: object, columns: Collection[str]) -> bool:
 
 def _is_row(value: Mapping[str, object]) -> bool:
     """Whether an object has the columns of a shape, with texts or turns in them, and is no table of such rows."""
-    return any(all(any(_says_something(value.get(name)) for name in PARTS[shape][part]) for part in needed) for shape, needed in REQUIRED.items())
+    return any(all(any(_says_something(value.get(name)) for name in shape.parts[part]) for part in shape.required) for shape in SHAPES.values())
 
 
 def _holds_rows(value: Mapping[str, object]) -> bool:

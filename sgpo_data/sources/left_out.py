@@ -4,7 +4,8 @@ import logging
 from dataclasses import dataclass, field
 
 from sgpo_data.sources.odd_row import OddRowError
-from sgpo_data.sources.shapes import Binding, Prompt, Record
+from sgpo_data.sources.parts import Binding
+from sgpo_data.sources.record import Prompt, Record
 
 log = logging.getLogger(__name__)
 

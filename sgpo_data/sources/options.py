@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sgpo_data.names import without_revision
-from sgpo_data.sources.shapes import PART_NAMES
+from sgpo_data.sources.shapes import PART_NAMES, ShapeName
 
 
 def _mapping(columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,9 +41,7 @@ class Source(BaseModel):
     config: str | None = Field(None, description="Hub only: configuration of the dataset.")
     split: str = Field("train", description="Split of a dataset on the Hub, or of a folder whose file names tell splits.")
     revision: str | None = Field(None, description="Hub only: commit, or a branch or tag that is resolved to one.")
-    shape: Literal["auto", "messages", "prompt", "instruction", "question", "preference"] = Field(
-        "auto", description="What a row is; auto tells it by the names of the columns."
-    )
+    shape: Literal["auto", ShapeName] = Field("auto", description="What a row is; auto tells it by the names of the columns.")
     columns: Annotated[tuple[str, ...], AfterValidator(_mapping)] = Field((), description="Columns of other names, as part=column: prompt=q.")
     strict: bool = Field(
         False, exclude_if=lambda value: not value, description="Refuse the source at the first row that cannot be read, in place of leaving such rows out."

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sgpo_data.execution import Execution
-from sgpo_data.names import MadeName
+from sgpo_data.names import HubRows, MadeName
 from sgpo_data.schema import schema
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import OpenedSource, open_source
 from sgpo_data.store.dataset import Dataset
-from sgpo_data.store.input import Given
+from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,55 @@ class PromptsJob:
         """Name of its folder in the store."""
         return str(MadeName.made("prompts", self.identity.fingerprint))
 
-    def output(self, folder: Path) -> Given:
+    @property
+    def writes(self) -> str:
+        """The table it makes."""
+        return "prompts"
+
+    @property
+    def inputs(self) -> tuple[JobInput, ...]:
+        """No dataset: what it reads is a raw source."""
+        return ()
+
+    @property
+    def models(self) -> tuple[()]:
+        """None."""
+        return ()
+
+    @property
+    def loadings(self) -> tuple[()]:
+        """None."""
+        return ()
+
+    @property
+    def options(self) -> Source:
+        """How the source is read, with its commit, and its evaluation sets with theirs."""
+        hub = HubRows.parsed(self.opened.identity)
+        pinned = {"decontaminate": tuple(each.pinned for each in self.opened.evaluation)} | ({"revision": hub.commit} if hub else {})
+        return self.opened.source.model_copy(update=pinned)
+
+    @property
+    def inlined(self) -> bool:
+        """Yes: the stage that takes the prompts reads the source itself."""
+        return True
+
+    @property
+    def costly(self) -> bool:
+        """No: it runs no model."""
+        return False
+
+    def rows_made(self, rows: int) -> int | None:
+        """Its rows as they are read if it is local; of a Hub dataset its limit, as an upper bound."""
+        # To read a local source is the one way to know its rows, and refuses what the run would.
+        return sum(batch.num_rows for batch in self.opened.batches()) if self.opened.local else self.opened.source.limit
+
+    def output(self, folder: Path) -> JobInput:
         """What it makes, as the input of the next job."""
-        return Given(InputRecord(reference=str(folder), table="prompts", fingerprint=self.identity.fingerprint), folder, None, None)
+        return JobInput(InputRecord(reference=str(folder), table="prompts", fingerprint=self.identity.fingerprint), folder, None, None)
+
+    def make(self, folder: Path, execution: Execution, engines: object) -> Dataset:
+        """The prompts in this folder, read now unless they were read before; no engine is used."""
+        return make(folder, self.identity, table="prompts", part_rows=PART_ROWS, work=partial(_read, self.opened))
 
 
 def read_prompts(reference: str, source: Source, execution: Execution) -> Dataset:
@@ -62,15 +108,10 @@ def read_prompts(reference: str, source: Source, execution: Execution) -> Datase
     Raises DatasetError or SchemaError if the source is missing or not of a shape we know, HubError if the Hub cannot be asked.
     """
     job = PromptsJob(open_source(reference, source))
-    return do_prompts(job, execution.store / job.name)
+    return job.make(execution.store / job.name, execution, None)
 
 
-def do_prompts(job: PromptsJob, folder: Path) -> Dataset:
-    """The prompts of this job in this folder, read now unless they were read before."""
-    return make(folder, job.identity, table="prompts", part_rows=PART_ROWS, work=partial(_read, job.opened))
-
-
-def _read(opened: OpenedSource, into: Unfinished) -> Found:
+def _read(opened: OpenedSource, into: Unfinished) -> StageSummary:
     read = rows = 0
     left_out = LeftOut(opened.reference)
 
@@ -84,4 +125,4 @@ def _read(opened: OpenedSource, into: Unfinished) -> Found:
     into.write_all(pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
     if read > rows:
         log.info("%s: %d of %d rows have the prompt and the answers of another, and are merged with it", opened.reference, read - rows, read)
-    return Found(rows_in=read, outcome=OUTCOME, warnings=tuple(left_out.warnings))
+    return StageSummary(rows_in=read, outcome=OUTCOME, warnings=tuple(left_out.warnings))

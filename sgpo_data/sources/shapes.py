@@ -1,183 +1,204 @@
-"""What a raw row means as a prompt with its answers, told by the names of its columns."""
+"""The shapes of raw rows: what each is known by, and how its parts become a conversation and its answers."""
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sgpo_data.rows import Message
-from sgpo_data.sources.odd_row import OddRowError, Place, Wording
-
-log = logging.getLogger(__name__)
+from sgpo_data.sources.odd_row import Wording, described, role
+from sgpo_data.sources.parts import Parts
+from sgpo_data.sources.record import Prompt
+from sgpo_data.sources.turns import Turn, read_text, read_transcript
 
 ShapeName = Literal["preference", "messages", "instruction", "question", "prompt"]
-
-PARTS: dict[ShapeName, dict[str, tuple[str, ...]]] = {
-    "preference": {
-        "chosen": ("chosen", "preferred_output"),
-        "rejected": ("rejected", "non_preferred_output"),
-        "prompt": ("prompt", "question", "instruction"),
-        "input": ("input", "context"),
-        "history": ("history",),
-        "system": ("system", "system_prompt"),
-        "tools": ("tools",),
-    },
-    "messages": {
-        "messages": ("messages", "conversations", "conversation"),
-        "reference": ("reference",),
-        "rejected": ("rejected",),
-        "system": ("system", "system_prompt"),
-        "tools": ("tools", "functions"),
-        "label": ("label",),
-    },
-    "instruction": {
-        "instruction": ("instruction",),
-        "input": ("input", "context"),
-        "output": ("output", "response", "reference"),
-        "label": ("label",),
-        "history": ("history",),
-        "system": ("system", "system_prompt"),
-    },
-    "question": {
-        "question": ("question",),
-        "answer": ("answer", "answers", "answerKey", "response", "reference"),
-        "label": ("label",),
-        "context": ("context", "passage"),
-        "choices": ("choices", "options"),
-        "system": ("system", "system_prompt"),
-    },
-    "prompt": {
-        "prompt": ("prompt",),
-        "reference": ("reference", "response", "completion", "answer"),
-        "rejected": ("rejected",),
-        "label": ("label",),
-        "context": ("context",),
-        "history": ("history",),
-        "system": ("system", "system_prompt"),
-        "tools": ("tools",),
-    },
-}
-"""The parts of each shape, and the column names that each part is known by."""
-
-REQUIRED: dict[ShapeName, tuple[str, ...]] = {
-    "preference": ("chosen", "rejected"),
-    "messages": ("messages",),
-    "instruction": ("instruction",),
-    "question": ("question",),
-    "prompt": ("prompt",),
-}
-
-PART_NAMES = tuple(dict.fromkeys(part for parts in PARTS.values() for part in parts))
-KNOWN_COLUMNS = frozenset(name for parts in PARTS.values() for names in parts.values() for name in names)
-
-
-COLUMN_SETS = 1000
-"""Sets of columns whose binding is kept: rows of JSON can have any number of them."""
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A raw row. `values` may leave out columns that no shape knows; `columns` names them all."""
+class Shape:
+    """What a row of one kind is made of."""
 
-    values: Mapping[str, object]
-    columns: tuple[str, ...]
-    place: str
-    """For messages: the source, and the line or row, from 1."""
-    source: str
-    """As column `source` of table prompts has it."""
-    fault: OddRowError | None = None
-    """Why it has no columns, if it has none."""
+    read: Callable[[Parts], Prompt]
+    """Raises OddRowError if a value is not what its part must be."""
+    required: tuple[str, ...]
+    """Parts that must be there."""
+    parts: Mapping[str, tuple[str, ...]]
+    """The column names that each part is known by."""
+    decisive: bool = False
+    """Whether a row it fits is of it whatever else fits; of two such, the first of `SHAPES`."""
 
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A conversation up to the turn to be answered, and the answers that came with it."""
-
-    messages: list[Message]
-    reference: str | None
-    rejected: str | None
-    unread: tuple[str, ...] = ()
-    """What of the row holds something and is not read, besides columns that no part is read from: keys of messages, tools, a label beside no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A shape, and which column each of its parts is read from; parts that no column gives are left out."""
-
-    shape: ShapeName
-    columns: Mapping[str, str]
+    def fits(self, columns: Sequence[str], given: Mapping[str, str]) -> bool:
+        """Whether these columns are a row of it, `given` being those that some parts are read from."""
+        named = all(part in self.parts for part in given)
+        return named and all(part in given or not set(self.parts[part]).isdisjoint(columns) for part in self.required)
 
     def __str__(self) -> str:
-        return f"shape {self.shape}: " + ", ".join(f"{part} from column {column}" for part, column in self.columns.items())
+        """What it needs, for messages."""
+        return " and ".join(" or ".join(self.parts[part]) for part in self.required)
 
 
-class Bindings:
-    """Which columns rows are read from; all rows of a source are of one shape."""
-
-    def __init__(self, reference: str, shape: str, given: Mapping[str, str]) -> None:
-        self._reference = reference
-        self._wanted = shape
-        self._given = given
-        self._bound: dict[tuple[str, ...], Binding] = {}
-        self.shape: ShapeName | None = None
-        """That of the first row that any fits."""
-
-    def of(self, record: Record) -> Binding:
-        """Raises OddRowError if the row is of no shape, or of another than those before."""
-        if record.columns in self._bound:
-            return self._bound[record.columns]
-        binding = _bind(record, self._wanted, self._given)
-        if self.shape is None:
-            self.shape = binding.shape
-            log.info("%s: %s", self._reference, binding)
-        elif binding.shape != self.shape:
-            columns = Wording(f"columns {', '.join(record.columns)} are", "columns are")
-            raise Place(record.place).odd(f"{{}} of shape {binding.shape}, rows before of {self.shape}; set source.shape", columns)
-        if len(self._bound) == COLUMN_SETS:
-            self._bound.clear()
-        self._bound[record.columns] = binding
-        return binding
+def _from_messages(parts: Parts) -> Prompt:
+    turns = parts.turns("messages")
+    messages = [turn.message for turn in turns]
+    if messages[-1]["role"] == "assistant":
+        return Prompt(messages[:-1], turns[-1].learned, parts.answer("rejected"))
+    return Prompt(messages, parts.answer("reference"), parts.answer("rejected"))
 
 
-def _bind(record: Record, shape: str, given: Mapping[str, str]) -> Binding:
-    """The shape of this row by its column names; `shape` is auto or one of them, `given` sets the columns of some parts.
-
-    Of the shapes that fit, preference goes before messages and messages before the rest.
-
-    Raises OddRowError if none fits, if two of the rest fit, or if a part could be read from two columns.
-    """
-    if record.fault is not None:
-        raise record.fault
-    place, columns = Place(record.place), Wording(", ".join(record.columns), "it has")
-    absent = ", ".join(column for column in given.values() if column not in record.columns)
-    if absent:
-        raise place.odd("no column {}{}", Wording(absent, absent), Wording(f"; it has {columns.full}", ""))
-    candidates: list[ShapeName] = [name for name in PARTS if shape in ("auto", name)]
-    fitting = [name for name in candidates if _fits(name, record.columns, given)]
-    if not fitting:
-        needs = "; ".join(f"{name} needs {_needs(name)}" for name in candidates)
-        fits = "no shape fits" if shape == "auto" else f"shape {shape} does not fit"
-        raise place.odd(f"{fits} the columns {{}}", Wording(f"{columns.full}: {needs}; name them with source.columns", columns.kind))
-    if len(fitting) > 1 and fitting[0] not in ("preference", "messages"):
-        raise place.odd(f"the columns {{}} fit the shapes {' and '.join(fitting)}; set source.shape", columns)
-    return Binding(fitting[0], dict(_bound(fitting[0], record, given)))
+def _from_prompt(parts: Parts) -> Prompt:
+    turns = [*parts.history(), *_prompt_turns(parts)]
+    if context := parts.optional("context").strip():
+        turns[-1] = Message(role=turns[-1]["role"], content=f"{context}\n\n{turns[-1]['content']}")
+    return Prompt(turns, parts.answer("reference"), parts.answer("rejected"))
 
 
-def _fits(shape: ShapeName, columns: Sequence[str], given: Mapping[str, str]) -> bool:
-    parts = PARTS[shape]
-    return all(part in parts for part in given) and all(part in given or not set(parts[part]).isdisjoint(columns) for part in REQUIRED[shape])
+def _from_instruction(parts: Parts) -> Prompt:
+    # https://github.com/tatsu-lab/stanford_alpaca: an input is optional, and the empty text where there is none.
+    given, instruction = parts.optional("input"), parts.text("instruction")
+    text = f"{instruction}\n\n{given}" if given.strip() else instruction
+    return Prompt([*parts.history(), Message(role="user", content=text)], parts.answer("output"), None)
 
 
-def _needs(shape: ShapeName) -> str:
-    return " and ".join(" or ".join(PARTS[shape][part]) for part in REQUIRED[shape])
+def _from_question(parts: Parts) -> Prompt:
+    context, choices = parts.optional("context"), _choices(parts)
+    lines = [parts.text("question"), *(f"{label}. {text}" for label, text in choices.items())]
+    question = "\n".join(lines)
+    return Prompt([Message(role="user", content=f"{context}\n\n{question}" if context.strip() else question)], _answered(parts, choices), None)
 
 
-def _bound(shape: ShapeName, record: Record, given: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    taken = set(given.values())
-    for part, names in PARTS[shape].items():
-        found = [given[part]] if part in given else [name for name in names if name in record.columns and name not in taken]
-        if len(found) > 1:
-            could = " or ".join(found)
-            raise Place(record.place).odd(f"{part} could be column {{}}; say which with source.columns {part}=...", Wording(could, could))
-        for column in found:
-            yield part, column
+def _choices(parts: Parts) -> dict[str, str]:
+    """The texts to choose from by their labels: a list, or lists of texts and labels."""
+    value, place = parts.value("choices"), parts.place("choices")
+    if value is None:
+        return {}
+    texts, labels = (value.get("text"), value.get("label")) if isinstance(value, Mapping) else (value, None)
+    if not isinstance(texts, list) or len(texts) > len(LETTERS):
+        raise place.odd("is {}, not a list of texts", described(value))
+    if not isinstance(labels, list):
+        labels = list(LETTERS[: len(texts)])
+    if len(labels) != len(texts):
+        raise place.odd("has {}", Wording(f"{len(texts)} texts and {len(labels)} labels", "other numbers of texts and labels"))
+    return {str(label): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
+
+
+def _answered(parts: Parts, choices: Mapping[str, str]) -> str | None:
+    """The answer as text: of several given ones the first, of a choice its label and text."""
+    value = parts.value("answer")
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = value[0] if value else None
+    if choices and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+        value = list(choices)[value]
+    if isinstance(value, str) and value in choices:
+        return f"{value}. {choices[value]}"
+    return None if value is None else read_text(value, parts.place("answer")) if isinstance(value, str) else parts.answer("answer")
+
+
+def _from_preference(parts: Parts) -> Prompt:
+    chosen, rejected = parts.value("chosen"), parts.value("rejected")
+    if isinstance(chosen, str) and "prompt" not in parts.binding.columns:
+        both = read_transcript(parts.text("chosen")), read_transcript(parts.text("rejected"))
+        if both[0] is None or both[1] is None:
+            raise parts.row.odd("chosen is {} and there is no prompt column", described(chosen))
+        return _from_conversations(parts, *([Turn(message, target=True, unread=()) for message in messages] for messages in both if messages))
+    if not isinstance(chosen, list):
+        return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
+    return _from_conversations(parts, parts.turns_of("chosen", chosen), parts.turns_of("rejected", rejected))
+
+
+def _from_conversations(parts: Parts, chosen: list[Turn], rejected: list[Turn]) -> Prompt:
+    for name, turns in (("chosen", chosen), ("rejected", rejected)):
+        if turns[-1].message["role"] != "assistant":
+            raise parts.row.odd(f"{name} ends with a turn of {{}}, not assistant", role(turns[-1].message["role"]))
+    before = [turn.message for turn in chosen[:-1]]
+    if before != [turn.message for turn in rejected[:-1]]:
+        raise parts.row.odd("chosen and rejected differ before their last turn{}", Wording(f" ({len(chosen)} and {len(rejected)} turns)", ""))
+    # Conversations in full hold the prompt themselves; a prompt column beside them is often its last turn only.
+    given = "prompt" in parts.binding.columns or isinstance(parts.value("input"), Mapping)
+    return Prompt(before or (_prompt_turns(parts) if given else []), chosen[-1].learned, rejected[-1].learned)
+
+
+def _prompt_turns(parts: Parts) -> list[Message]:
+    given = parts.value("input")
+    if isinstance(given, Mapping) and "messages" in given:
+        # https://platform.openai.com/docs/guides/direct-preference-optimization: the prompt stands in `input`.
+        parts.unread.extend(f"{parts.binding.columns['input']}.{key}" for key, value in given.items() if key != "messages" and value)
+        return [turn.message for turn in parts.turns_of("input", given["messages"])]
+    if isinstance(parts.value("prompt"), list):
+        return [turn.message for turn in parts.turns("prompt")]
+    text, more = parts.text("prompt"), parts.optional("input")
+    return [Message(role="user", content=f"{text}\n\n{more}" if more.strip() else text)]
+
+
+SHAPES: dict[str, Shape] = {
+    "preference": Shape(
+        _from_preference,
+        required=("chosen", "rejected"),
+        decisive=True,
+        parts={
+            "chosen": ("chosen", "preferred_output"),
+            "rejected": ("rejected", "non_preferred_output"),
+            "prompt": ("prompt", "question", "instruction"),
+            "input": ("input", "context"),
+            "history": ("history",),
+            "system": ("system", "system_prompt"),
+            "tools": ("tools",),
+        },
+    ),
+    "messages": Shape(
+        _from_messages,
+        required=("messages",),
+        decisive=True,
+        parts={
+            "messages": ("messages", "conversations", "conversation"),
+            "reference": ("reference",),
+            "rejected": ("rejected",),
+            "system": ("system", "system_prompt"),
+            "tools": ("tools", "functions"),
+            "label": ("label",),
+        },
+    ),
+    "instruction": Shape(
+        _from_instruction,
+        required=("instruction",),
+        parts={
+            "instruction": ("instruction",),
+            "input": ("input", "context"),
+            "output": ("output", "response", "reference"),
+            "label": ("label",),
+            "history": ("history",),
+            "system": ("system", "system_prompt"),
+        },
+    ),
+    "question": Shape(
+        _from_question,
+        required=("question",),
+        parts={
+            "question": ("question",),
+            "answer": ("answer", "answers", "answerKey", "response", "reference"),
+            "label": ("label",),
+            "context": ("context", "passage"),
+            "choices": ("choices", "options"),
+            "system": ("system", "system_prompt"),
+        },
+    ),
+    "prompt": Shape(
+        _from_prompt,
+        required=("prompt",),
+        parts={
+            "prompt": ("prompt",),
+            "reference": ("reference", "response", "completion", "answer"),
+            "rejected": ("rejected",),
+            "label": ("label",),
+            "context": ("context",),
+            "history": ("history",),
+            "system": ("system", "system_prompt"),
+            "tools": ("tools",),
+        },
+    ),
+}
+assert tuple(SHAPES) == get_args(ShapeName)
+
+PART_NAMES = tuple(dict.fromkeys(part for shape in SHAPES.values() for part in shape.parts))
+KNOWN_COLUMNS = frozenset(name for shape in SHAPES.values() for names in shape.parts.values() for name in names)

@@ -20,13 +20,15 @@ from sgpo_data.names import PREFIX, hub_place
 from sgpo_data.paths import local_path
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
+from sgpo_data.sources.binding import Bindings
 from sgpo_data.sources.files import names_a_file, raw_files
 from sgpo_data.sources.hub import HubSplit, hub_split
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.odd_row import OddRowError
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.reading import prompt
-from sgpo_data.sources.shapes import KNOWN_COLUMNS, Bindings, Record
+from sgpo_data.sources.record import Record
+from sgpo_data.sources.shapes import KNOWN_COLUMNS
 
 logger = logging.getLogger(__name__)
 

@@ -43,17 +43,23 @@ class Stage(BaseModel):
     """Raised when the same fields begin to give other rows."""
     reads: ClassVar[tuple[str, ...]]
     """Tables it takes, the usual one first."""
+    makes: ClassVar[tuple[str, ...]]
+    """Tables it can write, the usual one first."""
     outcome: ClassVar[str]
     """SQL over the table it writes: the name each row is counted under in the manifest."""
 
     @property
-    @abstractmethod
     def writes(self) -> str:
-        """The table it makes."""
+        """Which of `makes` it writes."""
+        return self.makes[0]
 
     def identity(self) -> JsonValue:
         """All that decides its rows besides inputs and models, as JSON: the fields, with the bytes of what they name."""
         return self.model_dump(mode="json")
+
+    def rows_made(self, rows: int) -> int | None:
+        """Rows it makes of so many; None if that depends on what is in them."""
+        return rows
 
 
 class RowStage(Stage, ChatTemplate):
@@ -124,7 +130,7 @@ class ScoringStage(RowStage):
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decision:
     """What a table-wise stage gives: a lazy relation of exactly its schema's columns, in a fixed order of rows."""
 
     rows: "duckdb.DuckDBPyRelation"
@@ -140,7 +146,7 @@ class TableStage(Stage):
     """Whether a table without rows is of no use, so that a chain had better stop."""
 
     @abstractmethod
-    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
+    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decision:
         """The rows made of view `input` of this connection, which holds table `source`, and in column `position` the number of each row from 0.
 
         Its temporary views and variables stay in the connection, which is this run's alone.

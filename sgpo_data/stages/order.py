@@ -9,6 +9,9 @@ from sgpo_data.stages.seed import Seed
 
 STAGES: tuple[type[Stage], ...] = (Seed, Improve, ScorePpl, Filter, Pair)
 
+MAKERS: dict[str, type[Stage]] = {table: stage for stage in STAGES for table in stage.makes}
+"""The stage that each table is written by; prompts are read by none."""
+
 
 def model_roles(stage: type[Stage]) -> tuple[ModelRole, ...]:
     """The models that a stage takes, the one that fills its rows first."""

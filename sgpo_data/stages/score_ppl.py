@@ -8,7 +8,7 @@ from sgpo_data.rows import Row
 from sgpo_data.stages import ModelRole, ScoringStage, row_key
 from sgpo_data.stages.improve.templates import Template, wording_of
 from sgpo_data.text.measures import measures
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 
 
 class ScorePpl(ScoringStage):
@@ -21,6 +21,7 @@ class ScorePpl(ScoringStage):
     stage_name: ClassVar[str] = "score-ppl"
     revision: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("improved",)
+    makes: ClassVar[tuple[str, ...]] = ("scored",)
     outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"
     model_role: ClassVar[ModelRole] = ModelRole(
         "scorer", "--scorer", "Model folder, or org/name@revision; the one the lineage began with if not given.", unnamed="origin"
@@ -31,11 +32,6 @@ class ScorePpl(ScoringStage):
         "Sequence classifier that rewards answers, a folder or org/name@revision, for filter's strategy margin; none if not given.",
         unnamed="none",
     )
-
-    @property
-    def writes(self) -> str:
-        """The table it makes."""
-        return "scored"
 
     def settled(self, row: Row, author: str) -> Row | None:
         """The finished row if it has no answer of a model: then nothing is measured, the reference neither."""
@@ -101,7 +97,7 @@ def _finish(row: Row, column: str) -> str | None:
     return None if column == "reference_nll" else row["finish"] if column == "response_nll" else row["improved_finish"]
 
 
-def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str, wording: Wording) -> Row:
+def _scored(row: Row, found: Mapping[str, Likelihood], scorer: str, wording: TemplateWording) -> Row:
     def nll(column: str) -> float | None:
         return found[column].nll if column in found else None
 

@@ -19,16 +19,16 @@ class Seed(GeneratingStage):
     stage_name: ClassVar[str] = "seed"
     revision: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("prompts",)
+    makes: ClassVar[tuple[str, ...]] = ("responses",)
     outcome: ClassVar[str] = "finish"
     model_role: ClassVar[ModelRole] = ModelRole("policy", "--model", f"{ENGINE_MODEL}.", unnamed="policy")
 
     samples: int = Field(1, ge=1, description="Answers to each prompt.")
     sampling: Sampling = Sampling()
 
-    @property
-    def writes(self) -> str:
-        """The table it makes."""
-        return "responses"
+    def rows_made(self, rows: int) -> int:
+        """So many for each prompt."""
+        return rows * self.samples
 
     def items(self, row: Row) -> Iterator[Row]:
         """One row per sample; the answers to a prompt that came with several references are samples of each of them."""

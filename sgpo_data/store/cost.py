@@ -10,7 +10,7 @@ from sgpo_data.store.dataset import WORK
 DONE = "done.json"
 
 
-class Done(BaseModel):
+class PastCost(BaseModel):
     """What the sessions so far have cost, and where their model ran; of tokens, those of whole parts: what open parts have cost stands in their journals."""
 
     seconds: float = 0.0
@@ -44,9 +44,9 @@ class Costs:
 FREE = Cost()
 
 
-def done_before(folder: Path) -> Done:
+def done_before(folder: Path) -> PastCost:
     """What earlier sessions have cost."""
     try:
-        return Done.model_validate_json((folder / WORK / DONE).read_bytes())
+        return PastCost.model_validate_json((folder / WORK / DONE).read_bytes())
     except (OSError, ValidationError):
-        return Done()
+        return PastCost()

@@ -8,7 +8,7 @@ from sgpo_data.store.manifest import InputRecord, ModelRecord
 
 
 @dataclass(frozen=True)
-class Given:
+class JobInput:
     """An input: a dataset that is made, or one that is still to be made by the job before."""
 
     record: InputRecord
@@ -21,8 +21,8 @@ class Given:
     """None if it is still to be made."""
 
 
-def input_of(dataset: Readable, reference: str) -> Given:
+def input_of(dataset: Readable, reference: str) -> JobInput:
     """A dataset that is made, as an input; of a place on the Hub its commit is recorded, whatever it was called by."""
     manifest = dataset.manifest
     record = InputRecord(reference=dataset.place or reference, table=manifest.table, fingerprint=manifest.fingerprint)
-    return Given(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)
+    return JobInput(record, dataset.folder, manifest.origin, manifest.identity.models.get("policy"), dataset)

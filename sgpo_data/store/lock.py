@@ -86,7 +86,7 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def frozen_plan(folder: Path, wanted: Planned, *, begun: bool) -> Planned:
+def freeze_plan(folder: Path, wanted: Planned, *, begun: bool) -> Planned:
     """The plan this folder was begun with, which is `wanted` if nothing was begun that another plan would lose.
 
     Raises DatasetError if it was begun for another fingerprint, or if the plan is lost.

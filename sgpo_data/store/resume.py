@@ -19,30 +19,30 @@ from sgpo_data.schema import schema
 from sgpo_data.store.cost import Cost, done_before
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import file_digest
-from sgpo_data.store.lock import claimed, frozen_plan, refuse_other
+from sgpo_data.store.lock import claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Identity
 from sgpo_data.store.outcome import outcome
 from sgpo_data.store.parquet import stamped_fingerprint
-from sgpo_data.store.unfinished import Found, OpenPart, Plan, Unfinished, journal_path, part_name
+from sgpo_data.store.unfinished import OpenPart, Plan, StageSummary, Unfinished, journal_path, part_name
 
 log = logging.getLogger(__name__)
 
 
-def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], Found]) -> Dataset:
+def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], StageSummary]) -> Dataset:
     """The dataset of this identity: as it is if it is whole, else made by `work` from what earlier sessions have left.
 
     Raises DatasetError if another process is making it, or if the folder holds something else; whatever `work` raises.
     """
-    with taken_up(folder, identity, table=table, part_rows=part_rows) as into:
+    with take_up(folder, identity, table=table, part_rows=part_rows) as into:
         if into is not None:
-            return finished(into, work(into))
+            return finish(into, work(into))
     dataset = open_dataset(folder)
     log.info("%s: made already, %d rows", folder, dataset.manifest.rows)
     return dataset
 
 
 @contextmanager
-def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> Iterator[Unfinished | None]:
+def take_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> Iterator[Unfinished | None]:
     """The dataset of this identity, for this process alone, as earlier sessions have left it; None if it is whole.
 
     Raises DatasetError if another process is making it, if the folder holds something else, or if the disk does not take it.
@@ -56,7 +56,7 @@ def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) ->
             rmtree(folder / WORK, ignore_errors=True)
             yield None
             return
-        into = _begun(folder, Plan(identity=identity, table=table, part_rows=part_rows))
+        into = _begin(folder, Plan(identity=identity, table=table, part_rows=part_rows))
         try:
             yield into
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
@@ -67,7 +67,7 @@ def taken_up(folder: Path, identity: Identity, *, table: str, part_rows: int) ->
             into.close()
 
 
-def finished(into: Unfinished, found: Found) -> Dataset:
+def finish(into: Unfinished, found: StageSummary) -> Dataset:
     """The dataset, now that all its rows are there."""
     into.finish(found)
     dataset = open_dataset(into.folder)
@@ -86,9 +86,9 @@ def _made(folder: Path, identity: Identity) -> bool:
     return True
 
 
-def _begun(folder: Path, wanted: Plan) -> Unfinished:
+def _begin(folder: Path, wanted: Plan) -> Unfinished:
     begun = any(folder.glob("part-*.parquet")) or any((folder / WORK).glob("part-*.jsonl"))
-    plan = frozen_plan(folder, wanted, begun=begun)
+    plan = freeze_plan(folder, wanted, begun=begun)
     files = _whole_parts(folder, plan)
     parts, seconds = _journalled(folder, files)
     before = done_before(folder)

@@ -19,13 +19,13 @@ from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Row
 from sgpo_data.schema import Schema
-from sgpo_data.store.cost import DONE, FREE, Cost, Costs, Done
+from sgpo_data.store.cost import DONE, FREE, Cost, Costs, PastCost
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.lock import Intent
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_commit, host, versions
 from sgpo_data.store.parquet import arrow_table, write_parquet
-from sgpo_data.waiting import waited
+from sgpo_data.waiting import wait_for
 
 WRITERS = 2
 """Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
@@ -48,7 +48,7 @@ class OpenPart:
 
 
 @dataclass(frozen=True)
-class Found:
+class StageSummary:
     """What a stage knows of a dataset besides its rows."""
 
     rows_in: int
@@ -73,7 +73,7 @@ class Unfinished:
     schema: Schema
     files: dict[int, FileRecord]
     open_parts: dict[int, OpenPart]
-    before: Done
+    before: PastCost
     """What earlier sessions have cost, their tokens in whole parts alone."""
     closed: Costs = field(default_factory=Costs)
     """Of this session, what rows of parts that are whole by now have cost."""
@@ -109,9 +109,9 @@ class Unfinished:
         return self.done.retokenized + sum(part.costs.retokenized for part in self.open_parts.values())
 
     @property
-    def done(self) -> Done:
+    def done(self) -> PastCost:
         """What all sessions have cost by now, the tokens of open parts left out."""
-        return Done(
+        return PastCost(
             seconds=self.before.seconds + monotonic() - self.started - self.shared_seconds,
             tokens=self.before.tokens + self.closed.tokens,
             retokenized=self.before.retokenized + self.closed.retokenized,
@@ -155,12 +155,12 @@ class Unfinished:
             writing: deque[Future[None]] = deque()
             for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
                 if len(writing) == WRITERS:
-                    waited(writing.popleft())
+                    wait_for(writing.popleft())
                 writing.append(writers.submit(self._write_part, part, table))
             for each in writing:
-                waited(each)
+                wait_for(each)
 
-    def finish(self, found: Found) -> None:
+    def finish(self, found: StageSummary) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""
         files = tuple(self.files[part] for part in sorted(self.files))
         done = self.done

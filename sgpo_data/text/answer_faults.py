@@ -6,8 +6,8 @@ import polars as pl
 
 from sgpo_data.text.measures import edit_distance
 from sgpo_data.text.residue import residue
-from sgpo_data.text.wording import Wording
-from sgpo_data.text.words import words
+from sgpo_data.text.wording import TemplateWording
+from sgpo_data.text.words import count_words, words
 
 SHORTEST_LEAK = 40
 """Characters below which a reference can stand in an answer by chance."""
@@ -48,15 +48,15 @@ _SCRIPTS = (
 _FEWEST_LETTERS = 10
 
 
-def flagged(rows: pl.DataFrame, *, min_edit: float, wording: Wording) -> pl.DataFrame:
+def flagged(rows: pl.DataFrame, *, min_edit: float, wording: TemplateWording) -> pl.DataFrame:
     """The columns of table `measured` for these rows: `asked` (the turn to be answered), `turns` (all of the prompt), `chosen`, `rejected`, `edited_words`.
 
     `wording` is that of the templates of the rewrites; a prompt that is one of them filled in is taken without it.
     A flag is null where it cannot be told; of a row without `rejected`, flags are those of `chosen`.
     """
     found = rows.with_columns(
-        words=_words("chosen"),
-        rejected_words=_words("rejected"),
+        words=count_words(pl.col("chosen")),
+        rejected_words=count_words(pl.col("rejected")),
         answer=pl.col("chosen").hash(),
         empty=_either(_blank),
         refusal=_refusal("chosen"),
@@ -70,14 +70,6 @@ def flagged(rows: pl.DataFrame, *, min_edit: float, wording: Wording) -> pl.Data
         truncated=_truncated("chosen", "words"), rejected_truncated=_truncated("rejected", "rejected_words"), near_identical=_near_identical(found, min_edit)
     )
     return found.drop("asked", "turns", "chosen", "rejected", "edited_words")
-
-
-def _words(name: str) -> pl.Expr:
-    """Words between spaces, and each character of Chinese or Japanese."""
-    text = pl.col(name)
-    spaced = text.str.count_matches(r"[^\s]+")
-    ideographs = pl.when(text.str.len_bytes() > text.str.len_chars()).then(text.str.count_matches(_CHINESE_JAPANESE)).otherwise(0)
-    return (spaced + ideographs).cast(pl.Int32)
 
 
 def _blank(name: str) -> pl.Expr:
@@ -117,13 +109,12 @@ def _near_identical(rows: pl.DataFrame, min_edit: float) -> pl.Series:
     told = [False if there else None for there in rows["rejected"].is_not_null()]
     for at, edited in zip(near.arg_true().to_list(), rows.filter(near)["edited_words"].to_list(), strict=True):
         chosen, rejected = words(rows["chosen"][at]), words(rows["rejected"][at])
-        # Both sides of the share are words of `words`, marks included; words between spaces are far fewer in JSON or code.
         distance = edit_distance(rejected, chosen) if edited is None else edited
         told[at] = distance < min_edit * max(len(chosen), len(rejected)) or chosen == rejected
     return pl.Series(told, dtype=pl.Boolean)
 
 
-def _residue(rows: pl.DataFrame, wording: Wording) -> pl.Series:
+def _residue(rows: pl.DataFrame, wording: TemplateWording) -> pl.Series:
     found = [False] * rows.height
     marks = pl.select(_squeezed(pl.lit(pl.Series("mark", wording.marks, dtype=pl.String))))["mark"].unique().to_list()
     for name in ("chosen", "rejected"):

@@ -7,8 +7,8 @@ from typing import TypedDict
 from rapidfuzz.distance import Levenshtein
 
 from sgpo_data.text.residue import residue
-from sgpo_data.text.wording import Wording
-from sgpo_data.text.words import words
+from sgpo_data.text.wording import TemplateWording
+from sgpo_data.text.words import block, words
 
 LONGEST_EXACT = 1 << 15
 """Words up to which an edit distance is exact: its time grows with the product of the two lengths."""
@@ -27,7 +27,7 @@ class Measures(TypedDict):
     residue: str | None
 
 
-def measures(response: str | None, improved: str | None, reference: str | None, *, prompt: Sequence[str], wording: Wording) -> Measures:
+def measures(response: str | None, improved: str | None, reference: str | None, *, prompt: Sequence[str], wording: TemplateWording) -> Measures:
     """All text measures of one row; `prompt` are its turns, `wording` is that of the templates that the rewrite was asked for with.
 
     `residue` is looked for in the response first, then in the improved answer; the reference is not ours to judge.
@@ -54,17 +54,13 @@ def edit_distance(before: Sequence[str], after: Sequence[str]) -> int:
     blocks = -(-min(len(before), len(after)) // LONGEST_EXACT)
     if blocks <= 1:
         return Levenshtein.distance(before, after)
-    distance = sum(Levenshtein.distance(_block(before, at, blocks), _block(after, at, blocks)) for at in range(blocks))
+    distance = sum(Levenshtein.distance(block(before, at, blocks), block(after, at, blocks)) for at in range(blocks))
     return min(distance, max(len(before), len(after)))
 
 
 def repeats(text: Sequence[str]) -> int:
     """Word 4-grams that stood in the text before, overlapping ones too."""
     return max(len(text) - 3, 0) - len(set(zip(text, text[1:], text[2:], text[3:], strict=False)))
-
-
-def _block(text: Sequence[str], at: int, blocks: int) -> Sequence[str]:
-    return text[at * len(text) // blocks : (at + 1) * len(text) // blocks]
 
 
 WORDS = 20_000

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 
 _TOKEN = re.compile(
     r"<(?:"
@@ -51,7 +51,7 @@ _MARGIN = 400
 """Characters at either end of an answer where talk about the rewrite is looked for: it comes before the answer or after it."""
 
 
-def residue(text: str, wording: Wording, beside: Sequence[str] = ()) -> str | None:
+def residue(text: str, wording: TemplateWording, beside: Sequence[str] = ()) -> str | None:
     """What of a template or of talk about the rewrite stands in a text, as it stands there; None if nothing does.
 
     The first token of a chat template, else the first header of a prompt, else what it repeats of the wording of the templates in use, else

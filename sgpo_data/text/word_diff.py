@@ -1,13 +1,15 @@
 """Two texts as what stayed, went and came, word by word."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from rapidfuzz.distance import LCSseq
 
-TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+from sgpo_data.text.words import block, spaced_words
+
+LONGEST_EXACT = 1 << 14
+"""Words, with the space between them, up to which the fewest are marked; longer texts go in aligned blocks, since memory grows with the product of lengths."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,13 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
 
 
 def _changes(before: str, after: str) -> Iterator[tuple[str, str, str]]:
-    old, new = TOKEN.findall(before), TOKEN.findall(after)
-    for step in LCSseq.opcodes(old, new):
-        kind = "same" if step.tag == "equal" else "changed"
-        yield kind, "".join(old[step.src_start : step.src_end]), "".join(new[step.dest_start : step.dest_end])
+    old, new = spaced_words(before), spaced_words(after)
+    blocks = -(-max(len(old), len(new)) // LONGEST_EXACT) or 1
+    for at in range(blocks):
+        left, right = block(old, at, blocks), block(new, at, blocks)
+        for step in LCSseq.opcodes(left, right):
+            kind = "same" if step.tag == "equal" else "changed"
+            yield kind, "".join(left[step.src_start : step.src_end]), "".join(right[step.dest_start : step.dest_end])
 
 
 def _change(removed: str, added: str) -> Iterator[Piece]:

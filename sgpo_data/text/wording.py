@@ -28,7 +28,7 @@ _NEAR = 200
 """Characters within which two parts are spoken of together."""
 
 
-class Wording:
+class TemplateWording:
     """What templates say themselves, apart from what they are filled with."""
 
     def __init__(self, pieces: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from sgpo_data.toy import corpus
 from sgpo_data.toy.grade import failed, grade
 
 
-class _Commands(TyperGroup):
+class _ToyCommands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Runs the command; a mistake of the user's is one line."""
         try:
@@ -29,7 +29,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(error.exit_code) from error
 
 
-app = typer.Typer(cls=_Commands, help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=_ToyCommands, help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Rows = Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows to write.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes.")]

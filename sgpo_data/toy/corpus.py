@@ -17,7 +17,7 @@ OBEDIENCE: Mapping[str, float] = {
 
 
 @dataclass(frozen=True)
-class Prompt:
+class ToyPrompt:
     """A conversation that waits for an answer, and one good answer to it."""
 
     task: Task
@@ -33,7 +33,7 @@ class Example:
     completion: str
 
 
-def prompts(seed: str | int) -> Iterator[Prompt]:
+def prompts(seed: str | int) -> Iterator[ToyPrompt]:
     """Prompts without end: some with a system turn, some with an earlier round of the conversation."""
     rng = random.Random(f"prompts {seed}")
     while True:
@@ -76,14 +76,14 @@ def _hardly_broken(task: Task, rng: random.Random) -> frozenset[str]:
     return frozenset(rng.sample(names, rng.choice((0, 1, 1, 2, 2))))
 
 
-def _prompt(rng: random.Random) -> Prompt:
+def _prompt(rng: random.Random) -> ToyPrompt:
     task = draw(rng)
     messages = _opening_turns(task, rng)
     if rng.random() < 0.1:
         answer = write(task, rng).text
         task, text = follow_up(task, rng)
         messages = [*messages, _turn("assistant", answer), _turn("user", text)]
-    return Prompt(task=task, messages=messages, reference=write(task, rng))
+    return ToyPrompt(task=task, messages=messages, reference=write(task, rng))
 
 
 def _opening_turns(task: Task, rng: random.Random) -> list[Message]:

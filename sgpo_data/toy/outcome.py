@@ -46,7 +46,7 @@ class Grades:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RoundOutcome:
     """What one round of a phase made."""
 
     place: str
@@ -76,7 +76,7 @@ def show(root: Path, name: str, recipe: Path) -> None:
     console.print(f"try next{activate}:" + NEXT.format(run=name, phase=root / name / last, recipe=recipe), end="", markup=False, soft_wrap=True)
 
 
-def _grades_table(found: Sequence[Outcome]) -> Table:
+def _grades_table(found: Sequence[RoundOutcome]) -> Table:
     columns = ("after", "policy, held-out", "drafts", "improved", "kept", "trained on", "pairs better", "worse")
     table = Table(title="grades: share of constraints met, from 0 to 1, with standard error")
     for column in columns:
@@ -89,28 +89,28 @@ def _grades_table(found: Sequence[Outcome]) -> Table:
     return table
 
 
-def _rules_table(found: Sequence[Outcome]) -> Table:
+def _rules_table(found: Sequence[RoundOutcome]) -> Table:
     table = Table("dropped by", *(each.place for each in found), title="rows by rule")
     for rule in dict.fromkeys(rule for each in found for rule in each.kept):
         table.add_row(rule, *(str(each.kept.get(rule, 0)) for each in found))
     return table
 
 
-def outcomes(root: Path, name: str) -> Iterator[Outcome]:
+def outcomes(root: Path, name: str) -> Iterator[RoundOutcome]:
     """The start, then every round of every phase in order."""
     folder = root / name
     recipe = read_recipe(folder / FROZEN)
-    yield Outcome("start", _policy(recipe, Path(recipe.located(recipe.model)), root), None, None, {}, 0, None)
+    yield RoundOutcome("start", _policy(recipe, Path(recipe.located(recipe.model)), root), None, None, {}, 0, None)
     for place, uses in groupby(RecipeFolder(folder).uses(), key=lambda use: f"{use.phase}-{use.round}"):
         tables = {use.link.rpartition("/")[2]: folder / use.link for use in uses}
         yield _outcome(place, tables, recipe, root)
 
 
-def _outcome(place: str, links: Mapping[str, Path], recipe: Recipe, root: Path) -> Outcome:
+def _outcome(place: str, links: Mapping[str, Path], recipe: Recipe, root: Path) -> RoundOutcome:
     made = {table: open_dataset(link) for table, link in links.items() if table != "model"}
     filtered = made.get("filtered")
     trained_on = made.get("pairs") or made.get("examples")
-    return Outcome(
+    return RoundOutcome(
         place=place,
         policy=_policy(recipe, links["model"], root) if "model" in links else None,
         drafts=_of_column(filtered, "response") if filtered else None,

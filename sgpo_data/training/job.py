@@ -2,39 +2,46 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from time import monotonic
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from sgpo_data.connection import connected
 from sgpo_data.engines.loading import DTYPES
-from sgpo_data.errors import MissingExtraError, ModelError, RecipeError, SchemaError
+from sgpo_data.errors import ModelError, RecipeError
 from sgpo_data.execution import Execution
-from sgpo_data.names import GIVEN, TrainedModel, model_identity
-from sgpo_data.references.model import Model, content_digest, find_model, model_manifest, recorded_model
+from sgpo_data.names import GIVEN, TrainedModel
+from sgpo_data.names import MODEL as HELD
+from sgpo_data.references.model import Model, content_digest, find_model, model_manifest
 from sgpo_data.schema import schema
 from sgpo_data.store.cost import done_before
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import disk_error, put_in_place, write_text
-from sgpo_data.store.input import Given
-from sgpo_data.store.lock import Intent, claimed, frozen_plan, refuse_other
+from sgpo_data.store.input import JobInput
+from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.options import OBJECTIVES, Train
-from sgpo_data.training.settings import trl_faults
-from sgpo_data.training.task import CHECKPOINTS, MODEL, Task, Trained
+from sgpo_data.training.options import Train
+from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, TrainingTask
 
 log = logging.getLogger(__name__)
 
 REVISION = 2
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
-"""What a training imports, at its first step."""
+
+
+class OpenedEngines(Protocol):
+    """What holds models in memory."""
+
+    def close(self) -> None:
+        """Frees it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class TrainJob:
 
     train: Train
     """With nothing left to be guessed."""
-    inputs: tuple[Given, ...]
+    inputs: tuple[JobInput, ...]
     """What is trained on, together: pairs (dpo) or examples (sft)."""
     start: Model
     reference: Model | None
@@ -68,40 +75,55 @@ class TrainJob:
         """The model that the lineage of its data began with, None if no model wrote that data."""
         return next((given.origin for given in self.inputs if given.origin), None)
 
+    @property
+    def writes(self) -> str:
+        """A model."""
+        return HELD
+
+    @property
+    def models(self) -> Sequence[tuple[str, Model]]:
+        """The model it starts from and, if that is another, the one it compares with, each with the flag that names it."""
+        other = [self.reference] if self.reference is not None and self.reference.record.identity != self.start.record.identity else []
+        return [("--model", self.start), *(("--reference", model) for model in other)]
+
+    @property
+    def loadings(self) -> tuple[()]:
+        """None: what it runs on was looked for when it was planned."""
+        return ()
+
+    @property
+    def options(self) -> Train:
+        """How it trains; the reference is among its models."""
+        return self.train.model_copy(update={"reference": type(self.train).model_fields["reference"].default})
+
+    @property
+    def inlined(self) -> bool:
+        """No: a command of its own makes it."""
+        return False
+
+    @property
+    def costly(self) -> bool:
+        """Yes: it runs a model."""
+        return True
+
+    def rows_made(self, rows: int) -> int:
+        """The rows it trains on."""
+        return rows
+
     def output(self, folder: Path) -> Model:
         """The model it makes, before it is made."""
         record = ModelRecord(identity=str(TrainedModel.made(self.identity.fingerprint)), location=str(folder.resolve()))
         return Model(folder, None, record, self.origin or record, config=self.start.config)
 
+    def make(self, folder: Path, execution: Execution, engines: OpenedEngines) -> Model:
+        """The model in this folder, trained now as far as it is not trained already.
 
-def planned_training(train: Train, inputs: tuple[Given, ...], start: Model, *, reference: Model | None = None) -> TrainJob:
-    """The training of this start on these inputs, every default written out.
-
-    Without `reference` it is the one the options name. Models in `allow_policies` become their identities.
-    Raises MissingExtraError without the models extra, SchemaError if an input is of the wrong table, RecipeError if an option makes no sense,
-    ModelError if a model is not there.
-    """
-    for package in PACKAGES:
-        if find_spec(package) is None:
-            raise MissingExtraError("models", package)
-    wanted = train.needs.reads
-    for given in inputs:
-        if given.record.table != wanted:
-            other = next((name for name, each in OBJECTIVES.items() if each.reads == given.record.table), None)
-            hint = f"; give --objective {other}" if other else f"; make {wanted} with sgpo pair"
-            raise SchemaError(f"{given.record.reference}: holds {given.record.table}; train with objective {train.objective} reads {wanted}{hint}")
-    faults = trl_faults(train)
-    if faults:
-        raise RecipeError(f"train: {'; '.join(map(str, faults))}")
-    endpoint = start.endpoint or (reference and reference.endpoint)
-    if endpoint:
-        raise RecipeError(f"train: {endpoint} is a model at a server, whose weights are not here; start from a model folder or a Hub model")
-    if start.adapter or (reference and reference.adapter):
-        raise RecipeError("train: starts from a whole model and compares with one, not with an adapter over it; merge the adapter into its model first")
-    allowed = tuple(sorted({_identity(each) for each in train.allow_policies}))
-    rate = train.needs.learning_rate if train.learning_rate is None else train.learning_rate
-    frozen = train.model_copy(update={"learning_rate": rate, "allow_policies": allowed})
-    return TrainJob(frozen, inputs, start, (reference or _reference(train, start)) if train.needs.compares else None)
+        Raises what `do_train` raises.
+        """
+        if not _made(self, folder):
+            # Training takes the memory that they hold.
+            engines.close()
+        return do_train(self, folder, execution)
 
 
 def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
@@ -117,7 +139,7 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
             refuse_other_policies(job, datasets)
         with claimed(folder):
             if not _made(job, folder):
-                frozen_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
+                freeze_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
                 _train(job, folder, datasets, execution)
     return find_model(str(folder))
 
@@ -141,18 +163,6 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
             f"train: {sum(others.values())} of {sum(counts.values())} pairs are not by the model that training starts from, {job.start.record.identity}: "
             f"{listed}; make pairs with it, or say that these are meant: {told}"
         )
-
-
-def _identity(policy: str) -> str:
-    return policy if policy == GIVEN or model_identity(policy) is not None else find_model(policy).record.identity
-
-
-def _reference(train: Train, start: Model) -> Model:
-    if train.reference == "start":
-        return start
-    if train.reference == "origin":
-        return start if start.origin == start.record else recorded_model(start.origin, flag="--reference")
-    return find_model(train.reference)
 
 
 def _made(job: TrainJob, folder: Path) -> bool:
@@ -191,13 +201,13 @@ def _train(job: TrainJob, folder: Path, datasets: list[Dataset], execution: Exec
     log.info("%s: %s", folder, _summary(job.train, manifest, result.steps))
 
 
-def _task(job: TrainJob, work: Path, datasets: list[Dataset], execution: Execution) -> Task:
+def _task(job: TrainJob, work: Path, datasets: list[Dataset], execution: Execution) -> TrainingTask:
     start = _present(job.start)
     reference = None
     if job.reference and not (job.train.lora.rank and job.reference.record.identity == job.start.record.identity):
         reference = _present(job.reference).folder
     dtype, context = _shape(start.folder)
-    return Task(
+    return TrainingTask(
         train=job.train,
         files=tuple(path for dataset in datasets for path in dataset.paths),
         start=start.folder,
@@ -246,7 +256,7 @@ def _summary(train: Train, manifest: ModelManifest, steps: int) -> str:
     return f"{train.objective} on {manifest.rows} {train.needs.reads}{left_out}, {steps} steps in {manifest.seconds:.1f} s{loss}"
 
 
-def _manifest(job: TrainJob, folder: Path, result: Trained, seconds: float) -> ModelManifest:
+def _manifest(job: TrainJob, folder: Path, result: TrainingResult, seconds: float) -> ModelManifest:
     return ModelManifest(
         fingerprint=job.identity.fingerprint,
         identity=job.identity,

@@ -8,11 +8,11 @@ import torch
 
 from sgpo_data.errors import EngineError
 from sgpo_data.store.files import write_text
-from sgpo_data.training.task import Task, Trained
-from sgpo_data.training.trl import trained
+from sgpo_data.training.task import TrainingResult, TrainingTask
+from sgpo_data.training.trl import run_training
 
 
-def run_task(task: Task) -> Trained:
+def run_task(task: TrainingTask) -> TrainingResult:
     """What came of the training.
 
     On a machine with several GPUs all of them train, or the one that the device names, each in a process that Accelerate starts.
@@ -25,7 +25,7 @@ def run_task(task: Task) -> Trained:
         raise EngineError(f"--device {device}: no such device among the {visible} GPUs here; give auto, cpu, cuda or cuda:N")
     chosen = [int(number) for number in numbers] or list(range(visible))
     if visible <= 1:
-        return trained(task)
+        return run_training(task)
     told, result = task.work / "task.json", task.work / "trained.json"
     write_text(told, task.model_copy(update={"devices": len(chosen)}).model_dump_json())
     result.unlink(missing_ok=True)
@@ -38,4 +38,4 @@ def run_task(task: Task) -> Trained:
     code = subprocess.run(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(names)}, stdout=sys.stderr, check=False).returncode
     if code or not result.is_file():
         raise EngineError(f"train: a training process ended with code {code}; its own line above says why, and the same command goes on from there")
-    return Trained.model_validate_json(result.read_bytes())
+    return TrainingResult.model_validate_json(result.read_bytes())

@@ -11,7 +11,7 @@ from sgpo_data.engines.chat import Chat, Rendering
 from sgpo_data.errors import DatasetError
 from sgpo_data.rows import Message
 from sgpo_data.training.options import Objective
-from sgpo_data.training.task import Task
+from sgpo_data.training.task import TrainingTask
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class TokenRows:
     """Rows that cannot be trained on, by reason."""
 
 
-def token_rows(task: Task, chat: Chat) -> TokenRows:
+def token_rows(task: TrainingTask, chat: Chat) -> TokenRows:
     """The rows of a training, in their order.
 
     The loss is over the tokens of each answer and its end of turn: those that are sampled and scored, and no others.

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from sgpo_data.errors import MissingExtraError, RecipeError
 from sgpo_data.training.options import Train
-from sgpo_data.training.task import CHECKPOINTS, Task
+from sgpo_data.training.task import CHECKPOINTS, TrainingTask
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
@@ -91,7 +91,7 @@ def trl_faults(train: Train) -> list[TrlFault]:
     return [*found, *_refused(config, train.model_copy(update={"trl": sound}))]
 
 
-def trl_config(task: Task, rows: int, longest: int, *, gpu: bool) -> "DPOConfig | SFTConfig":
+def trl_config(task: TrainingTask, rows: int, longest: int, *, gpu: bool) -> "DPOConfig | SFTConfig":
     """TRL's configuration of a training on this many rows, the longest of this many tokens.
 
     Raises RecipeError if the rows of a step cannot be shared out evenly.
@@ -132,7 +132,7 @@ def trl_config(task: Task, rows: int, longest: int, *, gpu: bool) -> "DPOConfig 
     return _config_class(train)(**{**defaults, **_given(train), **ours})  # type: ignore[arg-type]
 
 
-def rows_at_once(task: Task, longest: int) -> int:
+def rows_at_once(task: TrainingTask, longest: int) -> int:
     """Rows that each device computes at once: what fits in batch_tokens and divides its share of a step."""
     share, rest = divmod(task.train.batch_rows, task.devices)
     if rest or not share:

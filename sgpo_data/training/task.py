@@ -12,7 +12,7 @@ MODEL = "model"
 ADAPTER = "adapter"
 
 
-class Task(BaseModel):
+class TrainingTask(BaseModel):
     """A training with every file at hand."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class Task(BaseModel):
     execution: Execution
 
 
-class Trained(BaseModel):
+class TrainingResult(BaseModel):
     """What came of it, besides the files in the work folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

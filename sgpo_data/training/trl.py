@@ -28,13 +28,13 @@ from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.interruption import interruptible
 from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
-from sgpo_data.store.cost import DONE, Done
+from sgpo_data.store.cost import DONE, PastCost
 from sgpo_data.store.files import write_text
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Lora
 from sgpo_data.training.rows import token_rows
 from sgpo_data.training.settings import recorded, total_steps, trl_config
-from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, Task, Trained
+from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, TrainingResult, TrainingTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,7 +67,7 @@ class _Dpo(DPOTrainer):
 class _Told(TrainerCallback):
     """Tells how far training is, and keeps what it has cost."""
 
-    def __init__(self, task: Task, report: Report, rows: int, tokens_per_row: float) -> None:
+    def __init__(self, task: TrainingTask, report: Report, rows: int, tokens_per_row: float) -> None:
         self.task, self.report, self.rows, self.tokens_per_row = task, report, rows, tokens_per_row
         self.started, self.first = monotonic(), 0
 
@@ -80,19 +80,19 @@ class _Told(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if state.is_world_process_zero:
-            write_text(self.task.work / DONE, Done(seconds=self.task.seconds_before + monotonic() - self.started).model_dump_json())
+            write_text(self.task.work / DONE, PastCost(seconds=self.task.seconds_before + monotonic() - self.started).model_dump_json())
 
 
-def trained(task: Task) -> Trained:
+def run_training(task: TrainingTask) -> TrainingResult:
     """The training carried through: in the work folder stand the model's files and its curves.
 
     Raises DatasetError if no row is short enough, RecipeError if TRL refuses the settings, EngineError if training cannot go on.
     """
     with interruptible():
-        return _trained(task)
+        return _run_training(task)
 
 
-def _trained(task: Task) -> Trained:
+def _run_training(task: TrainingTask) -> TrainingResult:
     _silence()
     chat = load_chat(task.start, task.train)
     load_weights(task.start, dtype=task.dtype, device="meta")
@@ -115,7 +115,7 @@ def _trained(task: Task) -> Trained:
             raise EngineError(f"train: the device has no memory left ({first_line(error)}); lower --batch-tokens, or train with lora") from error
     metrics = _write_curves(task, trainer.state)
     _write_model(task, trainer)
-    return Trained(
+    return TrainingResult(
         rows=len(lengths),
         left_out=rows_read.left_out,
         unusable=rows_read.unusable,
@@ -135,7 +135,7 @@ def _silence() -> None:
     warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\b")
 
 
-def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> DPOTrainer | SFTTrainer:
+def _trainer(task: TrainingTask, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> DPOTrainer | SFTTrainer:
     adapter = _adapter(task.train.lora)
     # Given by path: TRL would look for the name the model was saved under, which may be another model by now.
     given = {"model": str(task.start), "args": config, "train_dataset": data, "processing_class": tokenizer, "peft_config": adapter}
@@ -152,7 +152,7 @@ def _trainer(task: Task, config: TrainingArguments, data: datasets.Dataset, toke
     return trainer
 
 
-def _refuse_tied(model: PeftModel, task: Task) -> None:
+def _refuse_tied(model: PeftModel, task: TrainingTask) -> None:
     """Nothing unless an adapter is to change embeddings that are tied: merged, it would change the other end too, which was trained without it."""
     if adapted := weights_at_tied_embeddings(model):
         raise RecipeError(
@@ -213,7 +213,7 @@ def _last_checkpoint(folder: Path) -> str | None:
     return None if last is None else str(last)
 
 
-def _write_curves(task: Task, state: TrainerState) -> dict[str, float]:
+def _write_curves(task: TrainingTask, state: TrainerState) -> dict[str, float]:
     """Writes the logged numbers, one row each, and gives the last of each."""
     # In order of step and name, whether they were logged in this session or read from a checkpoint.
     rows = sorted(
@@ -232,7 +232,7 @@ def _write_curves(task: Task, state: TrainerState) -> dict[str, float]:
     return {name: value for _, _, name, value in rows if math.isfinite(value)}
 
 
-def _write_model(task: Task, trainer: DPOTrainer | SFTTrainer) -> None:
+def _write_model(task: TrainingTask, trainer: DPOTrainer | SFTTrainer) -> None:
     """Writes the weights whole, in the type of the start's, beside copies of all else that makes the start a model."""
     saved, folder = task.work / "saved", task.work / MODEL
     trainer.save_model(str(saved))
@@ -252,7 +252,7 @@ def _write_model(task: Task, trainer: DPOTrainer | SFTTrainer) -> None:
         _write_adapter(task, saved, folder / ADAPTER)
 
 
-def _write_adapter(task: Task, saved: Path, folder: Path) -> None:
+def _write_adapter(task: TrainingTask, saved: Path, folder: Path) -> None:
     folder.mkdir()
     shutil.copyfile(saved / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     config = json.loads((saved / "adapter_config.json").read_bytes())
@@ -263,7 +263,7 @@ def _write_adapter(task: Task, saved: Path, folder: Path) -> None:
 def main(path: Path) -> int:
     """One of several training processes, as Accelerate starts them: the task is a file, and so is what comes of it."""
     try:
-        result = trained(Task.model_validate_json(path.read_bytes()))
+        result = run_training(TrainingTask.model_validate_json(path.read_bytes()))
     except SgpoError as error:
         print(error, file=sys.stderr)  # noqa: T201 (a process of its own)
         return error.exit_code

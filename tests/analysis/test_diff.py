@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from literal_rows import Given, prompt_id, row
+from literal_rows import Values, prompt_id, row
 from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
@@ -78,7 +78,7 @@ def test_null_is_not_a_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("empty", ["a", "b", "both"])
 def test_table_without_rows_differs_by_all_rows_of_the_other(empty: str, tmp_path: Path) -> None:
-    rows: dict[str, list[Given]] = {name: [] if empty in (name, "both") else [row("x")] for name in "ab"}
+    rows: dict[str, list[Values]] = {name: [] if empty in (name, "both") else [row("x")] for name in "ab"}
     a, b = (made_dataset(tmp_path / name, "scored", rows[name]) for name in "ab")
     found = diff(a, b)
     assert (found.only_a, found.only_b, found.changed) == (len(rows["a"]), len(rows["b"]), 0)

@@ -13,8 +13,8 @@ from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner, Result
 
-from sgpo_data.analysis.lint import FLAGS, Finding, lint
-from sgpo_data.analysis.options import Thresholds
+from sgpo_data.analysis.lint import FLAGS, LintFinding, lint
+from sgpo_data.analysis.options import LintThresholds
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.references.dataset import source_of
@@ -22,6 +22,7 @@ from sgpo_data.running.runner import run
 from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.store.dataset import Dataset
+from sgpo_data.text.words import words
 
 Pairs = dict[str, object]
 
@@ -68,14 +69,15 @@ def pairs(change: Callable[[int], dict[str, object]] = lambda _: {}, changed: in
     return [pair(number, **(change(number) if number < changed else {})) for number in range(20)]
 
 
-def found(folder: Path, rows: list[Pairs], table: str = "pairs", **thresholds: float) -> dict[str, Finding]:
+def found(folder: Path, rows: list[Pairs], table: str = "pairs", **thresholds: float) -> dict[str, LintFinding]:
     dataset = made_dataset(folder / "d", table, rows, part_rows=7)
     return {
-        each.check: each for each in lint(dataset, Thresholds.model_validate({"min_rows": 0, **thresholds}), filtered=source_of(dataset, "filtered", folder))
+        each.check: each
+        for each in lint(dataset, LintThresholds.model_validate({"min_rows": 0, **thresholds}), filtered=source_of(dataset, "filtered", folder))
     }
 
 
-def failed(findings: dict[str, Finding]) -> list[str]:
+def failed(findings: dict[str, LintFinding]) -> list[str]:
     return [check for check, each in findings.items() if each.verdict in ("failed", "warn")]
 
 
@@ -84,7 +86,7 @@ def test_good_pairs_fail_nothing_and_every_check_is_told(tmp_path: Path) -> None
     assert failed(findings) == []
     assert list(findings) == ["length_bias", *FLAGS, "distinct_2"]
     assert findings["reference_leak"].value is None
-    assert {each.flag for each in findings.values()} | {"min_edit", "min_rows"} == set(Thresholds.model_fields)
+    assert {each.flag for each in findings.values()} | {"min_edit", "min_rows"} == set(LintThresholds.model_fields)
 
 
 LONG_QUESTION = "Explain to a child why the sea is salt and the rivers that feed it are not, in your own words."
@@ -172,7 +174,7 @@ def test_a_short_answer_is_right_for_many_prompts(tmp_path: Path) -> None:
 def test_length_bias_is_cohens_d(tmp_path: Path) -> None:
     lengths = [(3 + number % 4, 1 + number % 3) for number in range(20)]
     rows = [pair(n, chosen=answer(n, 3, long), rejected=answer(n, 8, short)) for n, (long, short) in enumerate(lengths)]
-    chosen, rejected = ([len(answer(n, other, each[side]).split()) for n, each in enumerate(lengths)] for side, other in ((0, 3), (1, 8)))
+    chosen, rejected = ([len(words(answer(n, other, each[side]))) for n, each in enumerate(lengths)] for side, other in ((0, 3), (1, 8)))
     expected = (statistics.mean(chosen) - statistics.mean(rejected)) / math.sqrt((statistics.variance(chosen) + statistics.variance(rejected)) / 2)
     findings = found(tmp_path, rows)
     assert findings["length_bias"].value == pytest.approx(expected)
@@ -209,11 +211,11 @@ def test_a_rewrite_that_holds_the_reference_is_found_in_the_dataset_it_was_made_
     rows[5] |= {"dropped_by": "length", "failed_rules": ["length"]}
     filtered = made_dataset(tmp_path / "filtered", "filtered", rows)
     made = run(Pair(), str(filtered.folder), execution=Execution(root=tmp_path / "runs"))
-    finding = {each.check: each for each in lint(made, Thresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"]
+    finding = {each.check: each for each in lint(made, LintThresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"]
     assert finding.value == pytest.approx(1 / 9)
     assert finding.example == f"{prompt_id('2')}/0"
     filtered.folder.rename(tmp_path / "elsewhere")
-    assert {each.check: each.value for each in lint(made, Thresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"] is None
+    assert {each.check: each.value for each in lint(made, LintThresholds(), filtered=source_of(made, "filtered", tmp_path))}["reference_leak"] is None
 
 
 def test_words_of_the_template_that_was_used_are_residue(tmp_path: Path) -> None:
@@ -221,8 +223,8 @@ def test_words_of_the_template_that_was_used_are_residue(tmp_path: Path) -> None
     dataset, improved = made_dataset(tmp_path / "pairs", "pairs", rows), made_dataset(tmp_path / "improved", "improved", [row()])
     identity = improved.manifest.identity.model_copy(update={"fields": {"improve_template": "Mend the museum guide's sentence. {{ response }}"}})
     used = replace(improved, manifest=improved.manifest.model_copy(update={"identity": identity}))
-    assert failed({each.check: each for each in lint(dataset, Thresholds(), filtered=None, improved=used)}) == ["residue"]
-    assert failed({each.check: each for each in lint(dataset, Thresholds(), filtered=None)}) == []
+    assert failed({each.check: each for each in lint(dataset, LintThresholds(), filtered=None, improved=used)}) == ["residue"]
+    assert failed({each.check: each for each in lint(dataset, LintThresholds(), filtered=None)}) == []
 
 
 def test_an_example_of_rewriting_may_use_words_of_its_request_and_not_of_its_template(tmp_path: Path) -> None:
@@ -274,14 +276,14 @@ def test_neither_order_nor_batch_changes_what_is_found(tmp_path: Path, monkeypat
 
 def test_other_tables_no_rows_and_a_broken_part_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="holds scored; lint reads pairs or examples"):
-        lint(made_dataset(tmp_path / "a", "scored", [row()]), Thresholds(), filtered=None)
+        lint(made_dataset(tmp_path / "a", "scored", [row()]), LintThresholds(), filtered=None)
     with pytest.raises(DatasetError, match="has no rows"):
-        lint(made_dataset(tmp_path / "b", "pairs", []), Thresholds(), filtered=None)
+        lint(made_dataset(tmp_path / "b", "pairs", []), LintThresholds(), filtered=None)
     broken = made_dataset(tmp_path / "c", "pairs", pairs(), part_rows=20)
     whole = broken.paths[0].read_bytes()
     broken.paths[0].write_bytes(whole[:500] + bytes(len(whole) - 1500) + whole[-1000:])
     with pytest.raises(DatasetError, match=r"sgpo check .* tells what is broken"):
-        lint(broken, Thresholds(), filtered=None)
+        lint(broken, LintThresholds(), filtered=None)
 
 
 def shown(*arguments: str, stdin: str | None = None) -> Result:

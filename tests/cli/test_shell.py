@@ -18,7 +18,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
-from sgpo_data.cli.asking.completion import Known, SqlCompleter
+from sgpo_data.cli.asking.completion import Completions, SqlCompleter
 from sgpo_data.cli.asking.interruptible import Interruptible
 from sgpo_data.cli.asking.shell import COMMANDS, is_whole, shell
 
@@ -112,7 +112,7 @@ def test_history_is_kept_in_the_state_folder(running: Interruptible, capsys: pyt
 
 
 def completed(running: Interruptible, text: str) -> list[str]:
-    found = SqlCompleter(Known.of(running.con), COMMANDS).get_completions(Document(text), CompleteEvent())
+    found = SqlCompleter(Completions.of(running.con), COMMANDS).get_completions(Document(text), CompleteEvent())
     return [each.text for each in found]
 
 

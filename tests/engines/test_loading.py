@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sgpo_data.engines.loading import Loading, Work, automatic, resolved
-from sgpo_data.engines.opening import open_engine
+from sgpo_data.engines.loading import ServerLoading, WeightsLoading, Work, automatic, server_loading, weights_loading
 from sgpo_data.errors import ModelError, RecipeError
-from sgpo_data.execution import Execution
 from sgpo_data.names import endpoint_name
+from sgpo_data.references.model import find_model
 
 
 @pytest.fixture
@@ -36,12 +35,12 @@ def test_auto_says_once_which_engine_it_takes_and_why(
     monkeypatch.setattr("sgpo_data.engines.loading._gpu", lambda: gpu)
     automatic.cache_clear()
     with caplog.at_level("INFO"):
-        first, second = resolved("auto", "auto", None, folder, work=work), resolved("auto", "auto", None, folder, work=work)
+        first, second = weights_loading("auto", "auto", None, folder, work=work), weights_loading("auto", "auto", None, folder, work=work)
     automatic.cache_clear()
     assert caplog.messages == [line]
-    assert first == second == Loading(engine=line.split()[1], dtype="bfloat16", context_tokens=512)
+    assert first == second == WeightsLoading(engine=line.split()[1], dtype="bfloat16", context_tokens=512)
     # Frozen, it is what it was, whatever is installed.
-    assert resolved(first.engine, first.dtype, first.context_tokens, folder, work=work) == first
+    assert weights_loading(first.engine, first.dtype, first.context_tokens, folder, work=work) == first
 
 
 def test_endpoint_is_named_in_the_reference() -> None:
@@ -53,27 +52,28 @@ def test_endpoint_is_named_in_the_reference() -> None:
 
 
 def test_endpoint_is_asked_only_what_a_server_can_be_asked(folder: Path) -> None:
-    loading = resolved("auto", "auto", None, Path(), endpoint="m")
-    assert loading == Loading(engine="openai", dtype="auto", context_tokens=None)
-    assert resolved(loading.engine, loading.dtype, loading.context_tokens, Path(), endpoint="m") == loading
+    loading = server_loading("auto", "auto", None, "m")
+    assert loading == ServerLoading("openai", "m")
+    assert loading.keys == {"engine": "openai", "dtype": "auto", "context_tokens": None}
+    assert server_loading(loading.engine, "auto", None, "m") == loading
     for engine, dtype, context_tokens, words in (
         ("vllm", "auto", None, "engine: vllm runs model folders"),
         ("auto", "float32", None, "dtype: float32 cannot be asked of a server"),
         ("auto", "auto", 512, "context_tokens: 512 cannot be asked of a server"),
     ):
         with pytest.raises(RecipeError, match=words):
-            resolved(engine, dtype, context_tokens, Path(), endpoint="m")
+            server_loading(engine, dtype, context_tokens, "m")
     with pytest.raises(RecipeError, match="quantization: fp8 cannot be asked of a server"):
-        resolved("auto", "auto", None, Path(), endpoint="m", quantization="fp8")
+        server_loading("auto", "auto", None, "m", quantization="fp8")
     with pytest.raises(RecipeError, match="engine: openai cannot score"):
-        resolved("auto", "auto", None, Path(), endpoint="m", work="score")
-    with pytest.raises(RecipeError, match="an adapter cannot be given to a server"):
-        open_engine(loading, Path(), adapter=folder, endpoint="m", how=Execution())
+        server_loading("auto", "auto", None, "m", work="score")
+    with pytest.raises(ModelError, match="an adapter cannot be given to a server"):
+        find_model("openai:m", str(folder))
 
 
 def test_folder_has_no_server_and_only_vllm_quantizes(folder: Path) -> None:
     with pytest.raises(RecipeError, match="engine: openai is for a model at a server"):
-        resolved("openai", "auto", None, folder)
+        weights_loading("openai", "auto", None, folder)
     with pytest.raises(RecipeError, match="quantization: fp8 is for engine vllm, and it is transformers"):
-        resolved("transformers", "auto", None, folder, quantization="fp8")
-    assert resolved("vllm", "auto", None, folder, quantization="fp8").quantization == "fp8"
+        weights_loading("transformers", "auto", None, folder, quantization="fp8")
+    assert weights_loading("vllm", "auto", None, folder, quantization="fp8").quantization == "fp8"

@@ -16,7 +16,7 @@ from chat_server import Fault, serving
 from tiny_model import question, sampled
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
-from sgpo_data.engines.server.openai import OpenAIEngine, shown
+from sgpo_data.engines.server.openai import OpenAIEngine, without_secrets
 from sgpo_data.errors import EngineError, MissingExtraError, ServerError, SgpoError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
@@ -140,7 +140,7 @@ def test_key_comes_from_the_variable_that_is_named(monkeypatch: pytest.MonkeyPat
         assert server.keys == {"Bearer sk-other"}
     with serving(lambda text, before: "401 who are you") as server, pytest.raises(EngineError, match=r"variable OTHER is not set \(401\)"):
         connect(server.url, key_variable="OTHER")
-    assert shown("http://user:word@host:8000/v1?key=x") == "http://host:8000/v1"
+    assert without_secrets("http://user:word@host:8000/v1?key=x") == "http://host:8000/v1"
 
 
 def test_server_without_log_probabilities_is_asked_without() -> None:

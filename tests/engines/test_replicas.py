@@ -9,13 +9,13 @@ from tiny_model import question, sampled, write_model
 
 from sgpo_data.engines import GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.copies.replicas import Replicas
-from sgpo_data.engines.loading import Loading
+from sgpo_data.engines.loading import WeightsLoading
 from sgpo_data.engines.opening import open_engine
 from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 from sgpo_data.execution import Execution
 
 USUAL = Sampling(temperature=0.7, top_p=0.9, max_tokens=24)
-LOADING = Loading(engine="transformers", dtype="float32", context_tokens=128)
+LOADING = WeightsLoading(engine="transformers", dtype="float32", context_tokens=128)
 HOW = Execution(data_parallel=2, window=9, device="cpu")
 
 
@@ -40,7 +40,7 @@ def test_rows_are_those_of_one_copy(copies: Replicas, folder: Path) -> None:
     scores = [ScoreRequest((f"p{row}", 0, "policy"), question("the " * row), ("the list", "is")) for row in range(30)]
     one = open_engine(LOADING, folder, adapter=None, how=Execution(device="cpu"))
     expected = {each.key: each for each in one.generate(asked)}
-    likely = {each.key: each.likelihoods for each in one.score(scores)}  # type: ignore[union-attr]
+    likely = {each.key: each.likelihoods for each in one.score(scores)}
     one.close()
     found = {each.key: each for each in copies.generate(asked)}
     assert {key: (each.text, each.finish, each.tokens) for key, each in found.items()} == {

@@ -21,7 +21,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.rows import Message
 from sgpo_data.training.options import Train
 from sgpo_data.training.rows import ALTERED, EQUAL, token_rows
-from sgpo_data.training.task import Task
+from sgpo_data.training.task import TrainingTask
 
 LLAMA2 = """{%- if messages[0].role == 'system' %}{% set system = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' %}{% set messages = messages[1:] %}
 {%- else %}{% set system = '' %}{% endif %}
@@ -109,11 +109,12 @@ def learned(chat: Chat) -> LlamaForCausalLM:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rows = [found for question, answer in TEXTS.items() if (found := chat.rendering(ask(question), answer)) is not None]
     assert len(rows) == len(TEXTS)
+    longest = max(len(row.prompt) + len(row.answer) for row in rows)
+    # What is behind an answer is seen by nothing before it, and is no target.
+    ids = torch.tensor([[*row.prompt, *row.answer, *[0] * (longest - len(row.prompt) - len(row.answer))] for row in rows])
+    labels = torch.tensor([[*[-100] * len(row.prompt), *row.answer, *[-100] * (longest - len(row.prompt) - len(row.answer))] for row in rows])
     for _ in range(90):
-        for row in rows:
-            ids = torch.tensor([[*row.prompt, *row.answer]])
-            labels = torch.tensor([[-100] * len(row.prompt) + row.answer])
-            model(input_ids=ids, labels=labels).loss.backward()
+        model(input_ids=ids, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.eval()  # type: ignore[no-untyped-call]
@@ -147,7 +148,7 @@ def test_own_answers_are_scored_as_they_were_sampled_and_trained_as_the_template
     assert rows == [[*read.prompt, *read.answer] for question, text in TEXTS.items() if (read := chat.rendering(ask(question), text)) is not None]
 
 
-def task_of(folder: Path, rows: list[tuple[str, ...]], objective: str) -> Task:
+def task_of(folder: Path, rows: list[tuple[str, ...]], objective: str) -> TrainingTask:
     names = ("completion",) if objective == "sft" else ("chosen", "rejected")
     made = []
     for number, (question, *texts) in enumerate(rows):
@@ -156,7 +157,7 @@ def task_of(folder: Path, rows: list[tuple[str, ...]], objective: str) -> Task:
         made.append({**common, **answers, **({"kind": "reference"} if objective == "sft" else {})})
     dataset = made_dataset(folder / "rows", "examples" if objective == "sft" else "pairs", made)
     train = Train(objective="sft" if objective == "sft" else "dpo", learning_rate=1e-4)
-    return Task(
+    return TrainingTask(
         train=train, files=tuple(dataset.paths), start=folder, start_identity="folder:x", reference=None, dtype="float32", longest=256,
         work=folder, seconds_before=0.0, devices=1, execution=Execution(),
     )  # fmt: skip

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from sgpo_data.engines import GenerateRequest, Generation, Sampling, ScoreRequest
 from sgpo_data.engines.chat import load_chat
 from sgpo_data.engines.copies.replicas import Replicas
-from sgpo_data.engines.loading import resolved
+from sgpo_data.engines.loading import weights_loading
 from sgpo_data.engines.local.transformers import TransformersEngine
 from sgpo_data.engines.opening import open_engine
 from sgpo_data.engines.vllm.engine import VllmEngine
@@ -322,7 +322,7 @@ def test_what_vllm_can_not_do_here_is_said_in_one_line(folder: Path) -> None:
 
 
 def test_engine_of_the_recipe_is_the_one_that_is_opened(folder: Path) -> None:
-    loading = resolved("vllm", "auto", 64, folder)
+    loading = weights_loading("vllm", "auto", 64, folder)
     assert (loading.engine, loading.dtype, loading.context_tokens) == ("vllm", "float32", 64)
     opened = open_engine(loading, folder, adapter=None, how=Execution(device="cpu", batch_tokens=512, window=4))
     assert isinstance(opened, VllmEngine)
@@ -334,7 +334,7 @@ def test_copies_in_processes_of_their_own_give_the_same_rows(folder: Path, engin
     expected = {key: one.text for key, one in found(engine.generate(sampled(requests(40), USUAL))).items()}
     scores = [ScoreRequest((f"p{row}", 0, "policy"), question("the " * row), ("is", "the list")) for row in range(12)]
     likely = {scored.key: [each.nll for each in scored.likelihoods] for scored in engine.score(scores)}
-    copies = Replicas.start(resolved("vllm", "float32", CONTEXT, folder), folder, adapter=None, how=Execution(window=22, data_parallel=2))
+    copies = Replicas.start(weights_loading("vllm", "float32", CONTEXT, folder), folder, adapter=None, how=Execution(window=22, data_parallel=2))
     ours = {key: one.text for key, one in found(copies.generate(sampled(requests(40), USUAL))).items()}
     for scored in copies.score(scores):
         assert [each.nll for each in scored.likelihoods] == pytest.approx(likely.pop(scored.key), rel=1e-4)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import CONTEXT, question, tiny_config, tiny_tokenizer, write_model
 from transformers import AutoModelForCausalLM
 
-from sgpo_data.engines.loading import Loading
+from sgpo_data.engines.loading import WeightsLoading
 from sgpo_data.engines.local.weights import load_weights
 from sgpo_data.engines.opening import open_engine
 from sgpo_data.errors import ModelError
@@ -22,10 +22,11 @@ from sgpo_data.execution import Execution
 from sgpo_data.references.model import find_model
 from sgpo_data.rows import Message
 from sgpo_data.store.input import input_of
-from sgpo_data.training.job import do_train, planned_training
+from sgpo_data.training.job import do_train
 from sgpo_data.training.options import Train
+from sgpo_data.training.planning import planned_training
 
-LOADING = Loading(engine="transformers", dtype="float32", context_tokens=CONTEXT)
+LOADING = WeightsLoading(engine="transformers", dtype="float32", context_tokens=CONTEXT)
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 LACK = f"the weights lack {QUERY}; give the whole folder, or the config that goes with the weights"
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from literal_rows import Given, row
+from literal_rows import Values, row
 from made_run import made_model, made_run, planned
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
@@ -17,13 +17,13 @@ from sgpo_data.health.measures import MEASURES, Measure, Thresholds
 from sgpo_data.loop.rounds import open_run
 
 
-def rows(count: int, **given: object) -> list[Given]:
+def rows(count: int, **given: object) -> list[Values]:
     return [row(f"p{number}", **given) for number in range(count)]
 
 
-def pair(chosen: str, rejected: str, name: str, **given: object) -> Given:
+def pair(chosen: str, rejected: str, name: str, **given: object) -> Values:
     texts = {side: [{"role": "assistant", "content": text}] for side, text in (("chosen", chosen), ("rejected", rejected))}
-    whole: Given = {**row(name), "prompt": [{"role": "user", "content": "q"}], "chosen_tokens": None, "rejected_tokens": None, **given}
+    whole: Values = {**row(name), "prompt": [{"role": "user", "content": "q"}], "chosen_tokens": None, "rejected_tokens": None, **given}
     return {**whole, **texts}
 
 
@@ -35,7 +35,7 @@ def finding(found: RoundHealth, name: str) -> Finding:
     return next(each for each in found.findings if each.measure.name == name)
 
 
-def value(tmp_path: Path, given: list[Given], name: str, table: str = "filtered") -> float | None:
+def value(tmp_path: Path, given: list[Values], name: str, table: str = "filtered") -> float | None:
     return finding(health(made_run(tmp_path, {"policy-1": {table: given}})).rounds[0], name).value
 
 

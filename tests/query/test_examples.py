@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
-from literal_rows import Given, prompt_id, row
+from literal_rows import Values, prompt_id, row
 from made import made_dataset
 
 from sgpo_data.errors import UsageError
@@ -15,7 +15,7 @@ from sgpo_data.query.sandbox import selected
 PAIR = {"prompt": [{"role": "user", "content": "question"}], "chosen": [{"role": "assistant", "content": "good"}]}
 
 
-def rows(policy: str) -> list[Given]:
+def rows(policy: str) -> list[Values]:
     """Eight rows: four kept of 1 to 4 nats per token, one far beyond them, two that do not differ, one cut."""
     kept = [row(f"{policy}{nats}", improved_nll=100.0 * nats, policy=policy, improved_words=100 + nats) for nats in (1, 2, 3, 4)]
     far = row(f"{policy}far", improved_nll=2000.0, dropped_by="ppl", failed_rules=["ppl"], policy=policy, response="the same")

@@ -64,6 +64,7 @@ def test_every_recipe_that_ships_has_no_fault(path: Path) -> None:
     assert read_recipe(path).phases
 
 
+ANSWERING = 'model = "models/base"\n[[phases]]\n{}\n[phases.source]\npath = "prompts.jsonl"\n[phases.seed]\n'
 FAULTS = {
     "a number out of bounds": (
         changed("[phases.filter]", "[phases.filter]\nppl.k = -1"),
@@ -133,7 +134,23 @@ FAULTS = {
         changed('name = "improver"', 'name = "improver"\nimprover = "policy"'),
         'phases.1.improver: phase policy does not come before this one (got "policy"); name an earlier one',
     ),
+    "an improver for nothing": (
+        ANSWERING.format('improver = "recipe"'),
+        'phases.1.improver: there is no improve to use it (got "recipe"); remove it',
+    ),
     "a scorer for nothing": (
+        ANSWERING.format('scorer = "recipe"'),
+        'phases.1.scorer: there is no score-ppl to use it (got "recipe"); remove it',
+    ),
+    "a word that is no model of this role": (
+        changed('name = "improver"', 'name = "improver"\nscorer = "self"'),
+        'phases.1.scorer: no phase before this one is called so; known are origin, recipe, or a model (got "self")',
+    ),
+    "a reward model by a word": (
+        changed('name = "improver"', 'name = "improver"\nreward_model = "recipe"'),
+        'phases.1.reward_model: is no folder beside the recipe and no model of the Hub (got "recipe"); give a folder or org/name@revision',
+    ),
+    "rounds of data for nothing": (
         changed("[phases.pair]\n[phases.train]", "[phases.pair]").replace('name = "policy"', 'name = "policy"\ndata_rounds = 2'),
         "phases.2.data_rounds: there is no train to read them (got 2); remove it",
     ),

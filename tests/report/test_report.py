@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from literal_rows import Given, row
+from literal_rows import Values, row
 from made_run import Tables, made_model, made_run, planned
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
@@ -75,7 +75,7 @@ def parsed(run: Run) -> Page:
     return Page(report(run))
 
 
-def filtered(count: int) -> list[Given]:
+def filtered(count: int) -> list[Values]:
     kept = [row(f"p{number}", improved_nll=100.0 + number, reference_nll=None if number % 2 else 90.0) for number in range(count)]
     dropped = [row(f"d{number}", dropped_by="changed", failed_rules=["changed", "length"]) for number in range(count // 3)]
     return [*kept, *dropped]
@@ -90,7 +90,7 @@ def whole_run(tmp_path: Path) -> Run:
     return open_run("run", tmp_path)
 
 
-def pair(chosen: str, rejected: str, name: str) -> Given:
+def pair(chosen: str, rejected: str, name: str) -> Values:
     texts = {side: [{"role": "assistant", "content": text}] for side, text in (("chosen", chosen), ("rejected", rejected))}
     return {**row(name), "prompt": [{"role": "user", "content": "question"}], "chosen_tokens": 10, "rejected_tokens": 9, **texts}
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.execution import Execution
 from sgpo_data.health.health import health
 from sgpo_data.loop.loop import run_recipe
-from sgpo_data.loop.plan import Step, plan_recipe
+from sgpo_data.loop.plan import plan_recipe
 from sgpo_data.loop.rounds import open_run
 from sgpo_data.recipe.file import read_recipe
-from sgpo_data.running.job import Job
+from sgpo_data.running.engines import Engines
+from sgpo_data.running.overlap import OverlappingJobs
+from sgpo_data.running.rowwise import GeneratingJob
 from sgpo_data.running.stream import Lane, Overlap
-from sgpo_data.sources.prompts import PromptsJob, do_prompts
-from sgpo_data.stages import GeneratingStage
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.manifest import Manifest
-from sgpo_data.store.resume import taken_up
+from sgpo_data.store.resume import take_up
 
 PROMPTS = 40
 RECIPE = """
@@ -216,22 +216,22 @@ def test_the_time_of_both_is_shared_among_them(recipe: Path, monkeypatch: pytest
 
     model = Slow()
     source, *steps = plan_recipe(read_recipe(recipe), how(recipe, "runs"))
-    assert isinstance(source.job, PromptsJob)
-    prompts = do_prompts(source.job, source.folder)
+    with closing(Engines(how(recipe, "runs"))) as engines:
+        source.job.make(source.folder, how(recipe, "runs"), engines)
+    prompts = open_dataset(source.folder)
     with ExitStack() as stack:
-        first, second = (_lane(step, stack) for step in steps)
+        jobs = OverlappingJobs.of(*(step.job for step in steps))
+        assert jobs is not None
+        first, second = (_lane(job, step.folder, stack) for job, step in zip((jobs.first, jobs.second), steps, strict=True))
         Overlap(first, second, prompts.rows(), clock=lambda: now).stream(lambda: model, first_whole=lambda: None)
         seconds = [lane.into.shared_seconds for lane in (first, second)]
     assert seconds == [2 * len(model.rows("given", "improve")), PROMPTS]
 
 
-def _lane(step: Step, stack: ExitStack) -> Lane:
-    assert isinstance(step.job, Job)
-    assert isinstance(step.job.stage, GeneratingStage)
-    assert step.job.model is not None
-    into = stack.enter_context(taken_up(step.folder, step.job.identity, table=step.job.stage.writes, part_rows=7))
+def _lane(job: GeneratingJob, folder: Path, stack: ExitStack) -> Lane:
+    into = stack.enter_context(take_up(folder, job.identity, table=job.writes, part_rows=7))
     assert into is not None
-    return Lane(step.job.stage, into, step.job.model.record.identity, lambda rows, tokens: None)
+    return Lane(job.stage, into, job.author, lambda rows, tokens: None)
 
 
 def test_another_model_improves_after_the_first(recipe: Path) -> None:

@@ -10,20 +10,20 @@ from made import made_dataset
 
 from sgpo_data import schema as schemas
 from sgpo_data.references.model import find_model
-from sgpo_data.running.job import planned
+from sgpo_data.running.planning import planned
 from sgpo_data.stages.pair.pair import Pair
 from sgpo_data.stages.seed import Seed
-from sgpo_data.store.input import Given, input_of
+from sgpo_data.store.input import JobInput, input_of
 from sgpo_data.store.manifest import Identity
-from sgpo_data.training.job import planned_training
 from sgpo_data.training.options import Train
+from sgpo_data.training.planning import planned_training
 
 EXAMPLE = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}], "prompt_id": "0", "sample": 0}
 PAIR = {"prompt": EXAMPLE["prompt"], "chosen": EXAMPLE["completion"], "rejected": [{"role": "assistant", "content": "b"}], "prompt_id": "0", "sample": 0}
 
 
 @pytest.fixture
-def inputs(tmp_path: Path) -> dict[str, Given]:
+def inputs(tmp_path: Path) -> dict[str, JobInput]:
     rows = {"prompts": row(), "filtered": row(), "examples": {**EXAMPLE, "kind": "reference", "source": "t"}, "pairs": {**PAIR, "source": "t"}}
     return {table: input_of(made_dataset(tmp_path / table, table, [values]), table) for table, values in rows.items()}
 
@@ -41,7 +41,7 @@ def wider_pairs(tmp_path: Path) -> Path:
     return folder
 
 
-def identities(inputs: dict[str, Given], model: Path) -> dict[str, Identity]:
+def identities(inputs: dict[str, JobInput], model: Path) -> dict[str, Identity]:
     start = find_model(str(model))
     return {
         "seed": planned(Seed(), inputs["prompts"], model=start).identity,
@@ -52,7 +52,7 @@ def identities(inputs: dict[str, Given], model: Path) -> dict[str, Identity]:
 
 
 def test_a_column_more_in_pairs_changes_pairs_and_what_is_trained_on_them_alone(
-    inputs: dict[str, Given], tmp_path: Path, wider_pairs: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: dict[str, JobInput], tmp_path: Path, wider_pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_folder(tmp_path / "model")
     before = identities(inputs, model)

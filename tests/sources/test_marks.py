@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.frozen import frozen_text
-from sgpo_data.loop.plan import Known, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache, plan_recipe
 from sgpo_data.loop.remade import remade
 from sgpo_data.loop.script import script
 from sgpo_data.recipe.file import parsed, read_recipe
@@ -353,7 +353,7 @@ def test_sets_of_a_recipe_lie_beside_it_and_its_frozen_form_and_script_name_them
     written(tmp_path / "sets" / "a.jsonl", ["hi"])
     text = RECIPE.format(path="sets/a.jsonl?name=a")
     (tmp_path / "x.toml").write_text(text)
-    recipe, how, known = read_recipe(tmp_path / "x.toml"), Execution(root=tmp_path / "runs"), Known()
+    recipe, how, known = read_recipe(tmp_path / "x.toml"), Execution(root=tmp_path / "runs"), ReferenceCache()
     steps = plan_recipe(recipe, how, known=known)
     frozen = tmp_path / "runs" / "x"
     again = plan_recipe(parsed(frozen_text(recipe, steps, frozen, known=known), frozen / "recipe.toml"), how)

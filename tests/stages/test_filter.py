@@ -8,12 +8,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from literal_rows import Given, checked, connect, key, row, rules
+from literal_rows import Values, checked, connect, key, row, rules
 from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 from sgpo_data.stages.filter.fences import MAX_GROUPS
 from sgpo_data.stages.filter.filter import Filter, Gates
 from sgpo_data.stages.filter.strategies import Ppl
@@ -21,16 +21,16 @@ from sgpo_data.stages.filter.strategies import Ppl
 NO_PPL = Ppl(strategy="none")
 
 
-def decide(stage: Filter, rows: Sequence[Given]) -> tuple[list[Given], Decided]:
+def decide(stage: Filter, rows: Sequence[Values]) -> tuple[list[Values], Decision]:
     decided = stage.table(connect("scored", rows), "scored")
     return checked(decided, "filtered"), decided
 
 
-def failed(stage: Filter, rows: Sequence[Given]) -> list[list[str]]:
+def failed(stage: Filter, rows: Sequence[Values]) -> list[list[str]]:
     return [rules(decided) for decided in decide(stage, rows)[0]]
 
 
-def of_means(means: Sequence[float], tokens: int = 64) -> list[Given]:
+def of_means(means: Sequence[float], tokens: int = 64) -> list[Values]:
     """Rows whose improved answers have these mean nlls; 64 tokens, so that means of binary fractions are exact."""
     return [row(f"{at:04}", improved_nll=mean * tokens, improved_tokens=tokens) for at, mean in enumerate(means)]
 
@@ -74,7 +74,7 @@ def kept_means(stage: Filter, means: Sequence[float]) -> list[float]:
         ({"improved_tokens": 8}, []),
     ],
 )
-def test_gate_drops_what_is_beyond_its_bound_and_keeps_what_is_on_it(given: Given, expected: list[str]) -> None:
+def test_gate_drops_what_is_beyond_its_bound_and_keeps_what_is_on_it(given: Values, expected: list[str]) -> None:
     assert failed(Filter(ppl=NO_PPL), [row(**given)]) == [expected]
 
 
@@ -86,8 +86,8 @@ def test_gate_drops_what_is_beyond_its_bound_and_keeps_what_is_on_it(given: Give
         {"improved_finish": "no_reference", "reference": None, "reference_words": None},
     ],
 )
-def test_row_without_an_answer_fails_finished_alone(given: Given) -> None:
-    absent = Given(
+def test_row_without_an_answer_fails_finished_alone(given: Values) -> None:
+    absent = Values(
         improved=None, improved_words=None, edited_words=None, reference_edited_words=None, improved_repeats=None, improved_nll=None, improved_tokens=None
     )
     assert failed(Filter(ppl=NO_PPL), [row(**{**absent, **given})]) == [["finished"]]
@@ -209,7 +209,7 @@ def test_under_min_rows_no_row_is_dropped_by_its_perplexity_and_a_warning_says_s
 
 def test_each_group_has_fences_of_its_own_and_null_is_a_group() -> None:
     means = [1.0, 1.5, 2.0, 2.5, 30.0]
-    rows: list[Given] = []
+    rows: list[Values] = []
     for name, template in (("low", "t"), ("high", None), ("text", "null")):
         shift = 28.0 if name == "high" else 0.0
         role = {"role": "improve"} if template is None else {}
@@ -282,7 +282,7 @@ def test_group_by_takes_every_column_of_scored(column: str) -> None:
     assert [each["dropped_by"] for each in rows] == [None, "unscored"]
 
 
-def many_rows() -> list[Given]:
+def many_rows() -> list[Values]:
     draw = random.Random(7)
     return [
         row(

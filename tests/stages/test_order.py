@@ -5,8 +5,10 @@ from sgpo_data.cli.main import app
 from typer.main import get_command
 
 from sgpo_data.recipe.recipe import SEEDED, Phase
+from sgpo_data.schema import tables
 from sgpo_data.stages import Stage
 from sgpo_data.stages.order import STAGES, model_roles
+from sgpo_data.stages.pair.pair import Pair
 
 ROLES = {"seed": ["policy"], "improve": ["improver"], "score-ppl": ["scorer", "reward_model"], "filter": [], "pair": []}
 
@@ -24,7 +26,17 @@ def test_each_stage_reads_what_one_before_it_writes() -> None:
     written = {"prompts"}
     for stage in STAGES:
         assert set(stage.reads) <= written
-        written.add(stage().writes)
+        assert stage().writes == stage.makes[0]
+        written.update(stage.makes)
+
+
+def test_every_table_but_prompts_is_made_by_one_stage() -> None:
+    assert sorted(["prompts", *(table for stage in STAGES for table in stage.makes)]) == sorted(tables())
+
+
+@pytest.mark.parametrize("kind", Pair.makes)
+def test_pair_writes_the_table_it_is_told(kind: str) -> None:
+    assert Pair.model_validate({"kind": kind}).writes == kind
 
 
 def test_every_seed_of_a_recipe_is_filled_in() -> None:

@@ -6,22 +6,22 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from literal_rows import Given, checked, connect, key, prompt_id, row
+from literal_rows import Values, checked, connect, key, prompt_id, row
 from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError, SchemaError
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.pair.pair import Pair
 
 
-def decide(stage: Pair, source: str, rows: list[Given]) -> list[Given]:
+def decide(stage: Pair, source: str, rows: list[Values]) -> list[Values]:
     decided = stage.table(connect(source, rows), source)
     return checked(decided, stage.writes)
 
 
-def keys(rows: list[Given]) -> list[tuple[str, int]]:
+def keys(rows: list[Values]) -> list[tuple[str, int]]:
     return [key(each) for each in rows]
 
 
@@ -29,7 +29,7 @@ def assistant(content: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": content}]
 
 
-DROPPED = Given(dropped_by="changed", failed_rules=["changed"])
+DROPPED = Values(dropped_by="changed", failed_rules=["changed"])
 
 
 def test_kept_row_is_improved_over_response() -> None:
@@ -218,7 +218,7 @@ def test_texts_are_never_read_as_sql() -> None:
 
 def test_pair_reads_what_filter_writes() -> None:
     con = connect("scored", [row("a"), row("b", edited_words=0)])
-    filtered: Decided = Filter().table(con, "scored")
+    filtered: Decision = Filter().table(con, "scored")
     table = filtered.rows.to_arrow_table()
     after = connect("filtered", table.to_pylist())
     assert keys(checked(Pair().table(after, "filtered"), "pairs")) == [(prompt_id("a"), 0)]

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from literal_rows import Given, checked, connect, row, rules
+from literal_rows import Values, checked, connect, row, rules
 from pydantic import ValidationError
 
 from sgpo_data.errors import RecipeError
-from sgpo_data.stages import Decided
+from sgpo_data.stages import Decision
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.filter.strategies import STRATEGIES, Ppl
 
@@ -17,15 +17,15 @@ def stage(strategy: str, **fields: object) -> Filter:
     return Filter.model_validate({"ppl": {"strategy": strategy, "min_rows": 1, **fields}})
 
 
-def decide(given: Filter, rows: Sequence[Given]) -> Decided:
+def decide(given: Filter, rows: Sequence[Values]) -> Decision:
     return given.table(connect("scored", rows), "scored")
 
 
-def failed(given: Filter, rows: Sequence[Given]) -> list[list[str]]:
+def failed(given: Filter, rows: Sequence[Values]) -> list[list[str]]:
     return [rules(each) for each in checked(decide(given, rows), "filtered")]
 
 
-def scored(name: str, *, improved: float, response: float = 3.0, reference: float | None = 1.0, draft: float = 1.0, given: Given | None = None) -> Given:
+def scored(name: str, *, improved: float, response: float = 3.0, reference: float | None = 1.0, draft: float = 1.0, given: Values | None = None) -> Values:
     """Mean nlls over 64 tokens, of the reference over 32: binary fractions stay exact."""
     nll = {"improved_nll": improved * 64, "response_nll": response * 64, "reference_nll": None if reference is None else reference * 32}
     tokens = {"improved_tokens": 64, "response_tokens": 64, "reference_tokens": 32}

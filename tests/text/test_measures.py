@@ -8,39 +8,6 @@ from hypothesis import strategies as st
 from sgpo_data.schema import schema
 from sgpo_data.stages.improve.templates import wording_of
 from sgpo_data.text.measures import LONGEST_EXACT, Measures, edit_distance, measures, repeats
-from sgpo_data.text.words import words
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", []),
-        (" \n\t ", []),
-        ("Two words.", ["Two", "words", "."]),
-        ("don't", ["don", "'", "t"]),
-        ("snake_case x2 3.14", ["snake_case", "x2", "3", ".", "14"]),
-        ("élan cafe\u0301 ño", ["élan", "cafe\u0301", "ño"]),
-        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
-        ("한국어 단어", ["한국어", "단어"]),
-        ("中文abc字", ["中", "文", "abc", "字"]),
-        ("カナ、かな", ["カ", "ナ", "、", "か", "な"]),
-        ("ที่นี่", ["ที่", "นี่"]),
-        ("ok 👍🏽!", ["ok", "👍", "🏽", "!"]),
-        ("a\u0000b", ["a", "\u0000", "b"]),
-    ],
-)
-def test_words_are_runs_of_spaced_scripts_and_single_characters_of_others(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
-
-
-def test_ascii_text_has_the_same_words_beside_other_text() -> None:
-    text = "It's 3.5 <b>x_1</b>, isn't it? (yes) -- [ok]\r\n"
-    assert words(text + "é")[:-1] == words(text)
-
-
-@given(st.text(max_size=60))
-def test_words_leave_out_nothing_but_white_space(text: str) -> None:
-    assert "".join(words(text)) == "".join(text.split())
 
 
 def plain_levenshtein(before: list[str], after: list[str]) -> int:

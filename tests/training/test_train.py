@@ -28,8 +28,9 @@ from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.store.manifest import ModelManifest
-from sgpo_data.training.job import TrainJob, do_train, planned_training
+from sgpo_data.training.job import TrainJob, do_train
 from sgpo_data.training.options import Lora, Train
+from sgpo_data.training.planning import planned_training
 from sgpo_data.training.settings import trl_faults
 from sgpo_data.training.task import CHECKPOINTS
 

@@ -16,8 +16,9 @@ from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model, find_model
 from sgpo_data.rows import Message
 from sgpo_data.store.input import input_of
-from sgpo_data.training.job import do_train, planned_training
+from sgpo_data.training.job import do_train
 from sgpo_data.training.options import Lora, Train
+from sgpo_data.training.planning import planned_training
 
 ATTENTION = Lora(rank=4, target_modules="q_proj,v_proj")
 SFT = Train(objective="sft", batch_rows=2, epochs=2, learning_rate=1e-2)

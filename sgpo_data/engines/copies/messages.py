@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
-from sgpo_data.engines.loading import Loading, Work
+from sgpo_data.engines.loading import WeightsLoading, Work
 from sgpo_data.errors import SgpoError
 from sgpo_data.execution import Execution
 
@@ -13,7 +13,7 @@ from sgpo_data.execution import Execution
 class Opening:
     """The first message to a copy: what it is to load."""
 
-    loading: Loading
+    loading: WeightsLoading
     folder: Path
     adapter: Path | None
     how: Execution
@@ -59,5 +59,5 @@ class Failed:
     error: SgpoError
 
 
-Asked = Begin | GenerateRequest | ScoreRequest | End | Close
-Said = Ready | Result | Failed
+Request = Begin | GenerateRequest | ScoreRequest | End | Close
+Reply = Ready | Result | Failed

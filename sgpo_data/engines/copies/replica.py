@@ -12,12 +12,12 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
-from sgpo_data.engines.copies.messages import Asked, Begin, Close, End, Failed, Opening, Ready, Result, Said
+from sgpo_data.engines.copies.messages import Begin, Close, End, Failed, Opening, Ready, Reply, Request, Result
 from sgpo_data.engines.opening import open_engine, scorer_of
 from sgpo_data.errors import SgpoError
 
 if TYPE_CHECKING:
-    from sgpo_data.engines.opening import Engine
+    from sgpo_data.engines.opening import LocalEngine
 
 R = TypeVar("R", GenerateRequest, ScoreRequest)
 
@@ -31,7 +31,7 @@ class Replica:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._asked: SimpleQueue[Asked] = SimpleQueue()
+        self._asked: SimpleQueue[Request] = SimpleQueue()
         self._under_way = 0
 
     def serve(self, opening: Opening) -> None:
@@ -59,7 +59,7 @@ class Replica:
                 # Killed or not, nobody is there to answer any more, and the device must be free for what comes next.
                 os._exit(1)
 
-    def _stream(self, engine: Engine) -> None:
+    def _stream(self, engine: LocalEngine) -> None:
         begin = self._next()
         assert isinstance(begin, Begin)
         results: Iterable[Generation] | Iterable[Scored]
@@ -84,13 +84,13 @@ class Replica:
             self._under_way += 1
             yield request
 
-    def _next(self) -> Asked:
+    def _next(self) -> Request:
         message = self._asked.get()
         if isinstance(message, Close):
             raise _Closed
         return message
 
-    def _say(self, message: Said) -> None:
+    def _say(self, message: Reply) -> None:
         self._pipe.send(message)
 
 

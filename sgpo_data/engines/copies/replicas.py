@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from sgpo_data.engines import GenerateRequest, Generation, Scored, ScoreRequest
-from sgpo_data.engines.copies.messages import Asked, Begin, Close, End, Failed, Opening, Ready, Result, Said
-from sgpo_data.engines.loading import Loading, Work
+from sgpo_data.engines.copies.messages import Begin, Close, End, Failed, Opening, Ready, Reply, Request, Result
+from sgpo_data.engines.loading import WeightsLoading, Work
 from sgpo_data.errors import EngineError
 from sgpo_data.execution import Execution
 
@@ -37,7 +37,7 @@ class Copy:
     under_way: int = 0
     ready: bool = False
 
-    def ask(self, message: Asked) -> None:
+    def ask(self, message: Request) -> None:
         """Raises EngineError if the process has ended."""
         try:
             self.pipe.send(message)
@@ -46,13 +46,13 @@ class Copy:
             while True:
                 self.said()
 
-    def said(self) -> Said:
+    def said(self) -> Reply:
         """The next message, waited for.
 
         Raises EngineError if the process has ended, or what the copy failed with.
         """
         try:
-            message: Said = self.pipe.recv()
+            message: Reply = self.pipe.recv()
         except (EOFError, OSError) as error:
             raise EngineError(f"a copy of the model has ended ({_reason(self.process.wait())}); the same command goes on from here") from error
         if isinstance(message, Failed):
@@ -83,7 +83,7 @@ class Replicas:
         self._accelerator: str | None = None
 
     @classmethod
-    def start(cls, loading: Loading, folder: Path, *, adapter: Path | None, how: Execution) -> Replicas:
+    def start(cls, loading: WeightsLoading, folder: Path, *, adapter: Path | None, how: Execution) -> Replicas:
         """`how.data_parallel` copies, each loaded as it would be in this process, which share the window.
 
         Raises EngineError if there are not as many devices, or whatever the loading of a copy raises.
@@ -95,7 +95,7 @@ class Replicas:
             for index in range(count):
                 share = (how.window + index) // count
                 opening = Opening(loading, folder, adapter, how.model_copy(update={"data_parallel": 1, "window": share}))
-                engine._copies.append(_started(opening, devices[index] if devices else None))
+                engine._copies.append(_start(opening, devices[index] if devices else None))
             for copy in engine._copies:
                 ready = copy.said()
                 assert isinstance(ready, Ready)
@@ -164,7 +164,7 @@ class Replicas:
                 _tell(copies, End())
 
 
-def _tell(copies: list[Copy], message: Asked) -> None:
+def _tell(copies: list[Copy], message: Request) -> None:
     """Tells all copies that are still there; that one is gone, the next that it should say will show."""
     for copy in copies:
         with suppress(OSError):
@@ -175,7 +175,7 @@ def _load(copy: Copy) -> float:
     return copy.under_way / copy.share
 
 
-def _started(opening: Opening, devices: str | None) -> Copy:
+def _start(opening: Opening, devices: str | None) -> Copy:
     ours, theirs = socket.socketpair()
     with theirs:
         environment = os.environ if devices is None else {**os.environ, "CUDA_VISIBLE_DEVICES": devices}

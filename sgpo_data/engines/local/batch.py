@@ -20,7 +20,7 @@ LEAVING_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prompt:
+class TokenizedPrompt:
     """A request with its ids, and how many tokens its answer may have."""
 
     request: GenerateRequest
@@ -29,10 +29,10 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class TokenizedAnswer:
     """The sampled ids of one answer, a stop id included, and their nats."""
 
-    prompt: Prompt
+    prompt: TokenizedPrompt
     ids: list[int]
     nll: float
 
@@ -75,7 +75,7 @@ class _Rows:
         return self.history.shape[1]
 
 
-class Batch:
+class AnswerBatch:
     """Answers under way; a row depends on its own prompt and seed only, up to the rounding of a padded matrix product."""
 
     def __init__(self, model: PreTrainedModel, *, stop_ids: frozenset[int]) -> None:
@@ -91,7 +91,7 @@ class Batch:
         self._cache: DynamicCache | None = None
 
     @property
-    def live(self) -> list[Prompt]:
+    def live(self) -> list[TokenizedPrompt]:
         """The prompts whose answers are under way."""
         return [prompt for row, prompt in enumerate(self._prompts) if row not in self._finished]
 
@@ -101,7 +101,7 @@ class Batch:
         return self._cache is None or (not self._finished and joinable(self._cache))
 
     @torch.inference_mode()
-    def admit(self, prompts: Sequence[Prompt]) -> None:
+    def admit(self, prompts: Sequence[TokenizedPrompt]) -> None:
         """Reads the prompts and adds them to the batch."""
         rows, cache = self._read(prompts)
         if self._rows is None or self._cache is None:
@@ -113,7 +113,7 @@ class Batch:
         self._hold([*self._prompts, *prompts])
 
     @torch.inference_mode()
-    def sample(self) -> list[Finished]:
+    def sample(self) -> list[TokenizedAnswer]:
         """Samples one token for every row; gives the answers that end with it."""
         assert self._rows is not None
         rows = self._rows
@@ -131,7 +131,7 @@ class Batch:
             return []
         self._finished.update(indices)
         columns = zip(indices, rows.history[ending].tolist(), rows.count[ending].tolist(), rows.nll[ending].tolist(), strict=True)
-        return [Finished(self._prompts[index], history[:count], nll) for index, history, count, nll in columns]
+        return [TokenizedAnswer(self._prompts[index], history[:count], nll) for index, history, count, nll in columns]
 
     @torch.inference_mode()
     def advance(self) -> None:
@@ -149,7 +149,7 @@ class Batch:
         rows.logits = self._logits(last, positions=rows.length[:, None], mask=rows.mask, cache=self._cache)
         rows.length += rows.live
 
-    def _read(self, prompts: Sequence[Prompt]) -> tuple[_Rows, DynamicCache]:
+    def _read(self, prompts: Sequence[TokenizedPrompt]) -> tuple[_Rows, DynamicCache]:
         device, width = self._model.device, max(len(prompt.ids) for prompt in prompts)
         ids = torch.tensor([[0] * (width - len(prompt.ids)) + prompt.ids for prompt in prompts], device=device)
         length = torch.tensor([len(prompt.ids) for prompt in prompts], device=device)
@@ -178,7 +178,7 @@ class Batch:
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
 
-    def _hold(self, prompts: Sequence[Prompt]) -> None:
+    def _hold(self, prompts: Sequence[TokenizedPrompt]) -> None:
         self._prompts = list(prompts)
         ways: dict[tuple[float, float, int], list[int]] = {}
         for row, prompt in enumerate(prompts):

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.chat import Chat
-from sgpo_data.engines.local.batch import Batch, Finished, Prompt
+from sgpo_data.engines.local.batch import AnswerBatch, TokenizedAnswer, TokenizedPrompt
 from sgpo_data.errors import EngineError
 from sgpo_data.rows import Finish
 
@@ -33,8 +33,8 @@ class Decoding:
         self._window = window
         generation_config = model.generation_config
         self._stop_ids = chat.stop_ids(None if generation_config is None else generation_config.eos_token_id)
-        self._batch = Batch(model, stop_ids=self._stop_ids)
-        self._waiting: list[Prompt] = []
+        self._batch = AnswerBatch(model, stop_ids=self._stop_ids)
+        self._waiting: list[TokenizedPrompt] = []
 
     def generations(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`; at most `window` requests are drawn and not yet yielded."""
@@ -55,11 +55,11 @@ class Decoding:
     def _unfinished(self) -> int:
         return len(self._waiting) + len(self._batch.live)
 
-    def _prompt(self, request: GenerateRequest) -> Prompt:
+    def _prompt(self, request: GenerateRequest) -> TokenizedPrompt:
         ids = self._chat.prompt_ids(request.messages) or []
-        return Prompt(request, ids, room=min(request.sampling.max_tokens, self._context_tokens - len(ids)))
+        return TokenizedPrompt(request, ids, room=min(request.sampling.max_tokens, self._context_tokens - len(ids)))
 
-    def _failure(self, prompt: Prompt) -> Finish | None:
+    def _failure(self, prompt: TokenizedPrompt) -> Finish | None:
         if not prompt.ids:
             return "refused"
         return "too_long" if prompt.room < 1 else None
@@ -67,7 +67,7 @@ class Decoding:
     def _move(self) -> None:
         """Brings the batch to where the next tokens can be sampled, and takes in what is waiting and fits."""
         held = self._batch.live
-        joining: list[Prompt] = []
+        joining: list[TokenizedPrompt] = []
         try:
             self._batch.advance()
             joining = self._fitting() if self._batch.admits else []
@@ -85,12 +85,12 @@ class Decoding:
         self._waiting = [*held, *self._waiting]
         self._move()
 
-    def _fitting(self) -> list[Prompt]:
+    def _fitting(self) -> list[TokenizedPrompt]:
         """The prompt that waits longest, then those nearest to it in length: little padding, and none waits for ever."""
         live = self._batch.live
         prompt_tokens = max((len(prompt.ids) for prompt in live), default=0)
         answer_tokens = max((prompt.request.sampling.max_tokens for prompt in live), default=0)
-        fitting: list[Prompt] = []
+        fitting: list[TokenizedPrompt] = []
         for prompt in sorted(self._waiting, key=lambda prompt: abs(len(prompt.ids) - len(self._waiting[0].ids))):
             prompt_tokens = max(prompt_tokens, len(prompt.ids))
             answer_tokens = max(answer_tokens, prompt.request.sampling.max_tokens)
@@ -100,7 +100,7 @@ class Decoding:
             fitting.append(prompt)
         return fitting
 
-    def _lower_budget(self, prompts: Sequence[Prompt], error: torch.OutOfMemoryError) -> None:
+    def _lower_budget(self, prompts: Sequence[TokenizedPrompt], error: torch.OutOfMemoryError) -> None:
         longest = max(len(prompt.ids) for prompt in prompts) + max(prompt.request.sampling.max_tokens for prompt in prompts)
         tokens = min(longest, self._context_tokens)
         if len(prompts) == 1:
@@ -108,7 +108,7 @@ class Decoding:
         self._batch_tokens = len(prompts) * tokens // 2
         log.warning("out of memory for %d rows of %d tokens; going on with --batch-tokens %d", len(prompts), tokens, self._batch_tokens)
 
-    def _generation(self, finished: Finished) -> Generation:
+    def _generation(self, finished: TokenizedAnswer) -> Generation:
         if not math.isfinite(finished.nll):
             raise EngineError(f"{self._model.name_or_path}: the logits are not finite in {self._model.dtype}; use dtype float32 or bfloat16")
         stopped = finished.ids[-1] in self._stop_ids

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from sgpo_data.waiting import taken, waited
+from sgpo_data.waiting import take, wait_for
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -25,7 +25,7 @@ class EventLoop:
 
     def run(self, coroutine: Coroutine[None, None, R]) -> R:
         """What the coroutine returns or raises."""
-        return waited(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+        return wait_for(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
 
     def results(self, ask: Callable[[A], Coroutine[None, None, R]], items: Iterable[A | None], *, window: int) -> Iterator[R]:
         """What `ask` gives for each item, in the order in which they finish; at most `window` items are drawn and not yet yielded.
@@ -44,7 +44,7 @@ class EventLoop:
                     future.add_done_callback(finished.put)
                 if not running:
                     return
-                done = taken(finished)
+                done = take(finished)
                 running.remove(done)
                 yield done.result()
         finally:

@@ -63,7 +63,7 @@ class OpenAIEngine:
         key = os.environ.get(key_variable) or None
         # Servers without keys ignore this one; the library insists on one.
         client = AsyncOpenAI(api_key=key or "none", base_url=base_url, timeout=request_seconds, max_retries=attempts)
-        endpoint = Endpoint(client, model, place=shown(str(client.base_url)), key=key, key_variable=key_variable, template=template or {})
+        endpoint = Endpoint(client, model, place=without_secrets(str(client.base_url)), key=key, key_variable=key_variable, template=template or {})
         engine = cls(endpoint, EventLoop("sgpo-openai"), window=window)
         try:
             engine._open()[1].run(endpoint.check(FIRST_ATTEMPTS))
@@ -95,7 +95,7 @@ class OpenAIEngine:
         return self._connected
 
 
-def shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """The address without a user or password that may be in it."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

@@ -95,7 +95,7 @@ class VllmEngine:
             "max_lora_rank": rank or RANKS[0],
             **({} if memory_share is None else {"gpu_memory_utilization": memory_share}),
         }
-        engine = _started(folder, settings, device=device, cache_bytes=CPU_CACHE_BYTES if memory_share is None else None)
+        engine = _start(folder, settings, device=device, cache_bytes=CPU_CACHE_BYTES if memory_share is None else None)
         loaded = cls(engine, rendered_by, stop_ids=_stop_ids(rendered_by, folder), context_tokens=context_tokens, window=window)
         if adapter is not None:
             loaded._adapt(adapter)
@@ -158,7 +158,7 @@ class VllmEngine:
         self._lora = lora
 
 
-def _started(folder: Path, settings: Mapping[str, object], *, device: str, cache_bytes: int | None) -> LLMEngine:
+def _start(folder: Path, settings: Mapping[str, object], *, device: str, cache_bytes: int | None) -> LLMEngine:
     import torch
 
     for name, value in SETTINGS.items():

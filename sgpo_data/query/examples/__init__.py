@@ -7,7 +7,7 @@ from sgpo_data.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleQuery:
     """A query that comes along; its file begins with a comment of what it answers and, after a semicolon, what can be set."""
 
     name: str
@@ -15,17 +15,17 @@ class Example:
     query: str
 
 
-def examples() -> dict[str, Example]:
+def examples() -> dict[str, ExampleQuery]:
     """All of them, by name."""
     found = {}
     for file in sorted(resources.files(__name__).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".sql"):
             name, query = file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")
-            found[name] = Example(name, query.partition("\n")[0].removeprefix("-- ").rstrip("."), query)
+            found[name] = ExampleQuery(name, query.partition("\n")[0].removeprefix("-- ").rstrip("."), query)
     return found
 
 
-def example(name: str) -> Example:
+def example(name: str) -> ExampleQuery:
     """The query of this name.
 
     Raises UsageError with those there are.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from sgpo_data.connection import quoted
 from sgpo_data.errors import RecipeError, first_line
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided, TableStage
+from sgpo_data.stages import Decision, TableStage
 from sgpo_data.stages.filter.fences import Fences
 from sgpo_data.stages.filter.predicate import Predicate, RuleName, in_parentheses
 from sgpo_data.stages.filter.strategies import STRATEGIES, Ppl
@@ -66,6 +66,7 @@ class Filter(TableStage):
     stage_name: ClassVar[str] = "filter"
     revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("scored",)
+    makes: ClassVar[tuple[str, ...]] = ("filtered",)
     outcome: ClassVar[str] = "coalesce(dropped_by, 'kept')"
 
     gates: Gates = Field(default_factory=Gates, description="Bounds on the text.")
@@ -84,11 +85,6 @@ class Filter(TableStage):
         return value
 
     @property
-    def writes(self) -> str:
-        """`filtered`."""
-        return "filtered"
-
-    @property
     def rule_names(self) -> tuple[str, ...]:
         """All rules, in the order in which a row is dropped by them."""
         return *GATES, *self.rules, *AFTER, *self.ppl.rules.values()
@@ -99,7 +95,7 @@ class Filter(TableStage):
         digests = {name: hashlib.sha256(_sql(name).encode()).hexdigest() for name in files}
         return {**self.model_dump(mode="json"), "rule_order": list(self.rules), "sql": digests}
 
-    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
+    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decision:
         """Every row of `input`, in its order.
 
         Raises RecipeError if a rule of the recipe's own fails on a row, if `ppl.group_by` makes too many groups, or if margin finds no reward.
@@ -118,7 +114,7 @@ class Filter(TableStage):
             warnings += fences.warnings(con)
         con.execute(f"CREATE OR REPLACE TEMP VIEW decided AS SELECT *, failed_rules[1] AS dropped_by FROM {standing}")
         rows = con.sql(f"SELECT {', '.join(map(quoted, schema('filtered').column_names))} FROM decided")
-        return Decided(rows=rows, warnings=(*warnings, *_nothing_kept(con)), facts=facts)
+        return Decision(rows=rows, warnings=(*warnings, *_nothing_kept(con)), facts=facts)
 
     @property
     def _group(self) -> str:

@@ -17,6 +17,7 @@ class Improve(GeneratingStage):
     stage_name: ClassVar[str] = "improve"
     revision: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("responses",)
+    makes: ClassVar[tuple[str, ...]] = ("improved",)
     outcome: ClassVar[str] = "improved_finish"
     model_role: ClassVar[ModelRole] = ModelRole("improver", "--model", f"{ENGINE_MODEL}; that of the input if not given.", unnamed="policy")
 
@@ -24,11 +25,6 @@ class Improve(GeneratingStage):
     improve_template: Template = Field(load_template("improve"), description="Template without the reference: improve, or a file.")
     refine_template: Template = Field(load_template("refine"), description="Template with the reference: refine, or a file.")
     sampling: Sampling = Sampling()
-
-    @property
-    def writes(self) -> str:
-        """The table it makes."""
-        return "improved"
 
     def identity(self) -> JsonValue:
         """The fields, with the text of the templates; what their files are called does not count."""

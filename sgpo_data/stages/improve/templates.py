@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.rows import Message
-from sgpo_data.text.wording import Wording
+from sgpo_data.text.wording import TemplateWording
 
 SHIPPED = ("improve", "refine")
 TEMPLATE_FIELDS = ("improve_template", "refine_template")
@@ -85,11 +85,11 @@ def recorded_templates(fields: JsonValue) -> tuple[Template, ...]:
     return tuple(Template(name, text) for name, text in texts if isinstance(text, str))
 
 
-def wording_of(templates: tuple[Template, ...]) -> Wording:
+def wording_of(templates: tuple[Template, ...]) -> TemplateWording:
     """What these templates say themselves; without any, what those say that ship here."""
     return _wording(templates or tuple(load_template(name) for name in SHIPPED))
 
 
 @cache
-def _wording(templates: tuple[Template, ...]) -> Wording:
-    return Wording([piece for template in templates for piece in template.pieces])
+def _wording(templates: tuple[Template, ...]) -> TemplateWording:
+    return TemplateWording([piece for template in templates for piece in template.pieces])

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sgpo_data.errors import RecipeError, SchemaError
 from sgpo_data.schema import schema
-from sgpo_data.stages import Decided, TableStage
+from sgpo_data.stages import Decision, TableStage
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,6 +32,7 @@ class Pair(TableStage):
     stage_name: ClassVar[str] = "pair"
     revision: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("filtered", "responses", "prompts")
+    makes: ClassVar[tuple[str, ...]] = ("pairs", "examples")
     needs_rows: ClassVar[bool] = True
     outcome: ClassVar[str] = "source"
 
@@ -48,7 +49,10 @@ class Pair(TableStage):
         """`pairs` or `examples`."""
         return self.kind
 
-    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decided:
+    def rows_made(self, rows: int) -> None:
+        """It depends on what was dropped and marked."""
+
+    def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decision:
         """The pairs or examples, in the order of `input`, replayed references after all rewrites; there may be none.
 
         Raises RecipeError if this kind cannot be made of this table, SchemaError if prompts hold no preferences to pair.
@@ -69,20 +73,20 @@ class Pair(TableStage):
         selected = "candidates WHERE get_bit(getvariable('picked'), position::INTEGER) = 1" if drawn else "candidates"
         if (self.kind, source) == ("examples", "filtered") and self.replay > 0:
             return self._with_replay(con, selected)
-        return Decided(rows=con.sql(f"SELECT {self._columns} FROM {selected}"), facts=_left_out(con) if source == "prompts" else {})
+        return Decision(rows=con.sql(f"SELECT {self._columns} FROM {selected}"), facts=_left_out(con) if source == "prompts" else {})
 
     @property
     def _columns(self) -> str:
         return ", ".join(f'"{name}"' for name in schema(self.kind).column_names)
 
-    def _with_replay(self, con: "duckdb.DuckDBPyConnection", selected: str) -> Decided:
+    def _with_replay(self, con: "duckdb.DuckDBPyConnection", selected: str) -> Decision:
         # Half is rounded up, as SQL does.
         con.execute(f"SET VARIABLE replayed = (SELECT round(?::DOUBLE * count(*))::BIGINT FROM {selected})", [self.replay])
         con.execute(_sql("replayed.sql"))
         ((wanted, found),) = con.execute("SELECT getvariable('replayed'), count(*) FROM replayed").fetchall()
         short = f"pair: replay = {self.replay} asks for {wanted} references, but only {found} prompts have one"
         rows = con.sql(f"SELECT {self._columns} FROM {selected} UNION ALL SELECT {self._columns} FROM references_replayed")
-        return Decided(rows=rows, warnings=(short,) if found < wanted else (), facts={"replayed": float(found)})
+        return Decision(rows=rows, warnings=(short,) if found < wanted else (), facts={"replayed": float(found)})
 
 
 def _left_out(con: "duckdb.DuckDBPyConnection") -> dict[str, float]:

@@ -1,0 +1,135 @@
+"""A row-wise stage over its input: a stream of rows through a model."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import partial
+
+from sgpo_data.engines.loading import Loading, WeightsLoading
+from sgpo_data.engines.opening import scorer_of
+from sgpo_data.errors import RecipeError
+from sgpo_data.execution import Execution
+from sgpo_data.progress import progress
+from sgpo_data.references.model import Model
+from sgpo_data.running.engines import Engines, OpenedModel
+from sgpo_data.running.job import StageJob
+from sgpo_data.running.stream import Fill, Measure, generated, measured, stream
+from sgpo_data.stages import GeneratingStage, ModelRole, RowStage, ScoringStage
+from sgpo_data.stages.improve.templates import recorded_templates
+from sgpo_data.store.dataset import Readable
+from sgpo_data.store.unfinished import StageSummary, Unfinished
+
+
+@dataclass(frozen=True)
+class RowJob(StageJob):
+    """A dataset whose rows a model fills."""
+
+    stage: RowStage
+    model: Model
+    loading: Loading
+
+    @property
+    def roles(self) -> tuple[tuple[ModelRole, Model], ...]:
+        """The model that fills the rows."""
+        return ((self.stage.model_role, self.model),)
+
+    @property
+    def loadings(self) -> tuple[Loading, ...]:
+        """Of the model that fills the rows."""
+        return (self.loading,)
+
+    @property
+    def author(self) -> str:
+        """Identity of the model that fills the rows."""
+        return self.model.record.identity
+
+    @property
+    def exact(self) -> bool:
+        """Whether its models compute in a type that repeats every bit."""
+        return self.stage.dtype == "float32"
+
+    def part_rows(self, execution: Execution) -> int:
+        """As it is run."""
+        return execution.part_rows
+
+    def check_fit(self, source: Readable) -> None:
+        """Raises RecipeError if none of the rows is of use to the stage."""
+        if why := self.stage.unfit(source.rows()):
+            raise RecipeError(f"{self.stage.stage_name}: {source.reference}: {why}")
+
+    def rows_of(self, source: Readable) -> int:
+        """Rows that it makes of a source that has some."""
+        return source.manifest.rows * len(list(self.stage.items(next(source.rows()))))
+
+    def summary(self, rows_in: int) -> StageSummary:
+        """What the manifest says of it, all rows being there."""
+        return StageSummary(rows_in, self.stage.outcome, origin=self.origin, exact=self.exact)
+
+    def opened(self, into: Unfinished, engines: Engines) -> OpenedModel:
+        """The model, loaded."""
+        engine = engines.opened(self.loading, self.model)
+        into.accelerator = engine.accelerator
+        return engine
+
+    def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
+        """Makes every row that is not there yet; a finished one is safe at once."""
+        self.check_fit(source)
+        opened = partial(self._opened, into, source, engines)
+        with progress({self.stage.stage_name: self.rows_of(source)}, style=execution.progress) as (report,):
+            stream(self.stage, source.rows(), into, author=self.author, opened=opened, report=report)
+        return self.summary(source.manifest.rows)
+
+    @abstractmethod
+    def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
+        """What fills items, with all its models loaded."""
+
+
+@dataclass(frozen=True)
+class GeneratingJob(RowJob):
+    """A dataset whose rows a model answers."""
+
+    stage: GeneratingStage
+
+    def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
+        return generated(self.stage, self.opened(into, engines), self.author)
+
+
+@dataclass(frozen=True)
+class ScoringJob(RowJob):
+    """A dataset whose rows a model measures."""
+
+    stage: ScoringStage
+
+    def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
+        scorer = scorer_of(self.opened(into, engines))
+        rows = partial(self.stage.rows, author=self.author, templates=recorded_templates(source.manifest.identity.fields))
+        return measured(self._measure(rows, engines), scorer)
+
+    def _measure(self, rows: Measure, engines: Engines) -> Measure:
+        return rows
+
+
+@dataclass(frozen=True)
+class RewardingJob(ScoringJob):
+    """A dataset whose rows a model measures and a reward model rewards."""
+
+    reward_model: Model
+    reward_loading: WeightsLoading
+
+    @property
+    def roles(self) -> tuple[tuple[ModelRole, Model], ...]:
+        """The model that measures and the one that rewards."""
+        return (*super().roles, (self.stage.reward_role, self.reward_model))
+
+    @property
+    def loadings(self) -> tuple[Loading, ...]:
+        """Of both."""
+        return (*super().loadings, self.reward_loading)
+
+    @property
+    def exact(self) -> bool:
+        """Whether both compute in a type that repeats every bit."""
+        return super().exact and self.stage.reward.dtype == "float32"
+
+    def _measure(self, rows: Measure, engines: Engines) -> Measure:
+        rewarder = engines.rewarder(self.reward_loading, self.reward_model)
+        return lambda items, scorer: self.stage.rewarded(rows(items, scorer), rewarder, self.reward_model.record.identity)

@@ -1,0 +1,59 @@
+"""A table-wise stage over its input: decided in one go, in SQL."""
+
+import logging
+from dataclasses import dataclass
+
+from sgpo_data.engines.loading import Loading
+from sgpo_data.errors import DatasetError
+from sgpo_data.execution import Execution
+from sgpo_data.references.model import Model
+from sgpo_data.running.deciding import deciding
+from sgpo_data.running.engines import Engines
+from sgpo_data.running.job import StageJob
+from sgpo_data.schema import schema
+from sgpo_data.stages import ModelRole, TableStage
+from sgpo_data.store.dataset import WORK, Readable
+from sgpo_data.store.unfinished import StageSummary, Unfinished
+
+log = logging.getLogger(__name__)
+# A part of a table-wise stage is written in one go, so it can be as large as is good for readers.
+PART_ROWS = 131072
+READ_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class TableJob(StageJob):
+    """A dataset that is decided over the whole of its input, without a model."""
+
+    stage: TableStage
+
+    @property
+    def roles(self) -> tuple[tuple[ModelRole, Model], ...]:
+        """None."""
+        return ()
+
+    @property
+    def loadings(self) -> tuple[Loading, ...]:
+        """None."""
+        return ()
+
+    def part_rows(self, execution: Execution) -> int:
+        """As large as is good for readers."""
+        return PART_ROWS
+
+    def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
+        """Makes all rows.
+
+        Raises DatasetError if none is left and the stage needs some.
+        """
+        stage = self.stage
+        with deciding(source, into.folder / WORK / "spill") as con:
+            decided = stage.table(con, source.table)
+            for warning in decided.warnings:
+                log.warning("%s: %s", stage.stage_name, warning)
+            into.write_all(decided.rows.to_arrow_reader(READ_ROWS).cast(schema(stage.writes).arrow))
+        if stage.needs_rows and not into.files:
+            raise DatasetError(
+                f"{stage.stage_name}: no row of {source.reference} is left to make {stage.writes} of; see why with: sgpo inspect {source.reference}"
+            )
+        return StageSummary(source.manifest.rows, stage.outcome, origin=source.manifest.origin, facts=decided.facts, warnings=decided.warnings)
