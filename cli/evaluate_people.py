@@ -15,7 +15,7 @@ from .references import typed
 
 if TYPE_CHECKING:
     from sgpo_data.evaluation.answer_texts import AnswerPairs
-    from sgpo_data.evaluation.people import Agreement, PeopleResult, WinRate
+    from sgpo_data.evaluation.people import PeopleResult, ReviewAgreement, WinRate
 
 PAGE = Path("review.html")
 
@@ -118,6 +118,6 @@ def _rate(rate: "WinRate") -> str:
     return f"{rate.rate:.1%}{interval}, {rate.items} comparisons"
 
 
-def _agreement(found: "Agreement") -> str:
+def _agreement(found: "ReviewAgreement") -> str:
     share = "" if found.share is None else f"{found.share:.1%} the same side, "
     return f"{share}alpha {'not defined' if found.alpha is None else f'{found.alpha:.3f}'}, {found.items} comparisons"

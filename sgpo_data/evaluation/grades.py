@@ -14,7 +14,7 @@ from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 PART_ROWS = 131072
 
@@ -65,10 +65,11 @@ class Share:
 def graded_dataset(identity: Identity, execution: Execution, work: Callable[[], Graded], folder: Path | None = None) -> Dataset:
     """The grades, in the store unless a folder is given; made once."""
 
-    def made(into: Unfinished) -> Found:
+    def made(into: Unfinished) -> StageSummary:
         found = work()
         into.write_all(pa.Table.from_pylist(list(found.grades), schema=schema("grades").arrow).to_reader())
-        return Found(rows_in=len({(each["task"], each["item"], each["sample"]) for each in found.grades}), outcome="task", facts=found.facts, exact=found.exact)
+        answers = {(each["task"], each["item"], each["sample"]) for each in found.grades}
+        return StageSummary(rows_in=len(answers), outcome="task", facts=found.facts, exact=found.exact)
 
     place = folder or execution.store / str(MadeName.made("grades", identity.fingerprint))
     return make(place, identity, table="grades", part_rows=PART_ROWS, work=made)

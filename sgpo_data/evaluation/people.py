@@ -30,7 +30,7 @@ class WinRate:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ReviewAgreement:
     """How far two views of the same items agree, or several."""
 
     items: int
@@ -50,9 +50,9 @@ class PeopleResult:
     """Of kept and of dropped rows."""
     first_rate: float
     """How often the answer shown first wins: far from a half, people vote by place."""
-    among_people: Agreement
-    with_judge: Agreement | None
-    with_filter: Agreement | None
+    among_people: ReviewAgreement
+    with_judge: ReviewAgreement | None
+    with_filter: ReviewAgreement | None
     """The filter takes the side of `a` where it keeps the row."""
 
 
@@ -78,7 +78,7 @@ def people_result(voted: VotedReview, judge: Dataset | None = None) -> PeopleRes
         win_rate=_win_rate(scores),
         by_group={name: _win_rate({item: each for item, each in scores.items() if groups[item] == name}) for name in names},
         first_rate=sum(firsts) / len(firsts),
-        among_people=Agreement(sum(len(each) > 1 for each in scores.values()), None, alpha([_column(scores, person) for person in voted.people])),
+        among_people=ReviewAgreement(sum(len(each) > 1 for each in scores.values()), None, alpha([_column(scores, person) for person in voted.people])),
         with_judge=None if judge is None else _between(majority, _judged(voted, judge)),
         with_filter=_between(majority, filtered) if filtered else None,
     )
@@ -106,11 +106,11 @@ def _win_rate(scores: Scores) -> WinRate:
     return WinRate(sum(means) / len(means), low, high, len(means), len(votes), Counter(votes)[0.5])
 
 
-def _between(people: Mapping[str, float], other: Mapping[str, float]) -> Agreement:
+def _between(people: Mapping[str, float], other: Mapping[str, float]) -> ReviewAgreement:
     shared = [item for item in people if item in other]
     sided = [(people[item], other[item]) for item in shared if people[item] != 0.5 != other[item]]
     share = sum((one > 0.5) == (two > 0.5) for one, two in sided) / len(sided) if sided else None
-    return Agreement(len(shared), share, alpha([[_side(of[item]) for item in shared] for of in (people, other)]))
+    return ReviewAgreement(len(shared), share, alpha([[_side(of[item]) for item in shared] for of in (people, other)]))
 
 
 def _side(score: float) -> float:
