@@ -14,8 +14,8 @@ from sgpo_data.execution import ROOT, Execution
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.evaluation.agreement import Agreement, PeopleResult, WinRate
     from sgpo_data.evaluation.answer_texts import AnswerPairs
+    from sgpo_data.evaluation.people import PeopleResult, ReviewAgreement, WinRate
 
 PAGE = Path("review.html")
 
@@ -83,7 +83,7 @@ def _left_out(found: "AnswerPairs") -> str:
 
 
 def _count(found: "AnswerPairs", votes: list[Path], judge: str | None, root: Path, out: Path | None, *, as_json: bool) -> None:
-    from sgpo_data.evaluation.agreement import people_result
+    from sgpo_data.evaluation.people import people_result
     from sgpo_data.evaluation.votes import evaluations, read_votes
     from sgpo_data.paths import local_path
     from sgpo_data.references.dataset import existing
@@ -118,6 +118,6 @@ def _rate(rate: "WinRate") -> str:
     return f"{rate.rate:.1%}{interval}, {rate.items} comparisons"
 
 
-def _agreement(found: "Agreement") -> str:
+def _agreement(found: "ReviewAgreement") -> str:
     share = "" if found.share is None else f"{found.share:.1%} the same side, "
     return f"{share}alpha {'not defined' if found.alpha is None else f'{found.alpha:.3f}'}, {found.items} comparisons"

@@ -19,6 +19,7 @@ ROWS = {
     "evaluations": (1, "1e1f438dd7a9"),
     "examples": (2, "9af570a3ccfc"),
     "filtered": (2, "47e840f72a3d"),
+    "grades": (1, "ef73b5e1dd5e"),
     "improved": (2, "c780c26c63ef"),
     "pairs": (2, "f91823ab38a2"),
     "prompts": (3, "4c48751780e6"),

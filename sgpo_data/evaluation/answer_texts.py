@@ -48,8 +48,11 @@ class AnswerPairs:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class AnswerTexts:
+    """What one model answers."""
+
     name: str
+    """Of the model."""
     record: InputRecord
     texts: Mapping[Key, tuple[tuple[Message, ...], str | None]]
 
@@ -63,7 +66,7 @@ def answer_pairs(references: tuple[str, ...], root: Path) -> AnswerPairs:
         return _rewritten(existing(references[0], root), references[0])
     if len(references) != 2:
         raise UsageError(f"answers: two of them are compared, or the rows of one dataset (got {len(references)})")
-    a, b = (_answers(reference, root) for reference in references)
+    a, b = (answers_of(reference, root) for reference in references)
     shared = [key for key in a.texts if key in b.texts]
     if not shared:
         raise DatasetError(f"{references[0]}, {references[1]}: no prompt is in both; give two models' answers to the same prompts")
@@ -108,7 +111,11 @@ def _group(row: Row) -> str:
     return "kept" if row.get("dropped_by") is None else "dropped"
 
 
-def _answers(reference: str, root: Path) -> _Answers:
+def answers_of(reference: str, root: Path) -> AnswerTexts:
+    """The answers of a dataset with responses, or of an official answer file.
+
+    Raises DatasetError or SchemaError if there are none.
+    """
     path = local_path(reference)
     if path.is_file():
         return _official(path, reference)
@@ -121,10 +128,10 @@ def _answers(reference: str, root: Path) -> _Answers:
     for row in dataset.rows():
         texts[row["prompt_id"], row["sample"]] = (tuple(row["messages"]), row["response"])
         policies.add(row["policy"])
-    return _Answers(policies.pop() if len(policies) == 1 else reference, input_of(dataset, reference).record, texts)
+    return AnswerTexts(policies.pop() if len(policies) == 1 else reference, input_of(dataset, reference).record, texts)
 
 
-def _official(path: Path, reference: str) -> _Answers:
+def _official(path: Path, reference: str) -> AnswerTexts:
     texts: dict[Key, tuple[tuple[Message, ...], str | None]] = {}
     names: set[str] = set()
     samples: Counter[str] = Counter()
@@ -135,7 +142,7 @@ def _official(path: Path, reference: str) -> _Answers:
         samples[prompt] += 1
         names.add(name)
     name = names.pop() if len(names) == 1 else ""
-    return _Answers(name or path.stem, InputRecord(reference=reference, table=None, fingerprint=f"file:{file_digest(path)}"), texts)
+    return AnswerTexts(name or path.stem, InputRecord(reference=reference, table=None, fingerprint=f"file:{file_digest(path)}"), texts)
 
 
 def official_answers(path: Path, place: str) -> Iterator[tuple[str, str, str]]:

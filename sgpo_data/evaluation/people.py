@@ -3,14 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
-from sgpo_data.errors import MissingExtraError, SchemaError
+from sgpo_data.errors import SchemaError
+from sgpo_data.evaluation.statistics import installed, interval_of_ratio
 from sgpo_data.evaluation.votes import VERDICTS, VotedReview
 from sgpo_data.store.dataset import Dataset
 
-CONFIDENCE = 0.95
-RESAMPLES = 10_000
 LEVELS = (0.0, 0.5, 1.0)
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -32,7 +30,7 @@ class WinRate:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ReviewAgreement:
     """How far two views of the same items agree, or several."""
 
     items: int
@@ -52,9 +50,9 @@ class PeopleResult:
     """Of kept and of dropped rows."""
     first_rate: float
     """How often the answer shown first wins: far from a half, people vote by place."""
-    among_people: Agreement
-    with_judge: Agreement | None
-    with_filter: Agreement | None
+    among_people: ReviewAgreement
+    with_judge: ReviewAgreement | None
+    with_filter: ReviewAgreement | None
     """The filter takes the side of `a` where it keeps the row."""
 
 
@@ -80,7 +78,7 @@ def people_result(voted: VotedReview, judge: Dataset | None = None) -> PeopleRes
         win_rate=_win_rate(scores),
         by_group={name: _win_rate({item: each for item, each in scores.items() if groups[item] == name}) for name in names},
         first_rate=sum(firsts) / len(firsts),
-        among_people=Agreement(sum(len(each) > 1 for each in scores.values()), None, alpha([_column(scores, person) for person in voted.people])),
+        among_people=ReviewAgreement(sum(len(each) > 1 for each in scores.values()), None, alpha([_column(scores, person) for person in voted.people])),
         with_judge=None if judge is None else _between(majority, _judged(voted, judge)),
         with_filter=_between(majority, filtered) if filtered else None,
     )
@@ -91,7 +89,7 @@ def alpha(views: Sequence[Sequence[float | None]]) -> float | None:
     pairable = [values for column in zip(*views, strict=True) if len(values := [value for value in column if value is not None]) > 1]
     if len({value for values in pairable for value in values}) < 2:
         return None
-    krippendorff = _installed("krippendorff")
+    krippendorff = installed("krippendorff", "people")
     reliability = [[float("nan") if value is None else value for value in view] for view in views]
     return float(krippendorff.alpha(reliability_data=reliability, level_of_measurement="ordinal", value_domain=list(LEVELS)))
 
@@ -102,33 +100,17 @@ def _column(scores: Scores, person: str) -> list[float | None]:
 
 def _win_rate(scores: Scores) -> WinRate:
     means = [sum(each.values()) / len(each) for each in scores.values()]
-    low, high = _interval(means)
+    # Over items: votes on the same item are not independent.
+    low, high = interval_of_ratio(means, [1.0] * len(means), extra="people")
     votes = [vote for each in scores.values() for vote in each.values()]
     return WinRate(sum(means) / len(means), low, high, len(means), len(votes), Counter(votes)[0.5])
 
 
-def _interval(means: Sequence[float]) -> tuple[float | None, float | None]:
-    """Of the mean, by a bootstrap over items: votes on the same item are not independent."""
-    if len(means) < 2:
-        return None, None
-    numpy, stats = _installed("numpy"), _installed("scipy.stats")
-    found = stats.bootstrap(
-        (numpy.asarray(means),),
-        numpy.mean,
-        n_resamples=RESAMPLES,
-        batch=1_000,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=numpy.random.default_rng(0),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def _between(people: Mapping[str, float], other: Mapping[str, float]) -> Agreement:
+def _between(people: Mapping[str, float], other: Mapping[str, float]) -> ReviewAgreement:
     shared = [item for item in people if item in other]
     sided = [(people[item], other[item]) for item in shared if people[item] != 0.5 != other[item]]
     share = sum((one > 0.5) == (two > 0.5) for one, two in sided) / len(sided) if sided else None
-    return Agreement(len(shared), share, alpha([[_side(of[item]) for item in shared] for of in (people, other)]))
+    return ReviewAgreement(len(shared), share, alpha([[_side(of[item]) for item in shared] for of in (people, other)]))
 
 
 def _side(score: float) -> float:
@@ -150,12 +132,3 @@ def _judged(voted: VotedReview, judge: Dataset) -> dict[str, float]:
     if not found:
         raise SchemaError(f"{judge.folder}: judges none of the answers that people voted on; give the judgement of the same two sets of answers")
     return {item: sum(scores) / len(scores) for item, scores in found.items()}
-
-
-def _installed(name: str) -> ModuleType:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("people", name.partition(".")[0]) from error
