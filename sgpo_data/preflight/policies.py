@@ -7,7 +7,7 @@ from sgpo_data.loop.plan import Step
 from sgpo_data.names import GIVEN
 from sgpo_data.preflight.check import Check
 from sgpo_data.store.dataset import open_dataset
-from sgpo_data.store.input import Given
+from sgpo_data.store.input import JobInput
 from sgpo_data.store.state import state
 from sgpo_data.training.job import TrainJob
 
@@ -24,7 +24,7 @@ def policy_checks(steps: Sequence[Step]) -> Iterator[Check]:
             yield Check(f"policy of pairs ({step.phase}-{step.round})", "fail" if others else "pass", value, "", advice)
 
 
-def _authors(given: Given) -> set[str]:
+def _authors(given: JobInput) -> set[str]:
     """Who wrote the rows: as they say if they are there, else the model that the plan has for them; given preferences have none."""
     if given.dataset is None and state(given.folder) != "made":
         return {GIVEN if given.policy is None else given.policy.identity}

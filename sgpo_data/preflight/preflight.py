@@ -8,7 +8,7 @@ from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.loading import Loading
 from sgpo_data.errors import ModelError
 from sgpo_data.execution import Execution
-from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
 from sgpo_data.preflight.answers import answer_checks
 from sgpo_data.preflight.check import Check, skipped
 from sgpo_data.preflight.cost import cost_checks
@@ -23,8 +23,7 @@ from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.references.model import Model
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.running.engines import open_model as open_engine
-from sgpo_data.running.job import planned
-from sgpo_data.running.runner import do
+from sgpo_data.running.planning import planned
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import input_of
@@ -36,7 +35,7 @@ def preflight(path: Path, execution: Execution, *, rows: int, device_memory: flo
 
     Raises RecipeError if the recipe has faults, and whatever reading its sources or running its models raises.
     """
-    recipe, known = read_recipe(path), Known()
+    recipe, known = read_recipe(path), ReferenceCache()
     steps = plan_recipe(recipe, execution, known=known)
     adapter = None if recipe.adapter is None else recipe.located(recipe.adapter)
     model = known.model(recipe.located(recipe.model), adapter)
@@ -73,7 +72,7 @@ def _rendered_checks(chat: Chat, sampled: Sequence[Sampled]) -> Iterator[Check]:
         yield from context_checks(chat, each)
 
 
-def _generated_checks(sample: Recipe, execution: Execution, *, known: Known, engines: Engines) -> Iterator[Check]:
+def _generated_checks(sample: Recipe, execution: Execution, *, known: ReferenceCache, engines: Engines) -> Iterator[Check]:
     first: Dataset | None = None
     for each in make_sample(sample, execution, known=known, engines=engines):
         yield from answer_checks(each)
@@ -92,12 +91,13 @@ def _reference_checks(sampled: Sampled, responses: Dataset, execution: Execution
     if given is None:
         yield skipped("ppl tells references", "fewer than two prompts of the sample have a reference")
         return
-    scoring = planned(own.stage, given, model=own.model, reward_model=own.reward_model)
-    scored = do(scoring, execution.store / scoring.name, execution, engines=engines)
+    models = {role.name: model for role, model in own.roles}
+    scoring = planned(own.stage, given, model=models["scorer"], reward_model=models.get("reward_model"))
+    scored = scoring.make(execution.store / scoring.name, execution, engines)
     rows = list(scored.rows())
     if phase.filter is not None:
         deciding = planned(phase.filter, input_of(scored, str(scored.folder)), model=None)
-        yield gates_check(list(do(deciding, execution.store / deciding.name, execution, engines=engines).rows()))
+        yield gates_check(list(deciding.make(execution.store / deciding.name, execution, engines).rows()))
     yield from likelihood_checks(rows)
     yield from unlike_checks(rows, phase.filter)
 

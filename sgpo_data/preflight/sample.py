@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
-from sgpo_data.loop.plan import Known, Step, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
 from sgpo_data.recipe.recipe import ORIGIN, RECIPE, SELF, Phase, PhaseSource, Recipe
 from sgpo_data.running.engines import Engines
-from sgpo_data.running.job import Job
-from sgpo_data.running.runner import do
-from sgpo_data.sources.prompts import PromptsJob, do_prompts
+from sgpo_data.running.job import StageJob
+from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.stages import RowStage, ScoringStage
 from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.seed import Seed
@@ -35,12 +34,12 @@ class Sampled:
     @property
     def generating(self) -> tuple[Seed | Improve, ...]:
         """Its stages that write, with nothing left to be guessed."""
-        return tuple(step.job.stage for step in self.steps if isinstance(step.job, Job) and isinstance(step.job.stage, Seed | Improve))
+        return tuple(step.job.options for step in self.steps if isinstance(step.job, StageJob) and isinstance(step.job.options, Seed | Improve))
 
     @property
-    def scoring(self) -> Job | None:
+    def scoring(self) -> StageJob | None:
         """Its step that measures."""
-        return next((step.job for step in self.steps if isinstance(step.job, Job) and isinstance(step.job.stage, ScoringStage)), None)
+        return next((step.job for step in self.steps if isinstance(step.job, StageJob) and isinstance(step.job.options, ScoringStage)), None)
 
 
 def sample_recipe(recipe: Recipe, rows: int, *, raw: Collection[str]) -> Recipe:
@@ -74,12 +73,13 @@ def _shortened(phase: Phase, source: PhaseSource, rows: int, own: Collection[str
     )
 
 
-def make_sample(recipe: Recipe, execution: Execution, *, known: Known, engines: Engines | None) -> Iterator[Sampled]:
+def make_sample(recipe: Recipe, execution: Execution, *, known: ReferenceCache, engines: Engines | None) -> Iterator[Sampled]:
     """Each phase of a sample recipe, made as far as it is not made already; without engines only what needs no model.
 
     Raises what a stage raises, but for rows that are all dropped: that is a finding.
     """
     steps = plan_recipe(recipe, execution, known=known)
+    unopened = Engines(execution)
     for phase in recipe.phases:
         own = tuple(step for step in steps if step.phase == phase.name)
         made: dict[str, Dataset] = {}
@@ -88,19 +88,11 @@ def make_sample(recipe: Recipe, execution: Execution, *, known: Known, engines: 
             if engines is None and not isinstance(step.job, PromptsJob):
                 break
             try:
-                made[step.link.name] = _made(step, execution, engines)
+                step.job.make(step.folder, execution, engines or unopened)
+                made[step.link.name] = open_dataset(step.folder)
             except DatasetError as error:
-                if not isinstance(step.job, Job) or isinstance(step.job.stage, RowStage):
+                if not isinstance(step.job, StageJob) or isinstance(step.job.options, RowStage):
                     raise
                 fault = str(error)
                 break
         yield Sampled(phase, own, made, fault)
-
-
-def _made(step: Step, execution: Execution, engines: Engines | None) -> Dataset:
-    if isinstance(step.job, PromptsJob):
-        return do_prompts(step.job, step.folder)
-    assert isinstance(step.job, Job)
-    assert engines is not None
-    do(step.job, step.folder, execution, engines=engines)
-    return open_dataset(step.folder)

@@ -15,10 +15,10 @@ from sgpo_data.schema import schema
 from sgpo_data.sources.source import prompt_id
 from sgpo_data.stages.improve.templates import load_template
 from sgpo_data.store.dataset import Dataset
-from sgpo_data.store.input import Given, input_of
+from sgpo_data.store.input import JobInput, input_of
 from sgpo_data.store.manifest import Identity
 from sgpo_data.store.resume import make
-from sgpo_data.store.unfinished import Found, Unfinished
+from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 REVISION = 1
 """Raised when the same references are spoilt otherwise."""
@@ -36,7 +36,7 @@ class Spoilt:
 
     responses: Dataset
 
-    def made(self, execution: Execution) -> Given | None:
+    def made(self, execution: Execution) -> JobInput | None:
         """The table, made now unless it was made before; None if too few prompts have a reference to spoil."""
         rows = _with_reference(self.responses)
         if len(rows) < 2:
@@ -74,12 +74,12 @@ def _with_reference(responses: Dataset) -> list[Row]:
     return list(rows.values())
 
 
-def _write(rows: list[Row], rows_in: int, responses: Dataset, into: Unfinished) -> Found:
+def _write(rows: list[Row], rows_in: int, responses: Dataset, into: Unfinished) -> StageSummary:
     made = [*_spoilt(rows), *_probes(rows[0])]
     table = schema("improved").arrow
     batches = (pa.RecordBatch.from_pylist(part, schema=table) for part in _parts(made))
     into.write_all(pa.RecordBatchReader.from_batches(table, batches))
-    return Found(rows_in=rows_in, outcome=OUTCOME, origin=responses.manifest.origin)
+    return StageSummary(rows_in=rows_in, outcome=OUTCOME, origin=responses.manifest.origin)
 
 
 def _parts(rows: list[Row]) -> Iterator[list[Row]]:
