@@ -66,6 +66,15 @@ def judged(answers: Path, labels: tuple[str, str], root: Path, judge: str, *more
     return found
 
 
+def test_a_local_model_judges_by_the_probabilities_of_the_labels(model: Path, answers: Path, labels: tuple[str, str], tmp_path: Path) -> None:
+    found = judged(answers, labels, tmp_path, str(model))
+    dataset = open_dataset(Path(found["reference"]))
+    rows = cast(list[Comparison], list(dataset.rows()))
+    assert (faults(dataset), len(rows), found["judged"]) == ([], 2 * ROWS, ROWS)
+    assert all(row["judgement"] in labels and row["first_probability"] is not None for row in rows)
+    assert all(0 < (row["label_probability"] or 0) <= 1 for row in rows)
+
+
 def test_a_local_model_and_the_same_at_a_vllm_server_give_the_same_probabilities(
     vllm_server: str, model: Path, answers: Path, labels: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
