@@ -5,6 +5,7 @@ import typer
 from .evaluate_answers import add_answers
 from .evaluate_ifeval import add_ifeval
 from .evaluate_people import add_people
+from .evaluate_tasks import add_tasks
 
 
 def add_evaluate(app: typer.Typer) -> None:
@@ -13,4 +14,5 @@ def add_evaluate(app: typer.Typer) -> None:
     add_answers(group)
     add_people(group)
     add_ifeval(group)
+    add_tasks(group)
     app.add_typer(group, name="evaluate", rich_help_panel="Evaluate")

@@ -1,4 +1,4 @@
-"""What keeps a page of ours harmless whatever texts it shows: unseen characters written out, and a policy that lets nothing run but its own script."""
+"""What keeps a page harmless whatever it shows: unseen characters written out, and a policy that lets only its own script run."""
 
 import base64
 import hashlib
