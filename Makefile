@@ -26,7 +26,7 @@ $(TOY)/model/config.json: | install
 
 $(TOY)/prompts.jsonl: | install
 	mkdir -p $(TOY)
-	$(BIN)/python -m sgpo_data.toy prompts -n 4000 -o $@
+	$(BIN)/python -m sgpo_data.toy prompts -n 5000 -o $@
 
 # The CPU build of vLLM, for the tests and for machines without a GPU; it exists for Linux, and goes with a CPU build of torch only.
 # What of it is for images and sound breaks beside that build, so its requirements are a list of ours. triton, a gigabyte, is asked for and not used.

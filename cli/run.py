@@ -11,6 +11,7 @@ import typer
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
+from sgpo_data.health.options import Guards
 
 from .flags import built, parameters
 from .opener import opener
@@ -36,44 +37,51 @@ def _command() -> Callable[..., None]:
         dry_run: bool,
         print_script: bool,
         yes: bool,
+        keep_going: bool,
         json: bool,
         **given: object,
     ) -> None:
         """Make everything a recipe asks for: what is made is kept, what is not whole is taken up again.
 
         The last line printed is the reference of the last model or dataset. If a change of the recipe would start generation or training anew
-        that was done before, its cost is shown and asked about first.
+        that was done before, its cost is shown and asked about first. Around every training its pairs and its model are looked at; an alarm stops
+        the run with exit code 3.
         """
         execution = built(Execution, given)
+        guards = built(Guards, given)
         if print_script:
             _print_script(recipe, execution)
         elif dry_run:
-            _print_plan(recipe, execution, as_json=json)
+            _print_plan(recipe, execution, open_model=opener(context), as_json=json)
         else:
-            _run(recipe, execution, open_model=opener(context), yes=yes, as_json=json)
+            _run(recipe, execution, open_model=opener(context), yes=yes, as_json=json, guards=guards, keep_going=keep_going)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     flags = {
-        "dry_run": typer.Option("--dry-run", help="Print the plan and its cost, as far as it was measured here before; make nothing."),
+        "dry_run": typer.Option("--dry-run", help="Print the plan and its cost as measured here before, or what the run would refuse; make nothing."),
         "print_script": typer.Option("--print-script", help="Print the same work as a shell script; make nothing."),
         "yes": typer.Option("--yes", "-y", help="Do not ask before something is made anew."),
+        "keep_going": typer.Option("--keep-going", help="Go on after an alarm of a training, with a warning."),
         "json": typer.Option("--json", help="Print a summary as JSON in place of the reference or the table."),
     }
     own = [inspect.Parameter(name, keyword, annotation=Annotated[bool, option], default=False) for name, option in flags.items()]
     argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as recipes/sgpo.toml.")]
     place = inspect.Parameter("recipe", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=argument)
     called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([place, called, *own, *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([place, called, *own, *parameters(Guards, panel="Alarms"), *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
     return run
 
 
-def _run(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes: bool, as_json: bool) -> None:
+def _run(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes: bool, as_json: bool, guards: Guards, keep_going: bool) -> None:
+    from sgpo_data.health.guards import TrainingGuard
     from sgpo_data.loop.loop import run_recipe
+    from sgpo_data.recipe.file import read_recipe
 
     def confirmed(changes: "Changes") -> bool:
         return yes or _agreed(changes)
 
-    ran = run_recipe(recipe, execution, confirm=confirmed, open_model=open_model)
+    guard = TrainingGuard(read_recipe(recipe), execution, guards, keep_going)
+    ran = run_recipe(recipe, execution, confirm=confirmed, open_model=open_model, guard=guard)
     if as_json:
         print(orjson.dumps({"recipe": str(recipe), "steps": [_summary(each) for each in ran]}).decode())
     else:
@@ -111,14 +119,18 @@ def _print_script(path: Path, execution: Execution) -> None:
     sys.stdout.write(script(str(recipe.path), plan_recipe(recipe, execution), execution))
 
 
-def _print_plan(path: Path, execution: Execution, *, as_json: bool) -> None:
+def _print_plan(path: Path, execution: Execution, *, open_model: "OpenModel", as_json: bool) -> None:
     from sgpo_data.loop.estimate import estimates
+    from sgpo_data.loop.fit import check_models
     from sgpo_data.loop.loop import changes_of
     from sgpo_data.loop.plan import plan_recipe
     from sgpo_data.recipe.file import read_recipe
+    from sgpo_data.running.engines import open_model as loaded_model
 
     recipe = read_recipe(path)
     steps = plan_recipe(recipe, execution)
+    if open_model is loaded_model:
+        check_models(recipe, steps, execution)
     found = estimates(steps, execution.store)
     if as_json:
         print(orjson.dumps([_planned(each) for each in found]).decode())

@@ -97,7 +97,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, without what follows, as a part of a sentence."""
-    return str(error).strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    # A line that ends with a colon says less than the one after it.
+    said = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1])
+    return said.rstrip(".") or type(error).__name__
 
 
 def got(value: object) -> str:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,10 +19,12 @@ class ChatServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, fault: Fault, *, gives_logprobs: bool = True) -> None:
+    def __init__(self, fault: Fault, *, gives_logprobs: bool = True, unknown: Sequence[str] = ()) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.fault = fault
         self.gives_logprobs = gives_logprobs
+        self.unknown = unknown
+        """Parameters that it refuses, one at a time."""
         self.lock = threading.Lock()
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -53,6 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/chat/completions"):
+            self._status("404 Not Found")
+            return
         text = body["messages"][-1]["content"]
         with server.lock:
             before = server.asked[text]
@@ -76,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif body.get("logprobs") and not self.server.gives_logprobs:
             self._status("400 logprobs is not supported by this model")
+        elif unknown := [name for name in self.server.unknown if name in body]:
+            self._status(f"400 Unrecognized request argument supplied: {unknown[0]}")
         elif fault and fault[0].isdigit():
             self._status(fault)
         else:
@@ -107,8 +114,8 @@ def completion(body: Body, text: str, *, finish: str) -> Body:
 
 
 @contextmanager
-def serving(fault: Fault = lambda text, before: None, *, gives_logprobs: bool = True) -> Iterator[ChatServer]:
-    server = ChatServer(fault, gives_logprobs=gives_logprobs)
+def serving(fault: Fault = lambda text, before: None, *, gives_logprobs: bool = True, unknown: Sequence[str] = ()) -> Iterator[ChatServer]:
+    server = ChatServer(fault, gives_logprobs=gives_logprobs, unknown=unknown)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, ScoreRequest
 from sgpo_data.engines.loading import DEFAULT_TEMPLATE
+from sgpo_data.engines.reading import read_by_library
 from sgpo_data.engines.template import SENTINEL, Frame, TokenizerTemplate
 from sgpo_data.engines.turns import Span
-from sgpo_data.errors import MissingExtraError, ModelError, first_line
+from sgpo_data.errors import MissingExtraError, ModelError
 from sgpo_data.rows import Finish, Message
 
 if TYPE_CHECKING:
@@ -219,10 +220,8 @@ def load_chat(folder: Path, template: ChatTemplate = DEFAULT_TEMPLATE) -> Chat:
         raise MissingExtraError("models", "transformers") from error
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise ModelError(f"{folder}: no tokenizer.json, so this is no model folder; give a folder that save_pretrained wrote")
-    try:
+    with read_by_library(f"{folder}: the tokenizer cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: the tokenizer cannot be read: {first_line(error)}") from error
     _refuse_too_large(tokenizer, folder)
     return Chat(tokenizer, place=str(folder), template=template)
 

@@ -28,7 +28,7 @@ DEFAULT_TEMPLATE = ChatTemplate()
 
 @dataclass(frozen=True)
 class WeightsLoading:
-    """All about loading weights here that decides the rows."""
+    """Everything about loading weights that decides the rows."""
 
     engine: str
     dtype: str
@@ -38,13 +38,13 @@ class WeightsLoading:
 
     @property
     def keys(self) -> Mapping[str, str | int | None]:
-        """What is settled, as the keys of a stage."""
+        """The values it settles, as keys of a stage."""
         return {"engine": self.engine, "dtype": self.dtype, "context_tokens": self.context_tokens}
 
 
 @dataclass(frozen=True)
 class ServerLoading:
-    """All about asking a server that decides the rows; type and context are those it was started with."""
+    """Everything about asking a server that decides the rows; it has the type and the context it was started with."""
 
     engine: str
     endpoint: str
@@ -53,12 +53,12 @@ class ServerLoading:
 
     @property
     def keys(self) -> Mapping[str, str | int | None]:
-        """What is settled, as the keys of a stage."""
+        """The values it settles, as keys of a stage."""
         return {"engine": self.engine, "dtype": "auto", "context_tokens": None}
 
 
 Loading = WeightsLoading | ServerLoading
-"""How a model comes to answer."""
+"""Weights that are loaded, or a server that is asked."""
 
 
 def weights_loading(
@@ -71,7 +71,7 @@ def weights_loading(
     quantization: str | None = None,
     chat: ChatTemplate = DEFAULT_TEMPLATE,
 ) -> WeightsLoading:
-    """The same with nothing left to be guessed: the engine that suits the work, dtype of the checkpoint, context of the model.
+    """The same with every default resolved: the engine that suits the work, the dtype of the checkpoint, the context of the model.
 
     Raises ModelError if the model's config.json does not say, RecipeError if the context asked for is longer than the model's or the engine cannot do
     what is asked.
@@ -150,6 +150,9 @@ def automatic(work: Work) -> str:
 
 
 NO_SCORER = "engine: openai cannot score, since a server does not tell how likely a given text is; name a model folder as the scorer"
+
+# vllm-project/vllm issues 16668 and 51594: prompt log-probabilities with an adapter are wrong, or end the engine.
+NO_ADAPTED_SCORER = "engine: vllm cannot score with an adapter; use transformers"
 
 
 def _gpu() -> bool:

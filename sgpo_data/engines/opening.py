@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sgpo_data.engines import Scorer
-from sgpo_data.engines.loading import NO_SCORER, ServerLoading, WeightsLoading
+from sgpo_data.engines.loading import NO_SCORER, Loading, ServerLoading, WeightsLoading, check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 
@@ -52,8 +52,22 @@ def open_engine(loading: WeightsLoading, folder: Path, *, adapter: Path | None, 
     )
 
 
+def check_openable(loading: Loading, folder: Path, *, adapter: Path | None, how: Execution) -> None:
+    """Raises what `open_engine` or `connect` would, as far as it shows without loading a weight or asking a server."""
+    if isinstance(loading, ServerLoading):
+        check_installed(loading.engine)
+    elif loading.engine == "vllm":
+        from sgpo_data.engines.vllm.engine import VllmEngine
+
+        VllmEngine.check(folder, adapter=adapter, chat=loading.chat)
+    else:
+        from sgpo_data.engines.local.transformers import TransformersEngine
+
+        TransformersEngine.check(folder, adapter=adapter, device=how.device, chat=loading.chat)
+
+
 def connect(loading: ServerLoading, *, how: Execution) -> "OpenAIEngine":
-    """The server, asked whether it is there and has the model.
+    """The server, after it has answered that it has the model.
 
     Raises MissingExtraError if what talks to it is not installed, ServerError if no server answers.
     """

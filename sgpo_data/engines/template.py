@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from sgpo_data.engines.turns import THOUGHT_END, Span, marked_turns, turn_places
 from sgpo_data.errors import ModelError, first_line
 from sgpo_data.rows import Message
@@ -47,7 +45,8 @@ class TokenizerTemplate:
         probe = [_turn("user", QUESTION)]
         try:
             text, frame = self._rendered([*probe, _turn("assistant", SENTINEL)]), self._frame(probe)
-        except jinja2.TemplateError as error:
+        except Exception as error:
+            # A template is a program of a stranger, and raises what it will.
             raise ModelError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
         if SENTINEL not in text:
             raise ModelError(f"{place}: the chat template loses the text of the answer; mend chat_template.jinja")
@@ -66,8 +65,8 @@ class TokenizerTemplate:
     def _whole_frame(self, messages: Sequence[Message]) -> Frame | None:
         try:
             return self._frame(messages) if messages else None
-        except (jinja2.TemplateError, ValueError, TypeError):
-            # transformers refuses an empty conversation with a ValueError, and a template trips over types of its own accord.
+        except Exception:
+            # transformers refuses an empty conversation, and a template trips over types and numbers of its own accord.
             return None
 
     def written(self, messages: Sequence[Message], answer: str, frame: Frame) -> str | None:
@@ -75,7 +74,7 @@ class TokenizerTemplate:
         head, tail = frame.head, frame.tail
         try:
             text = self._rendered([*messages, _turn("assistant", answer)])
-        except (jinja2.TemplateError, ValueError, TypeError):
+        except Exception:
             return None
         if not (text.startswith(head) and text.endswith(tail) and len(text) >= len(head) + len(tail)):
             return None
@@ -97,7 +96,11 @@ class TokenizerTemplate:
             )
 
     def _beginning(self) -> Iterator[str]:
-        prompt = self._rendered([_turn("user", QUESTION)], add_generation_prompt=True)
+        try:
+            prompt = self._rendered([_turn("user", QUESTION)], add_generation_prompt=True)
+        except Exception as error:
+            yield f"the chat template refuses a question that is still to be answered: {first_line(error)}; prompts are written as before an answer here"
+            return
         if prompt.rstrip() == self.head.rstrip():
             return
         if self.head.startswith(prompt):
@@ -111,7 +114,7 @@ class TokenizerTemplate:
         turns = [_turn("system", SYSTEM), _turn("user", QUESTION), _turn("assistant", SENTINEL)]
         try:
             text = self._rendered(turns)
-        except jinja2.TemplateError as error:
+        except Exception as error:
             yield f"the chat template refuses a system turn: {first_line(error)}; prompts with one are rows that say refused"
         else:
             if SYSTEM not in text:

@@ -9,7 +9,7 @@ import orjson
 from pydantic import JsonValue
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.evaluation.answers import Answers, Turn
+from sgpo_data.evaluation.answers import Answers, AnswerTurn
 from sgpo_data.evaluation.sets import Layout, Question
 from sgpo_data.names import split_revision
 from sgpo_data.references.model import Model
@@ -62,12 +62,12 @@ def style(answer: str) -> dict[str, JsonValue]:
     }
 
 
-def _alpaca_eval(question: Question, turns: tuple[Turn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
+def _alpaca_eval(question: Question, turns: tuple[AnswerTurn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
     told: Mapping[str, JsonValue] = {"dataset": question.row["dataset"]} if "dataset" in question.row else {}
     return {**told, "instruction": question.turns[0], "output": turns[0].text or "", "generator": generator}
 
 
-def _arena_hard(question: Question, turns: tuple[Turn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
+def _arena_hard(question: Question, turns: tuple[AnswerTurn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
     text = turns[0].text or ""
     # The official count is that of another model's tokenizer, which is fetched from its maker.
     tokens = turns[0].tokens or len(text.split())
@@ -81,11 +81,11 @@ def _arena_hard(question: Question, turns: tuple[Turn, ...], answers: Answers, g
     }
 
 
-def _ifeval(question: Question, turns: tuple[Turn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
+def _ifeval(question: Question, turns: tuple[AnswerTurn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
     return {"prompt": question.turns[0], "response": turns[0].text or ""}
 
 
-def _mt_bench(question: Question, turns: tuple[Turn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
+def _mt_bench(question: Question, turns: tuple[AnswerTurn, ...], answers: Answers, generator: str) -> dict[str, JsonValue]:
     return {
         "question_id": question.row["question_id"],
         "answer_id": _answer_id(question, answers),
@@ -95,7 +95,7 @@ def _mt_bench(question: Question, turns: tuple[Turn, ...], answers: Answers, gen
     }
 
 
-_ROWS: Mapping[Layout, Callable[[Question, tuple[Turn, ...], Answers, str], dict[str, JsonValue]]] = {
+_ROWS: Mapping[Layout, Callable[[Question, tuple[AnswerTurn, ...], Answers, str], dict[str, JsonValue]]] = {
     "alpaca_eval": _alpaca_eval,
     "arena_hard": _arena_hard,
     "ifeval": _ifeval,

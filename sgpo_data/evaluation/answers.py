@@ -32,7 +32,7 @@ PART_ROWS = 131072
 
 
 @dataclass(frozen=True)
-class Turn:
+class AnswerTurn:
     """What the model said in one turn."""
 
     text: str | None
@@ -47,7 +47,7 @@ class Answers:
     """The answers of one model to a set, question by question in its order."""
 
     questions: QuestionSet
-    turns: tuple[tuple[Turn, ...], ...]
+    turns: tuple[tuple[AnswerTurn, ...], ...]
     """Of each question, turn by turn."""
     datasets: tuple[Dataset, ...]
     """The responses of each turn."""
@@ -74,7 +74,7 @@ def answers(questions: QuestionSet, seed: Seed, model: Model, execution: Executi
 
     Raises what a seed raises.
     """
-    found: list[list[Turn]] = [[] for _ in questions.questions]
+    found: list[list[AnswerTurn]] = [[] for _ in questions.questions]
     made: list[Dataset] = []
     for number in range(max(len(each.turns) for each in questions.questions)):
         asked = {place: _conversation(each, found[place]) for place, each in enumerate(questions.questions) if _goes_on(each, found[place], number)}
@@ -82,20 +82,20 @@ def answers(questions: QuestionSet, seed: Seed, model: Model, execution: Executi
         if rows:
             job = planned(seed, input_of(_prompts_dataset(questions, number, rows, made, execution), questions.place), model=model)
             made.append(job.make(execution.store / job.name, execution, engines))
-            said = {(row["prompt_id"], row["sample"]): Turn(row["response"], row["finish"], row["sampled_tokens"]) for row in made[-1].rows()}
+            said = {(row["prompt_id"], row["sample"]): AnswerTurn(row["response"], row["finish"], row["sampled_tokens"]) for row in made[-1].rows()}
             for place, row in zip(asked, rows, strict=True):
                 found[place].append(said[row["prompt_id"], row["sample"]])
         for place, each in enumerate(questions.questions):
             if len(each.turns) > number == len(found[place]):
-                found[place].append(Turn(None, None, None))
+                found[place].append(AnswerTurn(None, None, None))
     return Answers(questions, tuple(map(tuple, found)), tuple(made))
 
 
-def _goes_on(question: Question, turns: Sequence[Turn], number: int) -> bool:
+def _goes_on(question: Question, turns: Sequence[AnswerTurn], number: int) -> bool:
     return len(question.turns) > number and all(turn.text is not None for turn in turns)
 
 
-def _conversation(question: Question, turns: Sequence[Turn]) -> list[Message]:
+def _conversation(question: Question, turns: Sequence[AnswerTurn]) -> list[Message]:
     messages: list[Message] = []
     for said, turn in zip(question.turns, turns, strict=False):
         messages += [Message(role="user", content=said), Message(role="assistant", content=turn.text or "")]

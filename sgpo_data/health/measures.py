@@ -86,7 +86,7 @@ MEASURES = (
         "early_accuracy", _OPTIMISATION, "rewards/accuracies, early", "share", "dpo", "above", "max_early_accuracy",
         "the answers are told apart too easily, by length or style: look at pairs with sgpo inspect, raise beta, or lower the learning rate",
     ),
-    Measure("kl", _OPTIMISATION, "KL to the reference policy", "nats", "dpo"),
+    Measure("kl", _OPTIMISATION, "KL to the scorer, nats per token", "nats", "scored"),
     Measure(
         "last_accuracy", _SIGNAL, "rewards/accuracies, at the end", "share", "dpo", "below", "min_last_accuracy",
         "raise the learning rate or the number of pairs, or gates.min_edit so that the two answers differ more",

@@ -58,8 +58,6 @@ def training_numbers(model: RoundModel, pairs: Sequence[Dataset]) -> Numbers:
     if accuracies := logged.get("rewards/accuracies"):
         found["last_accuracy"] = accuracies.end
         found["early_accuracy"] = accuracies.mean(*EARLY)
-    kl = next((curve for name, curve in logged.items() if name.lower().rpartition("/")[2] == "kl"), None)
-    found["kl"] = kl.end if kl is not None else None
     if rewards := logged.get("rewards/chosen"):
         beta, tokens = _beta(model.manifest), _mean_chosen_tokens(pairs)
         # A reward is beta times the change against the reference policy, sequence by sequence; that policy need not be the start, step 0 is.
@@ -144,6 +142,10 @@ def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
     }
     if "improved" in names:
         found |= {name: _cut("improved_finish") for name in ("improved_truncated", "improved_cut")}
+    if "response_nll" in names:
+        # ln p - ln q of the policy's own answers, so its mean is the KL divergence as far as temperature and top-p leave them samples of the policy.
+        both = pl.col("response_nll").is_not_null() & pl.col("sampled_nll").is_not_null()
+        found["kl"] = (pl.col("response_nll") - pl.col("sampled_nll")).filter(both).sum() / pl.col("response_tokens").filter(both).sum()
     if "edited_words" in names:
         longer = pl.max_horizontal("response_words", "improved_words")
         found |= _lengths("improved", pl.col("improved_tokens"))

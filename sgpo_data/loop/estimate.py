@@ -1,4 +1,4 @@
-"""What a plan will cost, as far as the same stages were measured in this root before."""
+"""What a plan will cost, judged by runs of the same stages in this root."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from sgpo_data.store.manifest import MANIFEST, Identity, Manifest, ModelManifest
 from sgpo_data.store.state import State, state
 
 NEWEST = 5
-"""Measured runs of a stage that count: older ones may be of another machine."""
+"""How many measured runs of a stage count: older ones may be from another machine."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MeasuredCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A step with its cost: as measured if it is made, else as estimated; None where nothing was measured to tell it from."""
+    """A step with its cost: measured if it is made, otherwise estimated; None where no run has measured it."""
 
     step: Step
     state: State
@@ -43,7 +43,7 @@ class Estimate:
     rows: int | None
     tokens: int | None
     seconds: float | None
-    """Still to be spent, if it is not made."""
+    """Still to come, if it is not made."""
     bytes: int | None
 
 
@@ -111,7 +111,7 @@ def _estimate(step: Step, measured: Mapping[str, list[MeasuredCost]], known: Map
 
 
 def _rows(step: Step, past: Sequence[MeasuredCost], known: Mapping[Path, int | None]) -> int | None:
-    """Rows that the step will have: of local files as they are read, of a Hub dataset its limit as an upper bound, a measured share for pairs."""
+    """How many rows the step will have; where that depends on what they hold, the share that earlier runs kept."""
     inputs = [known[each.folder] if each.folder in known else _made_rows(each.folder) for each in step.job.inputs]
     given = [rows for rows in inputs if rows is not None]
     if len(given) < len(inputs):

@@ -64,7 +64,7 @@ class RecipeFolder:
             raise DatasetError(f"{path}: not the steps of a run of this version; remove it, and run the recipe again") from error
 
     def begin(self, text: str, uses: Sequence[Use], store: Path) -> None:
-        """Records what the recipe uses from now on: drops links of what it does not use any more, writes the frozen recipe and the steps."""
+        """Records what the recipe uses from now on: removes links it no longer uses, writes the frozen recipe and the steps."""
         wanted = {self.folder / use.link: store / use.name for use in uses}
         for link in _links(self.folder):
             if link not in wanted or link.resolve() != wanted[link].resolve():

@@ -66,7 +66,7 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: ReferenceCache) ->
 
 
 def _moved(reference: str, recipe: Recipe, folder: Path, known: ReferenceCache) -> str:
-    """A path beside the recipe as it is seen from `folder`, a Hub model with its commit, a word as it is."""
+    """A path beside the recipe as seen from `folder`, a Hub model with its commit, a keyword unchanged."""
     if reference in WORDS or reference in [phase.name for phase in recipe.phases]:
         return reference
     place = Path(recipe.located(reference)).expanduser()

@@ -44,17 +44,17 @@ class Job(Protocol):
 
     @property
     def loadings(self) -> tuple[Loading, ...]:
-        """How each model that it asks for answers or likelihoods is loaded."""
+        """How each model that it samples from or scores with is loaded."""
         ...
 
     @property
     def options(self) -> BaseModel:
-        """What its flags say, with nothing left to be guessed."""
+        """The values of its flags, every default resolved."""
         ...
 
     @property
     def inlined(self) -> bool:
-        """Whether it has no command of its own, since the one that takes what it makes does its work too."""
+        """Whether it has no command of its own, because the command of the job that follows does its work too."""
         ...
 
     @property
@@ -62,10 +62,17 @@ class Job(Protocol):
         """Whether it runs a model."""
         ...
 
+    def check(self, execution: Execution) -> None:
+        """Raises what making it would raise of its models, as far as it shows without loading a weight or asking a server.
+
+        A model that is still to be trained has tokenizer, template and shapes of the one that it starts from.
+        """
+        ...
+
     def rows_made(self, rows: int) -> int | None:
-        """Rows it makes of so many in its inputs; None if that depends on what is in them."""
+        """How many rows it makes from this many input rows; None if that depends on what they hold."""
         ...
 
     def make(self, folder: Path, execution: Execution, engines: Engines) -> object:
-        """What it makes, in this folder, now as far as it is not made already."""
+        """Makes the dataset or model in this folder, or the part of it that is still missing."""
         ...

@@ -7,11 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from sgpo_data.engines.loading import check_installed
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
+from sgpo_data.loop.fit import check_models
 from sgpo_data.loop.folder import RecipeFolder, Use, link
 from sgpo_data.loop.frozen import frozen_text, reads_back
 from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
@@ -28,14 +29,14 @@ DIFFERENCES = 2
 
 @dataclass(frozen=True)
 class StaleStep:
-    """Something the last run of the recipe made that would be made anew."""
+    """Something that the last run of the recipe made and this one would make again."""
 
     step: Step
     rows: int
     seconds: float
-    """Both of what was made before."""
+    """Both as recorded by the last run."""
     why: tuple[str, ...]
-    """Some of what sets the two apart, as `field: before -> now`."""
+    """The first differences between the two, as `field: before -> now`."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,32 @@ class StepResult:
 Confirm = Callable[[Changes], bool]
 
 
+class Guard(Protocol):
+    """What looks at every step before it is made and after, and may stop the run by an error."""
+
+    def before(self, step: Step, engines: Engines) -> None:
+        """The step is about to be made."""
+        ...
+
+    def after(self, step: Step, engines: Engines) -> None:
+        """The step is made, be it by this run or by one before."""
+        ...
+
+
 def run_recipe(
-    path: Path, execution: Execution | None = None, *, confirm: Confirm | None = None, open_model: OpenModel = open_engine_or_copies
+    path: Path,
+    execution: Execution | None = None,
+    *,
+    confirm: Confirm | None = None,
+    open_model: OpenModel = open_engine_or_copies,
+    guard: Guard | None = None,
 ) -> list[StepResult]:
-    """Everything the recipe makes, made now as far as it is not made already; the same call takes up what a kill has left.
+    """Makes everything in the recipe that is missing; the same call resumes after a kill.
 
     If what the last run made with a model would be made anew, `confirm` is asked first; without it that is refused. `open_model` loads the models of its
-    stages, each if a row needs it; they are closed when all is made.
-    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, MissingExtraError before the
-    first step if an engine is not installed, whatever a step raises.
+    stages, each if a row needs it; they are closed when all is made. `guard` may stop it before or after a step.
+    Raises RecipeError if the recipe has faults or the change is not confirmed, DatasetError if another process runs it, before the first step
+    MissingExtraError if an engine is not installed and what `check_models` raises, whatever a step raises.
     """
     execution = execution or Execution()
     recipe, known = read_recipe(path), ReferenceCache()
@@ -86,28 +104,20 @@ def run_recipe(
         if changes.costly and not (confirm is not None and confirm(changes)):
             raise RecipeError(f"{changes}; nothing was made; undo the change, or agree to it with --yes")
         if open_model is open_engine_or_copies:
-            _check_engines(steps)
+            check_models(recipe, steps, execution)
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
         with closing(Engines(execution, open_model=open_model)) as engines:
-            return list(_make_in_order(steps, execution, engines))
-
-
-def _check_engines(steps: Sequence[Step]) -> None:
-    """That each engine is installed is known before the first step, which may take hours, and not when its turn comes."""
-    for step in steps:
-        if step.job.loadings and state(step.folder) != "made":
-            for loading in step.job.loadings:
-                check_installed(loading.engine)
+            return list(_make_in_order(steps, execution, engines, guard))
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
-    """What a run would make anew."""
+    """What a run would make again."""
     return Changes(recipe.path, tuple(_changes(steps, RecipeFolder(execution.root / recipe.name))))
 
 
-def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines) -> Iterator[StepResult]:
+def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines, guard: Guard | None) -> Iterator[StepResult]:
     left = deque(steps)
     while left:
         step = left.popleft()
@@ -115,7 +125,7 @@ def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines
         if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
             yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:
-            yield _make(step, execution, engines)
+            yield _make(step, execution, engines, guard)
 
 
 def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
@@ -126,10 +136,14 @@ def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Exec
         yield StepResult(each, made_now=True)
 
 
-def _make(step: Step, execution: Execution, engines: Engines) -> StepResult:
+def _make(step: Step, execution: Execution, engines: Engines, guard: Guard | None) -> StepResult:
     before = state(step.folder)
+    if guard is not None and before != "made":
+        guard.before(step, engines)
     step.job.make(step.folder, execution, engines)
     link(step.link, step.folder)
+    if guard is not None:
+        guard.after(step, engines)
     return StepResult(step, before != "made")
 
 

@@ -23,6 +23,7 @@ from sgpo_data.stages import ModelRole
 from sgpo_data.stages.order import model_roles
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import ModelRecord
+from sgpo_data.training.options import Train
 from sgpo_data.training.planning import planned_training
 
 
@@ -35,7 +36,7 @@ class Step:
     stage: str
     """As on the command line; `source` for reading prompts."""
     entry: BaseModel
-    """What the recipe says of it, with nothing left to be guessed."""
+    """Its entry in the recipe, every default resolved."""
     job: Job
     folder: Path
     """In the store, named by its fingerprint."""
@@ -103,7 +104,7 @@ class _Planner:
             start = self._start(phase, first)
             made.append(self._stages(phase, position, number, start))
             if phase.train is not None:
-                self.last = self._train(phase, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])
+                self.last = self._train(phase, phase.train, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])
         self.of_phase[phase.name] = self.last
 
     def _stages(self, phase: Phase, position: int, number: int, start: Model) -> JobInput:
@@ -133,15 +134,14 @@ class _Planner:
             job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets)))
         return job.output(self._step(phase, number, "source", _pinned(source, job.opened), job))
 
-    def _train(self, phase: Phase, position: int, number: int, *, start: Model, first: Model, inputs: list[JobInput]) -> Model:
-        assert phase.train is not None
+    def _train(self, phase: Phase, train: Train, position: int, number: int, *, start: Model, first: Model, inputs: list[JobInput]) -> Model:
         with self._placed(f"phases.{position}.train"):
-            reference = self._reference(phase.train.reference, start, first) if phase.train.needs.compares else None
-            allowed = tuple(name for word in phase.train.allow_policies for name in self._policies(word, first, inputs[:-1]))
-            options = phase.train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
+            reference = self._reference(train.reference, start, first) if train.needs.compares else None
+            allowed = tuple(name for word in train.allow_policies for name in self._policies(word, first, inputs[:-1]))
+            options = train.model_copy(update={"allow_policies": tuple(dict.fromkeys(allowed))})
             job = planned_training(options, tuple(inputs), start, reference=reference)
             # What it allows is another model in each round.
-            entry = phase.train.model_copy(update={"learning_rate": job.train.learning_rate})
+            entry = train.model_copy(update={"learning_rate": job.train.learning_rate, "sft_weight": job.train.sft_weight})
         return self._seen(job.output(self._step(phase, number, "train", entry, job)))
 
     def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job) -> Path:

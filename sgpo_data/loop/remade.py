@@ -143,7 +143,7 @@ def _evaluation_set(record: InputRecord, read: JsonValue, identity: Identity) ->
 
 
 def _on_hub(record: InputRecord) -> dict[str, str]:
-    """Options that find a Hub dataset again, none for what is no Hub dataset."""
+    """The options that find a Hub dataset again; none for anything else."""
     hub = HubRows.parsed(record.fingerprint)
     if hub is None:
         return {}
@@ -167,7 +167,7 @@ def _unknown(identity: Identity, place: str, what: str, value: JsonValue) -> Dat
 
 
 def _template(name: str, value: JsonValue) -> object:
-    """A template as its text stands in a manifest, under the name of the one that ships here if it is that one."""
+    """A template from its text in a manifest, by the name of the shipped one if the texts are equal."""
     if not name.endswith("_template") or not isinstance(value, str):
         return value
     shipped = load_template(name.removesuffix("_template"))

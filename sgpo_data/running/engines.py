@@ -47,7 +47,7 @@ class Engines:
         self._rewarder: tuple[WeightsLoading, str, ClassifierRewarder] | None = None
 
     def opened(self, loading: Loading, model: Model) -> OpenedModel:
-        """The engine of this model, loaded unless it is the one that is open; any other is closed first."""
+        """The engine of this model: the open one if it is the same, otherwise loaded after the open one is closed."""
         key = (loading, model.record.identity)
         if self._engine is None or self._key != key:
             self.close()

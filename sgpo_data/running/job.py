@@ -1,4 +1,4 @@
-"""A stage over one input, with its models resolved: what a fingerprint is taken of, known before anything is made."""
+"""A stage, its input and its models: everything its fingerprint depends on, known before anything is made."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 @dataclass(frozen=True)
 class StageJob(ABC):
-    """One dataset to be made of another."""
+    """One dataset to be made from another."""
 
     stage: Stage
-    """With nothing left to be guessed."""
+    """With every default resolved."""
     input: JobInput
 
     @property
@@ -41,11 +41,11 @@ class StageJob(ABC):
 
     @abstractmethod
     def part_rows(self, execution: Execution) -> int:
-        """Rows of a part of what it writes."""
+        """How many rows each part of its output holds."""
 
     @abstractmethod
     def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
-        """Makes every row that is not there yet, of a source that has rows."""
+        """Makes every missing row from a source that has at least one."""
 
     @property
     def identity(self) -> Identity:
@@ -81,12 +81,12 @@ class StageJob(ABC):
 
     @property
     def options(self) -> Stage:
-        """The stage, which is its flags."""
+        """The stage: its fields are the flags."""
         return self.stage
 
     @property
     def inlined(self) -> bool:
-        """No: a command of its own makes it."""
+        """No: the stage has a command of its own."""
         return False
 
     @property
@@ -99,8 +99,12 @@ class StageJob(ABC):
         """The model that the lineage began with."""
         return self.input.origin or next((model.origin for _, model in self.roles), None)
 
+    @abstractmethod
+    def check(self, execution: Execution) -> None:
+        """Raises what opening its models would, as far as it shows without loading them."""
+
     def rows_made(self, rows: int) -> int | None:
-        """Rows it makes of so many; None if that depends on what is in them."""
+        """How many rows it makes from this many; None if that depends on what they hold."""
         return self.stage.rows_made(rows)
 
     def output(self, folder: Path) -> JobInput:
@@ -110,17 +114,17 @@ class StageJob(ABC):
         return JobInput(record, folder, self.origin, policy)
 
     def make(self, folder: Path, execution: Execution, engines: Engines) -> Dataset:
-        """The dataset in this folder, made now as far as it is not made already.
+        """The dataset in this folder; whatever is missing is made now.
 
-        Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
+        Raises DatasetError, SchemaError or EngineError; the same call resumes after an error or a kill.
         """
         work = partial(self._filled, execution=execution, engines=engines)
         return make(folder, self.identity, table=self.writes, part_rows=self.part_rows(execution), work=work)
 
     def source(self) -> Readable:
-        """The dataset it reads, which has rows.
+        """The dataset it reads.
 
-        Raises DatasetError if it has none.
+        Raises DatasetError if that has no rows.
         """
         source = self.input.dataset or open_dataset(self.input.folder)
         if source.manifest.rows == 0:

@@ -16,7 +16,7 @@ from sgpo_data.store.unfinished import Unfinished
 
 @dataclass(frozen=True)
 class OverlappingJobs:
-    """A job, and one that reads what it makes; one model, loaded in one way, writes both."""
+    """A job and the one that reads its output, both written by the same model, loaded the same way."""
 
     first: GeneratingJob
     second: GeneratingJob
@@ -30,9 +30,9 @@ class OverlappingJobs:
         return cls(first, second) if follows and second.author == first.author and second.loading == first.loading else None
 
     def make(self, folders: tuple[Path, Path], execution: Execution, engines: Engines, *, first_made: Callable[[], None] = lambda: None) -> None:
-        """The datasets of both, in these folders: the same as one after the other, as one stream.
+        """Makes both datasets as one stream, in these folders; they are the same as when made one after the other.
 
-        The one is finished as soon as it is whole, and `first_made` is called, the other after it. What either of them has of earlier sessions is kept.
+        The first is finished as soon as it is whole, and `first_made` is called; the second follows. Rows that earlier sessions made are kept.
         """
         first, second = self.first, self.second
         with (

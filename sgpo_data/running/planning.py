@@ -1,9 +1,9 @@
-"""A stage, its input and its models put together as a job, with nothing left to be guessed."""
+"""A stage, its input and its models put together as a job, every default resolved."""
 
 from collections.abc import Mapping
 
 from sgpo_data.engines import ChatTemplate
-from sgpo_data.engines.loading import Loading, ServerLoading, WeightsLoading, server_loading, weights_loading
+from sgpo_data.engines.loading import NO_ADAPTED_SCORER, Loading, ServerLoading, WeightsLoading, server_loading, weights_loading
 from sgpo_data.errors import DatasetError, RecipeError, SchemaError
 from sgpo_data.references.model import Model, recorded_model
 from sgpo_data.running.job import StageJob
@@ -35,9 +35,9 @@ def planned(stage: Stage, given: JobInput, *, model: Model | None, reward_model:
 
 
 def settled_job(stage: Stage, given: JobInput, models: Mapping[str, Model]) -> StageJob:
-    """The job of a stage in which nothing is left to be guessed; `models` are by the name of their role.
+    """The job of a stage whose defaults are all resolved; `models` are keyed by role.
 
-    Raises DatasetError if a model or a context is missing, as in a record that is not ours.
+    Raises DatasetError if a model or a context length is missing, as it may be in a manifest of another version.
     """
     match stage:
         case TableStage():
@@ -77,7 +77,10 @@ def _of_role(role: ModelRole, models: Mapping[str, Model]) -> Model:
 def _resolved(stage: RowStage, model: Model) -> Loading:
     if model.endpoint is not None:
         return server_loading(stage.engine, stage.dtype, stage.context_tokens, model.endpoint, work=stage.work, quantization=stage.quantization, chat=stage)
-    return weights_loading(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, chat=stage)
+    loading = weights_loading(stage.engine, stage.dtype, stage.context_tokens, model.config, work=stage.work, quantization=stage.quantization, chat=stage)
+    if model.adapter is not None and stage.work == "score" and loading.engine == "vllm":
+        raise RecipeError(NO_ADAPTED_SCORER)
+    return loading
 
 
 def _resolved_reward(stage: ScoringStage, model: Model) -> Reward:

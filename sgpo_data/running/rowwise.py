@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sgpo_data.engines.loading import Loading, WeightsLoading
-from sgpo_data.engines.opening import scorer_of
+from sgpo_data.engines.opening import check_openable, scorer_of
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
 from sgpo_data.progress import progress
@@ -44,24 +44,28 @@ class RowJob(StageJob):
 
     @property
     def exact(self) -> bool:
-        """Whether its models compute in a type that repeats every bit."""
+        """Whether its models compute in a type whose results repeat bit for bit."""
         return self.stage.dtype == "float32"
 
     def part_rows(self, execution: Execution) -> int:
-        """As it is run."""
+        """As many as the execution says."""
         return execution.part_rows
 
+    def check(self, execution: Execution) -> None:
+        """Raises what opening the model that fills the rows would, as far as it shows without loading it."""
+        check_openable(self.loading, self.model.config, adapter=self.model.adapter, how=execution)
+
     def check_fit(self, source: Readable) -> None:
-        """Raises RecipeError if none of the rows is of use to the stage."""
+        """Raises RecipeError if the stage can use none of the rows."""
         if why := self.stage.unfit(source.rows()):
             raise RecipeError(f"{self.stage.stage_name}: {source.reference}: {why}")
 
     def rows_of(self, source: Readable) -> int:
-        """Rows that it makes of a source that has some."""
+        """How many rows it makes from a source that has at least one."""
         return source.manifest.rows * len(list(self.stage.items(next(source.rows()))))
 
     def summary(self, rows_in: int) -> StageSummary:
-        """What the manifest says of it, all rows being there."""
+        """What the manifest records, once all rows are made."""
         return StageSummary(rows_in, self.stage.outcome, origin=self.origin, exact=self.exact)
 
     def opened(self, into: Unfinished, engines: Engines) -> OpenedModel:
@@ -71,7 +75,7 @@ class RowJob(StageJob):
         return engine
 
     def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
-        """Makes every row that is not there yet; a finished one is safe at once."""
+        """Makes every missing row; each one is safe as soon as it is finished."""
         self.check_fit(source)
         opened = partial(self._opened, into, source, engines)
         with progress({self.stage.stage_name: self.rows_of(source)}, style=execution.progress) as (report,):
@@ -127,8 +131,15 @@ class RewardingJob(ScoringJob):
 
     @property
     def exact(self) -> bool:
-        """Whether both compute in a type that repeats every bit."""
+        """Whether both compute in a type whose results repeat bit for bit."""
         return super().exact and self.stage.reward.dtype == "float32"
+
+    def check(self, execution: Execution) -> None:
+        """Of both."""
+        from sgpo_data.engines.local.reward import ClassifierRewarder
+
+        super().check(execution)
+        ClassifierRewarder.check(self.reward_model.config, dtype=self.reward_loading.dtype)
 
     def _measure(self, rows: Measure, engines: Engines) -> Measure:
         rewarder = engines.rewarder(self.reward_loading, self.reward_model)

@@ -29,11 +29,11 @@ def run(
     execution: Execution | None = None,
     open_model: OpenModel = open_model,
 ) -> Dataset:
-    """The dataset that the stage makes of the input, made now as far as it is not made already.
+    """The dataset that the stage makes from the input; whatever is missing is made now.
 
     `reference` is a dataset, or for a stage that reads prompts a raw source, read as `source` says. Without `out` it goes to the store.
     `open_model` loads the model, if a row needs it; it is closed when the dataset is made.
-    Raises DatasetError, SchemaError or EngineError; the same call takes up what an error or a kill has left.
+    Raises DatasetError, SchemaError or EngineError; the same call resumes after an error or a kill.
     """
     execution = execution or Execution()
     job = job_of(stage, reference, model=model, adapter=adapter, reward_model=reward_model, source=source, execution=execution)

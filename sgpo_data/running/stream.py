@@ -21,7 +21,7 @@ Measure = Callable[[Iterable[Row], Scorer], Iterator[Row]]
 
 
 def stream(stage: RowStage, rows: Iterable[Row], into: Unfinished, *, author: str, opened: Callable[[], Fill], report: Report) -> None:
-    """Makes every row that is not there yet; a finished one is safe at once.
+    """Makes every missing row; each one is safe as soon as it is finished.
 
     `opened` loads the model, and is called only if a row needs it. Memory holds the rows in flight and those of open parts.
     """
@@ -111,21 +111,21 @@ class Lane:
     asked: dict[Key, tuple[int, Row]] = field(default_factory=dict)
 
     def request(self, number: int, item: Row) -> GenerateRequest | None:
-        """What to ask for the item of this number; None if it is there, or is settled now."""
+        """The request for the item of this number; None if its row exists, or needs no model and is finished now."""
         if self.into.has(number) or self.settled(number, item) is not None:
             return None
         self.asked[row_key(item)] = number, item
         return self.stage.request(item)
 
     def settled(self, number: int, item: Row) -> Row | None:
-        """The finished row of an item that needs no model, safe from here on."""
+        """The finished row of an item that needs no model, already safe; None for any other."""
         row = self.stage.settled(item, self.author)
         if row is not None:
             self.into.add(number, row)
         return row
 
     def answered(self, answer: Generation) -> tuple[int, Row]:
-        """The row of this answer with its number, safe from here on."""
+        """The row of this answer with its number, already safe."""
         number, item = self.asked.pop(answer.key)
         row = self.stage.answered(item, answer, self.author)
         self.into.add(number, row, cost_of(answer))
@@ -143,7 +143,7 @@ class Overlap:
         """Rows of the first that the second has still to begin: at most the window of them, since they go before new ones."""
 
     def stream(self, opened: Callable[[], Generator], *, first_whole: Callable[[], None]) -> None:
-        """Makes every row of both that is not there yet; a finished one is safe at once.
+        """Makes every missing row of both; each one is safe as soon as it is finished.
 
         `opened` loads the model, and is called only if a row needs it; `first_whole` is called as soon as the first dataset has all its rows.
         """
@@ -188,7 +188,7 @@ class Overlap:
             yield self._ready.popleft()
 
     def _take(self, answer: Generation, *, seconds: float) -> None:
-        """Files the answer, and what it took since the one before."""
+        """Stores the answer, and charges the time since the previous one."""
         if answer.key in self._first.asked:
             self._ready.append(self._first.answered(answer))
             self._second.into.shared_seconds += seconds

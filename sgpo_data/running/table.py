@@ -37,6 +37,9 @@ class TableJob(StageJob):
         """None."""
         return ()
 
+    def check(self, execution: Execution) -> None:
+        """Nothing: it has no models."""
+
     def part_rows(self, execution: Execution) -> int:
         """As large as is good for readers."""
         return PART_ROWS

@@ -10,8 +10,8 @@ from sgpo_data.errors import DatasetError, MissingExtraError, first_line
 from sgpo_data.hub.client import hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import HubRows
-from sgpo_data.sources.files import arrow_records
 from sgpo_data.sources.record import Record
+from sgpo_data.sources.table_files import arrow_records
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]

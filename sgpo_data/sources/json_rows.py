@@ -28,6 +28,8 @@ def rows_of(value: object, columns: Collection[str], *, name: str) -> Sequence[o
     """
     if (are_turns(value) and not _are_rows(value, columns)) or (isinstance(value, dict) and _is_row(value) and not _holds_rows(value)):
         return [value]
+    if isinstance(value, dict) and (table := _table_of(value, columns)):
+        return table
     if isinstance(value, dict):
         lists = [key for key, held in value.items() if isinstance(held, list)]
         if len(lists) != 1:
@@ -40,6 +42,17 @@ def rows_of(value: object, columns: Collection[str], *, name: str) -> Sequence[o
     if not isinstance(value, list):
         raise DatasetError(f"{name}: {described(value).full}, not a list of objects")
     return value
+
+
+def _table_of(value: Mapping[str, object], columns: Collection[str]) -> list[object]:
+    """The rows of a table by columns, as `DataFrame.to_dict("list")` and `DataFrame.to_json()` give it; none if it is no such table."""
+    cells = [list(held.values()) if isinstance(held, dict) else held for held in value.values()]
+    if _holds_rows(value) or not any(name in columns for name in value):
+        return []
+    lists = [held for held in cells if isinstance(held, list)]
+    if len(lists) < len(cells) or len({len(held) for held in lists}) != 1:
+        return []
+    return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def _are_rows(turns: object, columns: Collection[str]) -> bool:

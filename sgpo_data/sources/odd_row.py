@@ -21,6 +21,10 @@ class OddRowError(SchemaError):
         return str(self) == f"{self.place}: {self.reason}"
 
 
+class BrokenRowError(OddRowError):
+    """A row that is not written as its kind of file writes rows, so nothing of it is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wording:
     """Words for one row, and for all rows of its kind."""
@@ -48,8 +52,15 @@ class Place:
 
     def odd(self, says: str, *found: Wording) -> OddRowError:
         """The error of this row: its place, then `says`, with what was found in its braces."""
+        return OddRowError(*self._worded(says, found))
+
+    def broken(self, says: str, *found: Wording) -> BrokenRowError:
+        """The same of a row of which nothing is known."""
+        return BrokenRowError(*self._worded(says, found))
+
+    def _worded(self, says: str, found: tuple[Wording, ...]) -> tuple[str, str, str]:
         full, kind = (says.format(*values) for values in ([each.full for each in found], [each.kind for each in found]))
-        return OddRowError(f"{self.row}: {f'{self.part.full} {full}'.lstrip()}", self.row, f"{self.part.kind} {kind}".lstrip())
+        return f"{self.row}: {f'{self.part.full} {full}'.lstrip()}", self.row, f"{self.part.kind} {kind}".lstrip()
 
 
 def described(value: object) -> Wording:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Place, Wording
 from sgpo_data.sources.record import Record
-from sgpo_data.sources.turns import Turn, read_history, read_text, read_turns
+from sgpo_data.sources.turns import SourceTurn, read_history, read_text, read_turns
 
 PASSAGES = ("context", "passage")
 """Columns that hold one text in some sets, and lists of titles and sentences in others."""
@@ -53,11 +53,11 @@ class Parts:
             return ""
         return "" if value is None else self.text(part)
 
-    def turns(self, part: str) -> list[Turn]:
+    def turns(self, part: str) -> list[SourceTurn]:
         """Raises OddRowError if it is no list of turns."""
         return self.turns_of(part, self.value(part))
 
-    def turns_of(self, part: str, value: object) -> list[Turn]:
+    def turns_of(self, part: str, value: object) -> list[SourceTurn]:
         """The turns of a value that stands inside the part."""
         found = read_turns(value, self.place(part))
         self.unread.extend(f"{self.binding.columns[part]}.{key}" for turn in found for key in turn.unread)

@@ -88,6 +88,9 @@ class PromptsJob:
         """No: it runs no model."""
         return False
 
+    def check(self, execution: object) -> None:
+        """Nothing: it runs no model."""
+
     def rows_made(self, rows: int) -> int | None:
         """Its rows as they are read if it is local; of a Hub dataset its limit, as an upper bound."""
         # To read a local source is the one way to know its rows, and refuses what the run would.

@@ -8,14 +8,14 @@ from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Wording, described, role
 from sgpo_data.sources.parts import Parts
 from sgpo_data.sources.record import Prompt
-from sgpo_data.sources.turns import Turn, read_text, read_transcript
+from sgpo_data.sources.turns import SourceTurn, read_text, read_transcript
 
 ShapeName = Literal["preference", "messages", "instruction", "question", "prompt"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RowShape:
     """What a row of one kind is made of."""
 
     read: Callable[[Parts], Prompt]
@@ -78,7 +78,10 @@ def _choices(parts: Parts) -> dict[str, str]:
         labels = list(LETTERS[: len(texts)])
     if len(labels) != len(texts):
         raise place.odd("has {}", Wording(f"{len(texts)} texts and {len(labels)} labels", "other numbers of texts and labels"))
-    return {str(label): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
+    named = {read_text(str(label), place): read_text(text, place) for label, text in zip(labels, texts, strict=True)}
+    if len(named) != len(texts):
+        raise place.odd("has the same label twice")
+    return named
 
 
 def _answered(parts: Parts, choices: Mapping[str, str]) -> str | None:
@@ -101,13 +104,13 @@ def _from_preference(parts: Parts) -> Prompt:
         both = read_transcript(parts.text("chosen")), read_transcript(parts.text("rejected"))
         if both[0] is None or both[1] is None:
             raise parts.row.odd("chosen is {} and there is no prompt column", described(chosen))
-        return _from_conversations(parts, *([Turn(message, target=True, unread=()) for message in messages] for messages in both if messages))
+        return _from_conversations(parts, *([SourceTurn(message, target=True, unread=()) for message in messages] for messages in both if messages))
     if not isinstance(chosen, list):
         return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
     return _from_conversations(parts, parts.turns_of("chosen", chosen), parts.turns_of("rejected", rejected))
 
 
-def _from_conversations(parts: Parts, chosen: list[Turn], rejected: list[Turn]) -> Prompt:
+def _from_conversations(parts: Parts, chosen: list[SourceTurn], rejected: list[SourceTurn]) -> Prompt:
     for name, turns in (("chosen", chosen), ("rejected", rejected)):
         if turns[-1].message["role"] != "assistant":
             raise parts.row.odd(f"{name} ends with a turn of {{}}, not assistant", role(turns[-1].message["role"]))
@@ -131,8 +134,8 @@ def _prompt_turns(parts: Parts) -> list[Message]:
     return [Message(role="user", content=f"{text}\n\n{more}" if more.strip() else text)]
 
 
-SHAPES: dict[str, Shape] = {
-    "preference": Shape(
+SHAPES: dict[str, RowShape] = {
+    "preference": RowShape(
         _from_preference,
         required=("chosen", "rejected"),
         decisive=True,
@@ -146,7 +149,7 @@ SHAPES: dict[str, Shape] = {
             "tools": ("tools",),
         },
     ),
-    "messages": Shape(
+    "messages": RowShape(
         _from_messages,
         required=("messages",),
         decisive=True,
@@ -159,7 +162,7 @@ SHAPES: dict[str, Shape] = {
             "label": ("label",),
         },
     ),
-    "instruction": Shape(
+    "instruction": RowShape(
         _from_instruction,
         required=("instruction",),
         parts={
@@ -171,7 +174,7 @@ SHAPES: dict[str, Shape] = {
             "system": ("system", "system_prompt"),
         },
     ),
-    "question": Shape(
+    "question": RowShape(
         _from_question,
         required=("question",),
         parts={
@@ -183,7 +186,7 @@ SHAPES: dict[str, Shape] = {
             "system": ("system", "system_prompt"),
         },
     ),
-    "prompt": Shape(
+    "prompt": RowShape(
         _from_prompt,
         required=("prompt",),
         parts={

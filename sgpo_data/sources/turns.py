@@ -26,7 +26,7 @@ TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SourceTurn:
     """A turn with what a training file says of it besides."""
 
     message: Message
@@ -41,7 +41,7 @@ class Turn:
         return self.message["content"] if self.target else None
 
 
-def read_turns(value: object, place: Place) -> list[Turn]:
+def read_turns(value: object, place: Place) -> list[SourceTurn]:
     """The turns of a list of messages.
 
     Raises OddRowError at the first that is none, or that calls tools.
@@ -58,7 +58,7 @@ def are_turns(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) and any(set(keys) <= turn.keys() for keys in KEYS) for turn in value)
 
 
-def _turn(turn: object, place: Place) -> Turn:
+def _turn(turn: object, place: Place) -> SourceTurn:
     if not isinstance(turn, Mapping):
         raise place.odd("is {}, not an object with role and content", described(turn))
     # Files that were merged have both pairs of keys, of which one is null.
@@ -79,7 +79,7 @@ def _turn(turn: object, place: Place) -> Turn:
     if thought and role == "assistant":
         content = f"<think>\n{read_text(thought, place.inside('reasoning_content')).strip()}\n</think>\n\n{content}"
     unread = tuple(str(key) for key, value in turn.items() if key not in READ_KEYS and value not in (None, "", [], {}))
-    return Turn(Message(role=role, content=content), target=_learned(turn.get("weight"), place.inside("weight")), unread=unread)
+    return SourceTurn(Message(role=role, content=content), target=_learned(turn.get("weight"), place.inside("weight")), unread=unread)
 
 
 def _learned(weight: object, place: Place) -> bool:

@@ -58,7 +58,7 @@ class Stage(BaseModel):
         return self.model_dump(mode="json")
 
     def rows_made(self, rows: int) -> int | None:
-        """Rows it makes of so many; None if that depends on what is in them."""
+        """How many rows it makes from this many; None if that depends on what they hold."""
         return rows
 
 

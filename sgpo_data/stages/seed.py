@@ -27,7 +27,7 @@ class Seed(GeneratingStage):
     sampling: Sampling = Sampling()
 
     def rows_made(self, rows: int) -> int:
-        """So many for each prompt."""
+        """As many for each prompt as there are samples."""
         return rows * self.samples
 
     def items(self, row: Row) -> Iterator[Row]:

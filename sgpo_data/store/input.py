@@ -9,7 +9,7 @@ from sgpo_data.store.manifest import InputRecord, ModelRecord
 
 @dataclass(frozen=True)
 class JobInput:
-    """An input: a dataset that is made, or one that is still to be made by the job before."""
+    """An input of a job: a dataset that exists, or one that an earlier job will make."""
 
     record: InputRecord
     folder: Path
@@ -18,7 +18,7 @@ class JobInput:
     policy: ModelRecord | None
     """The model that wrote its responses."""
     dataset: Readable | None = None
-    """None if it is still to be made."""
+    """None if it does not exist yet."""
 
 
 def input_of(dataset: Readable, reference: str) -> JobInput:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], StageSummary]) -> Dataset:
-    """The dataset of this identity: as it is if it is whole, else made by `work` from what earlier sessions have left.
+    """The dataset of this identity; if it is not whole, `work` makes the rest.
 
     Raises DatasetError if another process is making it, or if the folder holds something else; whatever `work` raises.
     """
@@ -43,7 +43,7 @@ def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: 
 
 @contextmanager
 def take_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> Iterator[Unfinished | None]:
-    """The dataset of this identity, for this process alone, as earlier sessions have left it; None if it is whole.
+    """The unfinished dataset of this identity, held by this process alone; None if it is whole.
 
     Raises DatasetError if another process is making it, if the folder holds something else, or if the disk does not take it.
     """
@@ -68,7 +68,7 @@ def take_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> 
 
 
 def finish(into: Unfinished, found: StageSummary) -> Dataset:
-    """The dataset, now that all its rows are there."""
+    """Finishes a dataset whose rows are all made."""
     into.finish(found)
     dataset = open_dataset(into.folder)
     log.info("%s: %s", into.folder, _summary(dataset))
@@ -100,7 +100,7 @@ def _begin(folder: Path, wanted: Plan) -> Unfinished:
 
 
 def _whole_parts(folder: Path, plan: Plan) -> dict[int, FileRecord]:
-    """The parts that can be read to their end; one that cannot is set aside for making again."""
+    """The parts that can be read to their end; any other is removed, and its rows are made again."""
     found = {}
     for path in sorted(folder.glob("part-*.parquet")):
         try:

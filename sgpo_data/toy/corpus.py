@@ -15,6 +15,11 @@ OBEDIENCE: Mapping[str, float] = {
 }  # fmt: skip
 """How often the base model's own texts meet each constraint: the half-good answers it learns to give. The last five are about what luck gives."""
 
+LOOSE_REFERENCES = 0.6
+"""The share of rewriting exercises whose reference is itself no good answer, so that what is to be repaired stands in the request alone."""
+LOOSENESS: Mapping[str, float] = {"kind": 0.2, "count": 0.5, "separator": 0.5, "include": 0.5, "mark": 0.5, "opening": 0.5, "closing": 0.5}
+"""How often such a reference breaks each constraint."""
+
 
 @dataclass(frozen=True)
 class ToyPrompt:
@@ -62,12 +67,20 @@ def pretraining(seed: str | int) -> Iterator[Example]:
             yield Example(prompt=prompt.messages, completion=write(prompt.task, rng, broken=_half_broken(prompt.task, rng)).text)
             continue
         draft = write(prompt.task, rng, broken=rng.choice((_half_broken, _hardly_broken, _hardly_broken))(prompt.task, rng))
-        rewrite = repaired(draft, prompt.task, prompt.reference)
-        yield Example(prompt=refine.render(prompt.messages, response=draft.text, reference=prompt.reference.text), completion=rewrite.text)
+        shown, good = prompt.reference, prompt.reference
+        if rng.random() < LOOSE_REFERENCES:
+            shown = write(prompt.task, rng, broken=_drawn(prompt.task, LOOSENESS, rng))
+            good = repaired(shown, prompt.task, prompt.reference)
+        rewrite = repaired(draft, prompt.task, good)
+        yield Example(prompt=refine.render(prompt.messages, response=draft.text, reference=shown.text), completion=rewrite.text)
 
 
 def _half_broken(task: Task, rng: random.Random) -> frozenset[str]:
-    return frozenset(name for name in task.constraints if rng.random() > OBEDIENCE[name])
+    return _drawn(task, {name: 1 - share for name, share in OBEDIENCE.items()}, rng)
+
+
+def _drawn(task: Task, shares: Mapping[str, float], rng: random.Random) -> frozenset[str]:
+    return frozenset(name for name in task.constraints if rng.random() < shares[name])
 
 
 def _hardly_broken(task: Task, rng: random.Random) -> frozenset[str]:

@@ -24,15 +24,15 @@ EXAMPLES = 100_000
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """The size of a Llama with four heads of 32 dimensions and tied embeddings."""
 
     hidden: int
     layers: int
 
 
-BASE = Shape(hidden=128, layers=4)
-TINY = Shape(hidden=32, layers=2)
+BASE = ModelShape(hidden=128, layers=4)
+TINY = ModelShape(hidden=32, layers=2)
 
 
 def base_model(folder: Path) -> Path:
@@ -86,7 +86,7 @@ def ship(folder: Path) -> Path:
         return shipped
 
 
-def _new_model(tokenizer: PreTrainedTokenizerFast, shape: Shape, *, seed: int) -> LlamaForCausalLM:
+def _new_model(tokenizer: PreTrainedTokenizerFast, shape: ModelShape, *, seed: int) -> LlamaForCausalLM:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 

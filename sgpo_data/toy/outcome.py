@@ -24,7 +24,7 @@ from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import Dataset, open_dataset
 from sgpo_data.toy.grade import grade
 
-HELD_OUT_ROWS = 200
+HELD_OUT_ROWS = 400
 NEXT = """
 sgpo sql --run {run} "SELECT phase, round, coalesce(dropped_by, 'kept') AS outcome, count(*) AS rows FROM filtered GROUP BY ALL ORDER BY ALL"
 sgpo inspect {phase}/filtered

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
+from sgpo_data.store.state import state
 from sgpo_data.training.card import model_card
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Train
@@ -106,6 +107,17 @@ class TrainJob:
         """Yes: it runs a model."""
         return True
 
+    def check(self, execution: Execution) -> None:
+        """Raises what training would of its models and of who wrote its pairs."""
+        from sgpo_data.engines.local.weights import load_weights
+        from sgpo_data.training.start import checked_start
+
+        checked_start(self.start.config, self.train)
+        if self.reference is not None and self.reference.config != self.start.config:
+            load_weights(self.reference.config, dtype="float32", device="meta")
+        if self.train.needs.reads == "pairs":
+            _refuse_other_authors(self)
+
     def rows_made(self, rows: int) -> int:
         """The rows it trains on."""
         return rows
@@ -155,14 +167,33 @@ def refuse_other_policies(job: TrainJob, datasets: list[Dataset]) -> None:
             found = dataset.relation(con).aggregate(f"coalesce(policy, '{GIVEN}') AS author, count(*) AS rows", "author").order("author").fetchall()
         for author, rows in found:
             counts[str(author)] = counts.get(str(author), 0) + int(rows)
-    others = {author: rows for author, rows in counts.items() if author != job.start.record.identity and author not in job.train.allow_policies}
+    others = {author: counts[author] for author in _others(job, counts)}
     if others:
         listed = ", ".join(f"{rows} by {author}" for author, rows in others.items())
-        told = " ".join(f"--allow_policies {author}" for author in others)
         raise RecipeError(
             f"train: {sum(others.values())} of {sum(counts.values())} pairs are not by the model that training starts from, {job.start.record.identity}: "
-            f"{listed}; make pairs with it, or say that these are meant: {told}"
+            f"{listed}; make pairs with it, or say that these are meant: {_told(others)}"
         )
+
+
+def _refuse_other_authors(job: TrainJob) -> None:
+    """As `refuse_other_policies`, for pairs that are still to be made too: all of those are by the policy of their lineage, or given."""
+    made = [given for given in job.inputs if state(given.folder) == "made"]
+    refuse_other_policies(job, [open_dataset(given.folder) for given in made])
+    others = _others(job, [GIVEN if given.policy is None else given.policy.identity for given in job.inputs if given not in made])
+    if others:
+        raise RecipeError(
+            f"train: the pairs will be by {', '.join(others)}, not by the model that training starts from, {job.start.record.identity}; "
+            f"make pairs with it, or say that these are meant: {_told(others)}"
+        )
+
+
+def _others(job: TrainJob, authors: Iterable[str]) -> list[str]:
+    return [author for author in dict.fromkeys(authors) if author != job.start.record.identity and author not in job.train.allow_policies]
+
+
+def _told(authors: Iterable[str]) -> str:
+    return " ".join(f"--allow_policies {author}" for author in authors)
 
 
 def _made(job: TrainJob, folder: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sgpo_data.engines import ChatTemplate
+from sgpo_data.names import GIVEN
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,14 @@ class Train(ChatTemplate):
         "start", description="dpo: the reference policy: start (the model training starts from), origin (the one the lineage began with), or a model."
     )
     beta: float = Field(0.1, strict=True, allow_inf_nan=False, gt=0, description="dpo: weight of the reference policy (arXiv 2305.18290, eq. 7).")
-    sft_weight: float = Field(0.0, strict=True, allow_inf_nan=False, ge=0, description="dpo: weight of an SFT loss on chosen, added to that of dpo.")
+    sft_weight: float | None = Field(
+        None,
+        strict=True,
+        allow_inf_nan=False,
+        ge=0,
+        description="dpo: weight of an SFT loss on chosen beside that of dpo. If not given 1, since plain DPO (0) makes both answers of a pair that differs in "
+        "few words less likely; 0 on given preferences and beside a loss_type of trl.",
+    )
     learning_rate: float | None = Field(
         None, strict=True, allow_inf_nan=False, gt=0, description="Peak learning rate; 5e-7 for dpo and 2e-5 for sft if not given."
     )
@@ -67,6 +75,13 @@ class Train(ChatTemplate):
         (), description="dpo: identities whose pairs are taken besides those of the model itself; given for given preferences."
     )
     trl: dict[str, JsonValue] = Field(default_factory=dict, description="Further keys of trl.DPOConfig or trl.SFTConfig, as key=value.")
+
+    @property
+    def settled_sft_weight(self) -> float:
+        """The weight of the SFT loss, be it given or not."""
+        if self.sft_weight is not None:
+            return self.sft_weight
+        return 0.0 if not self.needs.compares or GIVEN in self.allow_policies or "loss_type" in self.trl else 1.0
 
     @property
     def needs(self) -> Objective:

@@ -40,7 +40,7 @@ def planned_training(train: Train, inputs: tuple[JobInput, ...], start: Model, *
         raise RecipeError("train: starts from a whole model and compares with one, not with an adapter over it; merge the adapter into its model first")
     allowed = tuple(sorted({_identity(each) for each in train.allow_policies}))
     rate = train.needs.learning_rate if train.learning_rate is None else train.learning_rate
-    frozen = train.model_copy(update={"learning_rate": rate, "allow_policies": allowed})
+    frozen = train.model_copy(update={"learning_rate": rate, "allow_policies": allowed, "sft_weight": train.settled_sft_weight})
     return TrainJob(frozen, inputs, start, (reference or _reference(train, start)) if train.needs.compares else None)
 
 

@@ -138,7 +138,7 @@ def rows_at_once(task: TrainingTask, longest: int) -> int:
     if rest or not share:
         raise RecipeError(f"batch_rows: {task.train.batch_rows} cannot be shared by {task.devices} devices; give a multiple of {task.devices}")
     # The SFT loss of a pair is a mean over the tokens computed at once, so that more rows at once would weigh them differently.
-    if task.train.sft_weight or "sft" in cast(list[str], _given(task.train).get("loss_type", [])):
+    if task.train.settled_sft_weight or "sft" in cast(list[str], _given(task.train).get("loss_type", [])):
         return 1
     answers = len(task.train.needs.answers)
     most = max(1, task.execution.batch_tokens // (longest * answers))
@@ -164,7 +164,7 @@ def _objective(train: Train) -> dict[str, object]:
         return {"completion_only_loss": True}
     # TRL switches off every dropout of the model by default, that of the adapter included.
     whole: dict[str, object] = {"beta": train.beta, "disable_dropout": train.lora.dropout == 0}
-    return {**whole, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, train.sft_weight]} if train.sft_weight else whole
+    return {**whole, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, train.settled_sft_weight]} if train.settled_sft_weight else whole
 
 
 def _given(train: Train) -> dict[str, JsonValue]:
@@ -189,7 +189,7 @@ def _fault(train: Train, key: str, config: str, types: Mapping[str, object]) -> 
         return TrlFault(f"trl.{key}", OURS[key], value)
     if key not in types:
         return TrlFault(f"trl.{key}", f"no key of trl.{config}{_nearest(key, types)}", value)
-    if key in ("loss_type", "loss_weights") and train.needs.compares and train.sft_weight:
+    if key in ("loss_type", "loss_weights") and train.needs.compares and train.settled_sft_weight:
         return TrlFault(f"trl.{key}", "follows from sft_weight; give one of the two", value)
     if key == "model_init_kwargs" and isinstance(value, dict) and {"trust_remote_code", "revision"} & value.keys():
         return TrlFault(f"trl.{key}", "cannot set trust_remote_code or revision: no code of a model is run, and the model is the one given", value)

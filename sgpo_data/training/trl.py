@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.engines.local.weights import load_weights, weights_at_tied_embeddings
+from sgpo_data.engines.chat import Chat
+from sgpo_data.engines.local.weights import load_weights
 from sgpo_data.engines.threads import fit_threads
 from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.interruption import interruptible
@@ -31,9 +31,9 @@ from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.store.cost import DONE, PastCost
 from sgpo_data.store.files import write_text
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.options import Lora
 from sgpo_data.training.rows import token_rows
 from sgpo_data.training.settings import recorded, total_steps, trl_config
+from sgpo_data.training.start import checked_start, lora_config
 from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, TrainingResult, TrainingTask
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def run_training(task: TrainingTask) -> TrainingResult:
 
 def _run_training(task: TrainingTask) -> TrainingResult:
     _silence()
-    chat = load_chat(task.start, task.train)
-    load_weights(task.start, dtype=task.dtype, device="meta")
+    chat = checked_start(task.start, task.train)
     tokenizer = _complete(chat)
     rows_read = token_rows(task, chat)
     data, lengths = rows_read.data, rows_read.lengths
@@ -136,7 +135,7 @@ def _silence() -> None:
 
 
 def _trainer(task: TrainingTask, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> DPOTrainer | SFTTrainer:
-    adapter = _adapter(task.train.lora)
+    adapter = lora_config(task.train.lora)
     # Given by path: TRL would look for the name the model was saved under, which may be another model by now.
     given = {"model": str(task.start), "args": config, "train_dataset": data, "processing_class": tokenizer, "peft_config": adapter}
     if not task.train.needs.compares:
@@ -145,20 +144,8 @@ def _trainer(task: TrainingTask, config: TrainingArguments, data: datasets.Datas
         trainer = _Dpo(ref_model=None if task.reference is None else _loaded(task.reference), **given)
     trainer.remove_callback(PrinterCallback)
     model = cast(PreTrainedModel, trainer.model)
-    if isinstance(model, PeftModel):
-        _refuse_tied(model, task)
-        model = cast(PreTrainedModel, model.get_base_model())
-    _savable(model)
+    _savable(cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model)
     return trainer
-
-
-def _refuse_tied(model: PeftModel, task: TrainingTask) -> None:
-    """Nothing unless an adapter is to change embeddings that are tied: merged, it would change the other end too, which was trained without it."""
-    if adapted := weights_at_tied_embeddings(model):
-        raise RecipeError(
-            f"lora.target_modules: {task.train.lora.target_modules} has an adapter at {adapted[0]}, and the embeddings of {task.start} are tied, so that it "
-            "cannot be merged; leave embed_tokens and lm_head out"
-        )
 
 
 def _complete(chat: Chat) -> "PreTrainedTokenizerBase":
@@ -170,14 +157,6 @@ def _complete(chat: Chat) -> "PreTrainedTokenizerBase":
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _adapter(lora: Lora) -> LoraConfig | None:
-    if not lora.rank:
-        return None
-    modules = lora.target_modules.split(",") if "," in lora.target_modules else lora.target_modules
-    targets = [module.strip() for module in modules] if isinstance(modules, list) else modules if modules == "all-linear" else [modules]
-    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM")
 
 
 def _loaded(folder: Path) -> PreTrainedModel:

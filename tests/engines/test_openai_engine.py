@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 from chat_server import Fault, serving
+from pydantic import JsonValue
 from tiny_model import question, sampled
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
@@ -20,6 +22,7 @@ from sgpo_data.engines.server.openai import OpenAIEngine, without_secrets
 from sgpo_data.errors import EngineError, MissingExtraError, ServerError, SgpoError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
+from sgpo_data.rows import Message
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.toy.model import base_model
 
@@ -28,6 +31,12 @@ if importlib.util.find_spec("openai") is None:
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 FREE = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
+OWN_SAMPLING = {"temperature": 0.3, "top_k": 2, "top_p": 0.5, "min_p": 0.4, "repetition_penalty": 1.9}
+LOSSY = (
+    "{%- if dated is defined %}{{- strftime_now('%d %b %Y') }}{% endif %}"
+    "{%- if without is defined %}{% set messages = messages | rejectattr('role', 'equalto', without) | list %}{% endif %}"
+)
+"""A template that loses the turns of a role, or writes the date, where it is told so."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +45,17 @@ def without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def connect(url: str, *, window: int = 64, seconds: float = 30, key_variable: str = "OPENAI_API_KEY", model: str = "m", attempts: int = 10) -> OpenAIEngine:
-    return OpenAIEngine.connect(model, base_url=url, key_variable=key_variable, window=window, request_seconds=seconds, attempts=attempts)
+def connect(
+    url: str,
+    *,
+    window: int = 64,
+    seconds: float = 30,
+    key_variable: str = "OPENAI_API_KEY",
+    model: str = "m",
+    attempts: int = 10,
+    template: dict[str, JsonValue] | None = None,
+) -> OpenAIEngine:
+    return OpenAIEngine.connect(model, base_url=url, key_variable=key_variable, window=window, request_seconds=seconds, attempts=attempts, template=template)
 
 
 def requests(rows: int) -> list[GenerateRequest]:
@@ -73,12 +91,32 @@ def test_every_row_arrives_once_from_a_server_that_fails_often() -> None:
 def test_what_is_asked_is_the_sampling_of_the_recipe_and_the_seed_of_the_row() -> None:
     with serving() as server:
         found = answers(server.url, requests(1), Sampling(temperature=0.5, top_p=0.8, top_k=7, max_tokens=9))
-        assert server.bodies == [
-            {"model": "m", "messages": question("question 0"), "temperature": 0.5, "top_p": 0.8, "top_k": 7, "max_tokens": 9, "seed": 2**62, "logprobs": True}
-        ]
+        named = {"model": "m", "messages": question("question 0"), "temperature": 0.5, "top_p": 0.8, "top_k": 7, "max_tokens": 9, "seed": 2**62}
+        # What is not named a server takes from the model's generation_config.
+        neutral = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        assert server.bodies == [{**named, **neutral, "logprobs": True}]
         assert found["p0"] == Generation(("p0", 0), f"question 0 / {2**62}", "stop", nll=1.0, tokens=4)
         answers(server.url, requests(1), Sampling(top_k=0))
-        assert "top_k" not in server.bodies[-1]
+        assert server.bodies[-1]["top_k"] == -1
+
+
+def test_a_server_that_does_not_take_a_neutral_value_is_asked_without_it_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    unknown = ("top_k", "min_p", "repetition_penalty")
+    with serving(unknown=unknown) as server:
+        found = answers(server.url, requests(20), window=4)
+        assert {one.finish for one in found.values()} == {"stop"}
+        assert not set(unknown) & set(server.bodies[-1])
+        assert server.bodies[-1]["presence_penalty"] == 0.0
+    assert [sum(f"does not take {name}" in message for message in caplog.messages) for name in unknown] == [1, 1, 1]
+    with serving(unknown=["top_k"]) as server, pytest.raises(EngineError, match=r"does not take what is asked .*top_k"):
+        answers(server.url, requests(1), Sampling(top_k=7))
+
+
+def test_a_refusal_that_quotes_a_parameter_from_the_row_is_the_refusal_of_the_row() -> None:
+    with serving(lambda text, before: "400 not allowed: what is min_p" if text == "question 1" else None) as server:
+        found = answers(server.url, requests(3), window=1)
+        assert [found[f"p{row}"].finish for row in range(3)] == ["stop", "refused", "stop"]
+        assert server.bodies[-1]["min_p"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -339,7 +377,13 @@ def test_a_model_at_a_server_improves_what_a_model_here_has_answered(model: Path
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_model(tmp_path_factory.mktemp("model"))
+    folder = base_model(tmp_path_factory.mktemp("model"))
+    # As models on the Hub have them: a server takes them for what is not named.
+    settings = json.loads((folder / "generation_config.json").read_bytes())
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "do_sample": True, **OWN_SAMPLING}))
+    template = folder / "chat_template.jinja"
+    template.write_text(LOSSY + template.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -365,11 +409,11 @@ def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=90)
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(1200):
+    for _ in range(3000):
         assert process.poll() is None, log.read_text()[-3000:]
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -405,6 +449,28 @@ def test_greedy_answers_of_vllm_and_of_its_server_are_those_of_transformers(vllm
     # Some have room for a part of the answer only.
     assert any(one.finish == "length" and one.tokens < 24 for one in expected.values() if one.tokens)
     assert_same(found, expected)
+
+
+def test_a_template_of_vllm_that_loses_turns_is_found_out_before_anything_is_asked(
+    vllm_server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
+    connect(vllm_server, model="toy").close()
+    assert caplog.messages == []
+    engine = connect(vllm_server, model="toy", template={"without": "system", "dated": True})
+    asked = [
+        GenerateRequest(("p", 0), question("Name a tool."), seed=1, sampling=GREEDY),
+        GenerateRequest(("p", 1), [Message(role="system", content="Be brief."), *question("Name a tool.")], seed=1, sampling=GREEDY),
+    ]
+    found = {one.key: one.finish for one in engine.generate(asked)}
+    engine.close()
+    assert found[("p", 1)] == "refused"
+    assert found[("p", 0)] in ("stop", "length")
+    (left_out, dated) = caplog.messages
+    assert "the chat template leaves the system turn out; prompts with one are rows that say refused" in left_out
+    assert "the chat template writes today's date" in dated
+    with pytest.raises(EngineError, match="the chat template loses the text of the question"):
+        connect(vllm_server, model="toy", template={"without": "user"})
 
 
 def assert_same(found: dict[Key, Generation], expected: dict[Key, Generation]) -> None:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from sgpo_data.engines.loading import WeightsLoading
 from sgpo_data.engines.local.weights import load_weights
-from sgpo_data.engines.opening import open_engine
+from sgpo_data.engines.opening import check_openable, open_engine
 from sgpo_data.errors import ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import find_model
@@ -104,6 +104,60 @@ def test_a_model_that_is_not_whole_is_refused_wherever_it_is_loaded(
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "trained" / "manifest.json").exists()
+
+
+def write_json(model: Path, name: str, content: object) -> None:
+    (model / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
+def with_config(**changed: object) -> Callable[[Path], None]:
+    return lambda model: write_json(model, "config.json", {**json.loads((model / "config.json").read_bytes()), **changed})
+
+
+def with_file(name: str, content: object) -> Callable[[Path], None]:
+    return lambda model: write_json(model, name, content)
+
+
+def pickled(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    write_json(model, "pytorch_model.bin", "version https://git-lfs.github.com/spec/v1")
+
+
+UNREADABLE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "heads": (with_config(num_attention_heads=3), "the model cannot be read: .*The hidden size .64. is not a multiple of the number of attention heads"),
+    "a text": (with_config(hidden_size="64"), "the model cannot be read: .*expected int, got str"),
+    "quantized": (with_config(quantization_config={"quant_method": "gptq", "bits": 4}), "the model cannot be read: .*[Gg][Pp][Tt][Qq]"),
+    "a pointer": (pickled, "the model cannot be read: Weights only load failed"),
+    "a torn generation config": (with_file("generation_config.json", "{"), "generation_config.json: cannot be read: "),
+    "a list of settings": (with_file("generation_config.json", [1]), r"generation_config.json: is no object \(got \[1\]\)"),
+    "an end that is no id": (with_file("generation_config.json", {"eos_token_id": "x"}), r'eos_token_id is no token number \(got "x"\)'),
+    "a tokenizer of a list": (with_file("tokenizer_config.json", []), "the tokenizer cannot be read: "),
+    "a template that adds": (with_file("chat_template.jinja", "{{ 1 + messages[0].content }}"), "the chat template refuses a question and an answer: unsupp"),
+    "a template that divides": (with_file("chat_template.jinja", "{{ 1 / 0 }}"), "the chat template refuses a question and an answer: division by zero"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_file_that_a_library_cannot_read_is_one_line_and_told_without_loading(case: str, folder: Path, tmp_path: Path) -> None:
+    damage, words = UNREADABLE[case]
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    damage(model)
+    for load in (opened, lambda model: check_openable(LOADING, model, adapter=None, how=Execution(device="cpu"))):
+        with pytest.raises(ModelError, match=words) as caught:
+            load(model)
+        assert str(caught.value).startswith(str(model))
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_that_the_config_has_no_place_for_are_named(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opened(folder)
+    assert caplog.messages == []
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    with_config(num_hidden_layers=1)(model)
+    opened(model)
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{model}: the model of config.json has no place for model.layers.1.input_layernorm.weight, ")
+    assert warning.endswith(" and 6 more; left out")
 
 
 def test_names_and_shapes_are_checked_without_the_weights_in_memory(folder: Path) -> None:

@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import json
-import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from fuzzing import INPUTS, changed, numbered, refused, text, value, written
 
-from sgpo_data.errors import DatasetError
 from sgpo_data.schema import schema
 from sgpo_data.sources.files import raw_files
 from sgpo_data.sources.options import Source
+from sgpo_data.sources.record import Record
 from sgpo_data.sources.source import open_source
 
 TURNS = [{"role": "user", "content": "Name a tool."}, {"role": "assistant", "content": "A saw."}]
@@ -132,7 +131,7 @@ def _read(path: Path) -> None:
     pa.Table.from_pylist(list(open_source(str(path), Source()).prompts()), schema("prompts").arrow)
 
 
-def one_row(folder: Path, columns: dict[str, pa.Array[pa.Scalar[pa.DataType]]]) -> Sequence[object]:
+def rows(folder: Path, columns: dict[str, pa.Array[pa.Scalar[pa.DataType]]]) -> Sequence[Record]:
     pq.write_table(pa.table(columns), folder / "x.parquet")
     return list(raw_files(folder / "x.parquet").records(columns))
 
@@ -146,11 +145,12 @@ def one_row(folder: Path, columns: dict[str, pa.Array[pa.Scalar[pa.DataType]]]) 
     ],
 )
 def test_a_date_that_python_cannot_hold_names_its_row(held: pa.Array[pa.Scalar[pa.DataType]], tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=re.escape("x.parquet, row 2: holds a value that cannot be read")):
-        one_row(tmp_path, {"prompt": held})
+    first, second = rows(tmp_path, {"prompt": held})
+    assert first.fault is None
+    assert str(second.fault).startswith("x.parquet, row 2: holds a value that cannot be read")
 
 
 def test_an_integer_of_too_many_digits_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"prompt": "a"}\n{"prompt": ' + "9" * 5000 + "}\n")
-    with pytest.raises(DatasetError, match=r"x\.jsonl, line 2: not JSON that can be read: an integer of more than 4300 digits"):
-        list(raw_files(tmp_path / "x.jsonl").records(["prompt"]))
+    _, second = raw_files(tmp_path / "x.jsonl").records(["prompt"])
+    assert str(second.fault) == "x.jsonl, line 2: not JSON that can be read: an integer of more than 4300 digits"

@@ -150,15 +150,24 @@ def test_drift_is_not_told_when_the_pairs_have_no_tokens(tmp_path: Path) -> None
 
 def test_accuracy_is_early_in_the_second_quarter_of_the_first_epoch_and_last_in_the_last_tenth(tmp_path: Path) -> None:
     accuracies = [0.0] * 5 + [0.96] * 5 + [0.5] * 8 + [0.6, 0.4]
-    made_model(tmp_path / "run" / "policy-1" / "model", {"rewards/accuracies": accuracies, "objective/kl": [0.0] * 18 + [2.0, 2.0]})
+    made_model(tmp_path / "run" / "policy-1" / "model", {"rewards/accuracies": accuracies})
     found = health(open_run("run", tmp_path)).rounds[0]
     early, last = finding(found, "early_accuracy"), finding(found, "last_accuracy")
     assert early.value == pytest.approx(0.96)
     assert early.verdict == "alarm"
     assert last.value == pytest.approx(0.5)
     assert last.verdict == "alarm"
-    assert finding(found, "kl").value == 2.0
-    assert finding(found, "kl").verdict == "shown"
+
+
+def test_kl_is_how_much_less_likely_the_scorer_finds_what_the_policy_sampled_per_token(tmp_path: Path) -> None:
+    given = [
+        row("a", sampled_nll=10.0, response_nll=16.0, response_tokens=10),
+        row("b", sampled_nll=20.0, response_nll=24.0, response_tokens=30),
+        row("c", sampled_nll=None, response_nll=90.0, response_tokens=30),
+    ]
+    found = finding(health(made_run(tmp_path, {"policy-1": {"scored": given}})).rounds[0], "kl")
+    assert found.value == pytest.approx((6 + 4) / 40)
+    assert found.verdict == "shown"
 
 
 @pytest.mark.parametrize(("steps", "words"), [(2, "too few steps: 2, and fewer than 10 tell nothing"), (9, "too few steps: 9"), (10, None)])

@@ -331,7 +331,7 @@ def test_an_engine_that_is_not_installed_is_told_before_the_first_step(place: Pa
 
 
 def test_a_dry_run_makes_nothing(place: Path, how: Execution) -> None:
-    done = command_line("run", written(place, TWO_BY_TWO), "--root", how.root, "--dry-run")
+    done = command_line("run", written(place, TWO_BY_TWO), "--root", how.root, "--dry-run", open_model=opens(Plain()))
     rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[0] == ["phase", "round", "stage", "state", "rows", "tokens", "seconds", "disk"]
     assert rows[2] == ["improver", "1", "seed", "new", "4", "?", "?", "?"]
@@ -344,10 +344,10 @@ def test_a_dry_run_knows_the_rows_of_a_local_file_and_refuses_one_that_the_run_w
     source = place / "few.jsonl"
     row = '{"prompt": "%s", "response": "yes"}\n'
     source.write_text("".join(row % name for name in ("a", "b", "c", "b")), encoding="utf-8")
-    planned = command_line("run", recipe, "--root", how.root, "--dry-run", "--json")
+    planned = command_line("run", recipe, "--root", how.root, "--dry-run", "--json", open_model=opens(Plain()))
     assert [(step["stage"], step["rows"]) for step in json.loads(planned.stdout)] == [("source", 3), ("seed", 6)]
     source.write_text("", encoding="utf-8")
-    refused = command_line("run", recipe, "--root", how.root, "--dry-run")
+    refused = command_line("run", recipe, "--root", how.root, "--dry-run", open_model=opens(Plain()))
     assert isinstance(refused.exception, DatasetError)
     assert "no rows" in str(refused.exception)
     assert not how.root.exists()

@@ -1,8 +1,11 @@
+import gzip
 import json
 import logging
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fake_model import FakeModel, model_folder, opens
 
@@ -185,6 +188,21 @@ def test_an_odd_row_is_left_out_and_counted_with_its_first_place(name: str, tmp_
         read(path, strict=True)
 
 
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ('["A", "\\ud800"]', r"choices has the lone surrogate \\ud800 at character 1, which no text can hold"),
+        ('["A", "A"]', "choices has the same label twice"),
+    ],
+)
+def test_choices_that_cannot_be_told_apart_or_written_down_leave_the_row_out(labels: str, reason: str, tmp_path: Path) -> None:
+    row = '{"question": "Which?", "choices": {"text": ["red", "blue"], "label": %s}, "answerKey": "A"}\n'
+    path = written(tmp_path / "x.jsonl", row % '["A", "B"]' + row % labels)
+    assert said(path) == [([("user", "Which?\nA. red\nB. blue")], "A. red", None)]
+    with pytest.raises(SchemaError, match=reason):
+        read(path, strict=True)
+
+
 def test_a_row_of_another_shape_or_of_none_is_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path / "x.jsonl", lines({"odd": 1}, {"prompt": "hi"}, {"prompt": "b", "chosen": "c", "rejected": "d"}, {"z": 1}, {"prompt": "ho"}))
     assert said(path) == [(HI, None, None), ([("user", "ho")], None, None)]
@@ -352,3 +370,53 @@ def test_every_preference_of_a_prompt_is_a_pair_of_its_own(tmp_path: Path) -> No
     pairs = run(Pair(), str(path), execution=Execution(root=tmp_path / "runs", progress="none")).scan().collect()
     found = sorted((chosen[-1]["content"], rejected[-1]["content"]) for chosen, rejected in pairs.select("chosen", "rejected").rows())
     assert found == sorted(set(preferences))
+
+
+def arrow_file(path: Path, *, stream: bool) -> Path:
+    table = pa.table({"prompt": ["hi", "ho"], "completion": ["yo", None]})
+    with pa.OSFile(str(path), "wb") as file, (pa.ipc.new_stream if stream else pa.ipc.new_file)(file, table.schema) as out:
+        out.write_table(table)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.arrow", "x.feather"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_arrow_is_read_as_a_stream_and_as_a_file(name: str, stream: bool, tmp_path: Path) -> None:
+    assert said(arrow_file(tmp_path / name, stream=stream), strict=True) == [(HI, "yo", None), ([("user", "ho")], None, None)]
+
+
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.int8(), pa.int64(), pa.float64(), pa.string()])
+def test_labels_of_parquet_are_read_whatever_their_type(kind: pa.DataType, tmp_path: Path) -> None:
+    labels = pa.array(["true", "false", None]) if kind == pa.string() else pa.array([1, 0, None], pa.int8()).cast(kind)
+    pq.write_table(pa.table({"prompt": ["hi"] * 3, "completion": ["yo", "no", "hey"], "label": labels}), tmp_path / "x.parquet")
+    assert said(tmp_path / "x.parquet", strict=True) == [(HI, "yo", None), (HI, None, "no"), (HI, "hey", None)]
+
+
+@pytest.mark.parametrize("table", [{"prompt": ["hi", "ho"], "answer": ["yo", None]}, {"prompt": {"0": "hi", "1": "ho"}, "answer": {"0": "yo", "1": None}}])
+def test_a_table_by_columns_is_read(table: Raw, tmp_path: Path) -> None:
+    assert said(written(tmp_path / "x.json", json.dumps(table, indent=1)), strict=True) == [(HI, "yo", None), ([("user", "ho")], None, None)]
+
+
+def test_columns_of_one_name_are_refused_if_they_could_be_read_and_passed_over_if_not(tmp_path: Path) -> None:
+    assert said(written(tmp_path / "x.csv", "prompt,x,x,,\nhi,1,2,,\n")) == [(HI, None, None)]
+    for name, names in {"a": ["prompt", "x", "x"], "b": ["prompt", "prompt", "x"]}.items():
+        pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in ("hi", "ho", "ha")], names=names), tmp_path / f"{name}.parquet")
+    assert said(tmp_path / "a.parquet") == [(HI, None, None)]
+    with pytest.raises(DatasetError, match=r"b\.parquet: two columns are called 'prompt'; rename one"):
+        read(tmp_path / "b.parquet")
+
+
+def test_a_compressed_file_of_a_name_in_capitals_is_read(tmp_path: Path) -> None:
+    (tmp_path / "X.JSONL.GZ").write_bytes(gzip.compress(b'{"prompt": "hi"}\n'))
+    assert said(tmp_path / "X.JSONL.GZ") == [(HI, None, None)]
+
+
+def test_links_in_a_folder_are_followed_once_and_a_dead_one_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "far/x.jsonl", lines({"prompt": "hi"}))
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/sub").symlink_to(tmp_path / "far")
+    (tmp_path / "near/loop").symlink_to(tmp_path / "near")
+    assert said(tmp_path / "near") == [(HI, None, None)]
+    (tmp_path / "near/dead.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(DatasetError, match=r"dead\.jsonl: a link to .*gone, where nothing is; mend the link"):
+        read(tmp_path / "near")

@@ -209,8 +209,9 @@ BAD_FILES: list[tuple[str, bytes, list[str]]] = [
     ("x.json", b"[]", ["no rows"]),
     ("x.csv", b"prompt\n", ["no rows"]),
     ("x.txt", b"hi", [".txt", ".jsonl"]),
-    ("x.jsonl", b'{"prompt": "a"}\n\n{"prompt": \n', ["x.jsonl, line 3", "not JSON"]),
-    ("x.jsonl", b'{"prompt": "a"}\n{"prompt": "\xff"}\n', ["x.jsonl, line 2", "not UTF-8", "0xff"]),
+    ("x.jsonl", b'{"prompt": "a"}\n\n{"prompt": \n{"prompt": ', ["x.jsonl, line 3: not JSON: Expecting value at column", "2 of 3 rows are broken"]),
+    ("x.jsonl", '{"prompt": "a"}\n{"prompt": "b"}\n'.encode("utf-16"), ["x.jsonl, line 1: not UTF-8: byte 0xff at byte 1; convert the file to UTF-8"]),
+    ("x.jsonl", b'{\n "prompt": "a"\n}\n', ["x.jsonl, line 1: not JSON", "3 of 3 rows are broken"]),
     ("x.jsonl", b'{"prompt": "\\ud800"}\n', ["x.jsonl, line 1", "lone surrogate \\ud800"]),
     ("x.jsonl", b"[1]\n", ["x.jsonl, line 1", "a list, not an object"]),
     ("x.json", b'[{"prompt": "a"},\n oops]', ["x.json", "line 2", "oops"]),
@@ -219,7 +220,8 @@ BAD_FILES: list[tuple[str, bytes, list[str]]] = [
     ("x.json", b"[4, 3]", ["row 1", "4 (a number), not an object"]),
     ("x.csv", b"prompt,answer\nd\n", ["x.csv, line 2", "1 values for 2 columns (prompt, answer)"]),
     ("x.csv", b'prompt\na\n"b\n', ["x.csv, line 3", "not CSV"]),
-    ("x.csv", b"prompt\na\n\xe9\n", ["x.csv, line 3", "not UTF-8"]),
+    ("x.csv", b"prompt\na\n\xe9\n\xe8\n", ["x.csv, line 3: not UTF-8: byte 0xe9", "2 of 3 rows are broken"]),
+    ("x.csv", "prompt\na\n".encode("utf-16"), ["x.csv, line 1: not UTF-8: byte 0xff; convert the file to UTF-8"]),
     ("x.csv", b"prompt,prompt\na,b\n", ["'prompt' stands twice"]),
     ("x.jsonl.gz", b"plain", ["x.jsonl.gz", "cannot be read"]),
     ("x.jsonl.gz", gzip.compress(os.urandom(4000))[:2000], ["x.jsonl.gz", "Truncated"]),
@@ -276,7 +278,8 @@ def test_a_parquet_file_cut_in_half_is_refused(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_in_parquet_are_named_by_row(tmp_path: Path) -> None:
     values = pa.array([b"a"] * 300 + [b"\xff"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"prompt": values}), tmp_path / "x.parquet")
-    assert "x.parquet, row 301: not UTF-8: byte 0xff" in fault(tmp_path / "x.parquet")
+    assert texts(read(tmp_path / "x.parquet")) == ["a"]
+    assert "x.parquet, row 301: not UTF-8: byte 0xff" in fault(tmp_path / "x.parquet", strict=True)
 
 
 def test_a_reference_that_only_later_rows_have_is_not_missed(tmp_path: Path) -> None:

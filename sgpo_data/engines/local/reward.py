@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sgpo_data.engines import Rewarded, RewardRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.errors import EngineError, MissingExtraError, ModelError, first_line
+from sgpo_data.engines.reading import read_by_library
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 from sgpo_data.rows import Message
 
 if TYPE_CHECKING:
@@ -37,26 +38,19 @@ class ClassifierRewarder:
 
         Raises ModelError if the folder is no sequence classifier with one label and a chat template.
         """
-        try:
-            import torch
-            from transformers import AutoModelForSequenceClassification
-        except ImportError as error:
-            raise MissingExtraError("models", error.name or "transformers") from error
+        model = _classifier(folder, dtype=dtype)
+        from torch import nn
+
         from sgpo_data.engines.threads import fit_threads
 
-        try:
-            model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False, output_loading_info=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{folder}: the reward model cannot be read: {first_line(error)}") from error
-        if loaded["missing_keys"]:
-            raise ModelError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")
-        if model.config.num_labels != 1:
-            raise ModelError(f"{folder}: has {model.config.num_labels} labels, and a reward model has one; give another classifier")
         fit_threads(model, beside=True)
-        placed = torch.nn.Module.to(model, _device(device))
-        return cls(cast("PreTrainedModel", placed), load_chat(folder), context_tokens=context_tokens, batch_tokens=batch_tokens)
+        return cls(nn.Module.to(model, _device(device)), load_chat(folder), context_tokens=context_tokens, batch_tokens=batch_tokens)
+
+    @staticmethod
+    def check(folder: Path, *, dtype: str) -> None:
+        """Raises what `load` would, as far as it shows in the files besides the weights, and in names and shapes of these."""
+        _classifier(folder, dtype=dtype, device="meta")
+        load_chat(folder)
 
     def reward(self, requests: Iterable[RewardRequest]) -> Iterator[Rewarded]:
         """As `Rewarder.reward`."""
@@ -114,6 +108,25 @@ class ClassifierRewarder:
         if not all(map(math.isfinite, rewards)):
             raise EngineError("a reward is no finite number: the weights do not compute in this dtype; use reward.dtype float32 or bfloat16")
         return rewards
+
+
+def _classifier(folder: Path, *, dtype: str, device: str | None = None) -> PreTrainedModel:
+    try:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+    except ImportError as error:
+        raise MissingExtraError("models", error.name or "transformers") from error
+    with read_by_library(f"{folder}: the reward model cannot be read"):
+        # Its annotation does not know of the second.
+        both: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=getattr(torch, dtype), device_map=device, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    model, loaded = both
+    if loaded["missing_keys"]:
+        raise ModelError(f"{folder}: has no {sorted(loaded['missing_keys'])[0]}, so this is no reward model; give a sequence classifier")
+    if model.config.num_labels != 1:
+        raise ModelError(f"{folder}: has {model.config.num_labels} labels, and a reward model has one; give another classifier")
+    return cast("PreTrainedModel", model)
 
 
 def _device(asked: str) -> str:

@@ -63,6 +63,16 @@ class TransformersEngine:
         context_tokens = _context(model, folder, asked=context_tokens)
         return cls(model, rendered_by, context_tokens=context_tokens, batch_tokens=batch_tokens, window=window)
 
+    @staticmethod
+    def check(folder: Path, *, adapter: Path | None, device: str, chat: ChatTemplate) -> None:
+        """Raises what `load` would, as far as it shows in the files besides the weights, and in names and shapes of these."""
+        from sgpo_data.engines.local.weights import check_mergeable
+
+        check_installed("transformers")
+        _device(device)
+        check_mergeable(folder, adapter)
+        load_chat(folder, chat)
+
     def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`."""
         from sgpo_data.engines.local.decoding import Decoding

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sgpo_data.errors import MissingExtraError, ModelError, first_line
+from sgpo_data.engines.reading import check_generation_config, read_by_library
+from sgpo_data.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 NAMED = 3
 """Weights that a refusal names."""
@@ -22,19 +27,16 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
 
     Raises ModelError if config or weights are missing, or if the weights are not those of the config: transformers fills in the rest at random.
     """
+    check_files(folder)
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     # Its bars would stand between the lines of ours, and its table of what does not fit is longer than a line.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
-    try:
+    check_generation_config(folder)
+    with read_by_library(f"{folder}: the model cannot be read"):
         # Its annotation does not know of the second.
         both: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -45,16 +47,23 @@ def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreT
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: the model cannot be read: {first_line(error)}") from error
     model, found = both
     refuse_misfits(folder, found)
     return cast("PreTrainedModel", model)
 
 
+def check_files(folder: Path) -> None:
+    """Raises ModelError if the folder lacks the files that make it a model."""
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
+
+
 def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
     """Nothing if every weight of the model came from its file.
 
+    Weights that the model has no place for are named in a warning: a head of another task is left out by design, a layer is not.
     Raises ModelError that names the first weights that did not.
     """
     if missing := sorted(found["missing_keys"]):
@@ -63,6 +72,8 @@ def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
         name, kept, wanted = mismatched[0]
         more = f", and {len(mismatched) - 1} more differ" if len(mismatched) > 1 else ""
         raise ModelError(f"{folder}: {name} is {_shape(kept)} in the weights and {_shape(wanted)} in config.json{more}; give the config that goes with them")
+    if unexpected := sorted(found["unexpected_keys"]):
+        log.warning("%s: the model of config.json has no place for %s; left out", folder, _named(unexpected))
 
 
 def check_fit(folder: Path, adapter: Path | None) -> None:
@@ -74,18 +85,36 @@ def check_fit(folder: Path, adapter: Path | None) -> None:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    check_files(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError):
+    except Exception:
         return
     if getattr(config, "quantization_config", None) is not None or type(config) not in AutoModelForCausalLM._model_mapping:
         return
     model = load_weights(folder, dtype="float32", device="meta")
     if adapter is not None:
-        with warnings.catch_warnings():
-            # One for every weight, that none is copied: none is meant to be.
-            warnings.simplefilter("ignore")
+        with nothing_copied():
             adapted(model, adapter)
+
+
+def check_mergeable(folder: Path, adapter: Path | None) -> None:
+    """Reads names and shapes of the weights, and of an adapter's; no weight is kept in memory.
+
+    Raises ModelError as `load_weights` and `merged` do.
+    """
+    model = load_weights(folder, dtype="float32", device="meta")
+    if adapter is not None:
+        with nothing_copied():
+            _mergeable(model, adapter)
+
+
+@contextmanager
+def nothing_copied() -> Iterator[None]:
+    """Without a warning for every weight that it is not copied, where none is meant to be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
@@ -99,12 +128,10 @@ def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
         raise MissingExtraError("models", "peft") from error
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
-    try:
+    with read_by_library(f"{adapter}: the adapter does not fit {model.name_or_path}"):
         whole = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
         # What does not fit is left out or left as it was drawn, which peft tells only here.
         loaded: Any = set_peft_model_state_dict(whole, load_peft_weights(str(adapter), device="cpu"))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: {first_line(error)}") from error
     missing = sorted(name for name in loaded.missing_keys if "lora_" in name)
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
@@ -117,12 +144,16 @@ def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
 
     Raises ModelError if the folder is no adapter, one of another model, or one that cannot be merged.
     """
+    return cast("PreTrainedModel", _mergeable(model, adapter).merge_and_unload().eval())
+
+
+def _mergeable(model: PreTrainedModel, adapter: Path) -> PeftModel:
     whole = adapted(model, adapter)
     if at_tied := weights_at_tied_embeddings(whole):
         raise ModelError(
             f"{adapter}: it has {at_tied[0]}, and the embeddings of {model.name_or_path} are tied, so that it cannot be merged; give an adapter without it"
         )
-    return cast("PreTrainedModel", whole.merge_and_unload().eval())
+    return whole
 
 
 def weights_at_tied_embeddings(model: PeftModel) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.server.completion import Completion, NoCompletionError, ServerFailureError, completion
+from sgpo_data.engines.server.probe import rendered
 from sgpo_data.errors import EngineError, ServerError, SgpoError
 from sgpo_data.rows import Finish
 
@@ -24,6 +25,8 @@ TOO_LONG = ("context_length", "context length", "max_model_len", "maximum model 
 """Words of the servers for a prompt that does not fit: OpenAI, vLLM, llama.cpp, TGI."""
 BROKEN_OFF = frozenset(["abort", "error"])
 """How vLLM says that it gave up."""
+NEUTRAL: Mapping[str, JsonValue] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""No limit and no penalty, named in each request: for what is not, vLLM and SGLang take the model's generation_config, llama.cpp values of its own."""
 SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p", "top_k", "model")
 """Parameters that all rows are asked with."""
 
@@ -37,9 +40,11 @@ class Endpoint:
         self._place = place
         self._key = key
         self._key_variable = key_variable
-        # Names of servers such as vLLM and SGLang.
-        self._told: dict[str, JsonValue] = {"chat_template_kwargs": dict(template)} if template else {}
+        self._template = template
+        self._lost: frozenset[str] = frozenset()
         self._logprobs = True
+        self._neutral = NEUTRAL
+        self._accepted = False
         self._limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     async def check(self, attempts: int) -> None:
@@ -52,9 +57,22 @@ class Endpoint:
             await self._client.with_options(max_retries=attempts).models.with_raw_response.list()
         except openai.NotFoundError:
             # Not every server lists its models.
-            return
+            pass
         except openai.APIError as error:
             raise self._failure(error) from None
+        await self._look_at_template()
+
+    async def _look_at_template(self) -> None:
+        found = await rendered(self._client, self._model, self._template)
+        if found is None:
+            return
+        if "user" in found.lost:
+            raise EngineError(f"{self._place}: the chat template loses the text of the question, so that all prompts would be the same; mend it there")
+        self._lost = found.lost
+        for role in sorted(found.lost):
+            log.warning("%s: the chat template leaves the %s turn out; prompts with one are rows that say refused", self._place, role)
+        if found.dated:
+            log.warning("%s: the chat template writes today's date, so that rows differ by the day; pin it with an argument of it, template.NAME", self._place)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -65,7 +83,9 @@ class Endpoint:
 
         Raises ServerError if the server cannot be reached or is overloaded after all attempts, EngineError if it cannot do what is asked.
         """
-        logprobs, limit = self._logprobs, self._limit
+        if any(message["role"] in self._lost for message in request.messages):
+            return _none(request, "refused")
+        logprobs, limit, neutral = self._logprobs, self._limit, self._neutral
         try:
             answer = completion(await self._asked(request))
         except openai.APIStatusError as error:
@@ -76,6 +96,10 @@ class Endpoint:
             if limit == "max_tokens" and "max_completion_tokens" in _words(error):
                 self._limit = "max_completion_tokens"
                 return await self.answer(request)
+            unknown = [name for name in neutral if name in _words(error)]
+            # Once they were taken, a refusal that has such a word is about the words of the row.
+            if unknown and not (self._accepted and neutral is self._neutral):
+                return await self._without(unknown, request, error)
             return self._refused(request, error)
         except openai.APIError as error:
             raise self._failure(error) from None
@@ -84,6 +108,7 @@ class Endpoint:
             raise EngineError(f"{self._place}: what came back is no chat completion but {error}; {hint}") from error
         except ServerFailureError as error:
             raise ServerError(f"{self._place}: answered with an error ({self._without_key(str(error))}); the same command goes on from here") from error
+        self._accepted = True
         return self._generation(request, answer)
 
     async def _asked(self, request: GenerateRequest) -> bytes:
@@ -99,8 +124,12 @@ class Endpoint:
             max_completion_tokens=sampling.max_tokens if self._limit == "max_completion_tokens" else openai.omit,
             seed=request.seed,
             logprobs=True if self._logprobs else openai.omit,
-            # Not in OpenAI's protocol, but most open servers take it.
-            extra_body={**({"top_k": sampling.top_k} if sampling.top_k else {}), **self._told},
+            # Not all in OpenAI's protocol, but servers such as vLLM and SGLang take them.
+            extra_body={
+                **self._neutral,
+                **({"top_k": sampling.top_k} if sampling.top_k else {}),
+                **({"chat_template_kwargs": dict(self._template)} if self._template else {}),
+            },
         )
         return response.content
 
@@ -108,6 +137,14 @@ class Endpoint:
         if self._logprobs:
             log.warning("%s: gives no log-probabilities, so sampled_nll stays empty", self._place)
             self._logprobs = False
+        return await self.answer(request)
+
+    async def _without(self, names: list[str], request: GenerateRequest, error: openai.APIStatusError) -> Generation:
+        if request.sampling.top_k and "top_k" in names:
+            raise self._not_taken(error)
+        if left := [name for name in names if name in self._neutral]:
+            log.warning("%s: does not take %s, so what the server has for it decides", self._place, ", ".join(left))
+            self._neutral = {name: value for name, value in self._neutral.items() if name not in left}
         return await self.answer(request)
 
     def _generation(self, request: GenerateRequest, answer: Completion) -> Generation:
@@ -124,9 +161,12 @@ class Endpoint:
         if error.status_code == 413 or any(word in words for word in TOO_LONG):
             return _none(request, "too_long")
         if error.param in SHARED or error.code in ("unsupported_parameter", "unsupported_value"):
-            raise EngineError(f"{self._place}: the server does not take what is asked ({self._said(error)}); change that, or ask another model")
+            raise self._not_taken(error)
         log.debug("%s: refused %s (%s)", self._place, request.key, self._said(error))
         return _none(request, "refused")
+
+    def _not_taken(self, error: openai.APIStatusError) -> EngineError:
+        return EngineError(f"{self._place}: the server does not take what is asked ({self._said(error)}); change that, or ask another model")
 
     def _failure(self, error: openai.APIError) -> SgpoError:
         if not isinstance(error, openai.APIStatusError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Generation, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, load_chat
-from sgpo_data.engines.loading import DEFAULT_TEMPLATE, check_installed
+from sgpo_data.engines.loading import DEFAULT_TEMPLATE, NO_ADAPTED_SCORER, check_installed
 from sgpo_data.engines.local.weights import check_fit
 from sgpo_data.errors import EngineError, ModelError, RecipeError, first_line
 
@@ -77,12 +77,8 @@ class VllmEngine:
 
         Raises ModelError if the folder lacks something, EngineError if vLLM cannot load it here.
         """
-        check_installed("vllm")
-        if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-            raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
-        rendered_by = load_chat(folder, chat)
+        rendered_by = cls.check(folder, adapter=adapter, chat=chat)
         rank = None if adapter is None else _rank(adapter)
-        check_fit(folder, adapter)
         settings: dict[str, object] = {
             "model": str(folder),
             "dtype": dtype,
@@ -101,6 +97,16 @@ class VllmEngine:
             loaded._adapt(adapter)
         return loaded
 
+    @staticmethod
+    def check(folder: Path, *, adapter: Path | None, chat: ChatTemplate) -> Chat:
+        """The chat of the folder; raises what `load` would, as far as it shows in the files besides the weights, and in names and shapes of these."""
+        check_installed("vllm")
+        rendered_by = load_chat(folder, chat)
+        if adapter is not None:
+            _rank(adapter)
+        check_fit(folder, adapter)
+        return rendered_by
+
     def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
         """As `Generator.generate`."""
         from sgpo_data.engines.vllm.steps import Steps, generations
@@ -118,8 +124,7 @@ class VllmEngine:
 
         engine, chat = self._open()
         if self._lora is not None:
-            # vllm-project/vllm issues 16668 and 51594: prompt log-probabilities with an adapter are wrong, or end the engine.
-            raise RecipeError("engine: vllm cannot score with an adapter; use transformers")
+            raise RecipeError(NO_ADAPTED_SCORER)
         return scored(Steps(engine, context_tokens=self.context_tokens, window=self._window, lora=None), chat, requests)
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ class Pair(TableStage):
         return self.kind
 
     def rows_made(self, rows: int) -> None:
-        """It depends on what was dropped and marked."""
+        """Unknown beforehand: it depends on what was dropped and marked."""
 
     def table(self, con: "duckdb.DuckDBPyConnection", source: str) -> Decision:
         """The pairs or examples, in the order of `input`, replayed references after all rewrites; there may be none.

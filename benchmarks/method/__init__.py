@@ -1,0 +1,1 @@
+"""The experiment: does the loop help, where, and how much."""

@@ -1,0 +1,149 @@
+"""Raw rows of JSON, JSON Lines and CSV files."""
+
+import codecs
+import csv
+import io
+import json
+import sys
+from collections.abc import Collection, Iterator
+from typing import cast
+
+import orjson
+import pyarrow as pa
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.sources.json_rows import json_record, rows_of
+from sgpo_data.sources.odd_row import BrokenRowError, OddRowError, Place, Wording
+from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable, refuse_twice
+from sgpo_data.sources.record import Record
+from sgpo_data.sources.turns import are_turns
+
+
+def _lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
+    """Lines as they are, decompressed by the file's suffix, without the byte order mark, with their numbers from 1."""
+    packed = COMPRESSIONS.get(file.path.suffix.lower(), "detect")
+    with readable(file.name), pa.input_stream(str(file.path), compression=packed) as stream:
+        for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), 1):
+            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+def _filled_lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
+    return ((number, line) for number, line in _lines(file) if line.strip())
+
+
+def json_line_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """An object a line; a line that is no JSON is a row with a fault."""
+    for number, line in _filled_lines(file):
+        where = f"{file.name}, line {number}"
+        try:
+            yield json_record(_parsed(line.rstrip(b"\r\n"), Place(where)), where, file.name)
+        except BrokenRowError as error:
+            yield Record({}, (), where, file.name, error)
+
+
+def _parsed(line: bytes, place: Place) -> object:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # NaN and lone surrogates are refused there also in columns that nobody reads.
+        return _parsed_leniently(_decoded(line, place), place)
+
+
+def _parsed_leniently(text: str, place: Place) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        fault, found = error.msg.removesuffix(" at"), text[error.pos : error.pos + 20].strip()
+        where = f"line {error.lineno}, " if "\n" in text.rstrip() else ""
+        raise place.broken("not JSON{}", Wording(f": {fault} at {where}column {error.colno} (found {found!r})", "")) from error
+    except RecursionError as error:
+        raise place.broken("not JSON that can be read: nested too deeply") from error
+    except ValueError as error:
+        raise place.broken(f"not JSON that can be read: an integer of more than {sys.get_int_max_str_digits()} digits") from error
+
+
+def _decoded(line: bytes, place: Place) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise place.broken("not UTF-8{}", Wording(f": byte 0x{line[error.start]:02x} at byte {error.start + 1}; convert the file to UTF-8", "")) from error
+
+
+def json_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """A list of rows, an object whose one list holds them, one row, or JSON Lines."""
+    if _holds_lines(file):
+        yield from json_line_rows(file, columns)
+        return
+    whole = b"".join(line for _, line in _lines(file))
+    if not whole.strip():
+        return
+    try:
+        value = _parsed(whole, Place(file.name))
+    except BrokenRowError as error:
+        if not _mostly_rows(file):
+            raise DatasetError(str(error)) from error
+        yield from json_line_rows(file, columns)
+        return
+    for number, values in enumerate(rows_of(value, columns, name=file.name), 1):
+        yield json_record(values, f"{file.name}, row {number}", file.name)
+
+
+def _holds_lines(file: RawFile) -> bool:
+    """Whether the first line is a row by itself and others follow."""
+    lines = _filled_lines(file)
+    _, first = next(lines, (0, b""))
+    return _is_row(first) and next(lines, None) is not None
+
+
+def _mostly_rows(file: RawFile) -> bool:
+    """Whether more than half of the lines are rows by themselves, as where only the first line is broken."""
+    rows = [_is_row(line) for _, line in _filled_lines(file)]
+    return 2 * sum(rows) > len(rows)
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) or are_turns(value)
+
+
+def csv_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """Commas, double quotes, a first line of names; every value is text."""
+    csv.field_size_limit(sys.maxsize)  # One limit for the whole process, 128 KiB unless told otherwise.
+    # Bytes that are no text spoil their own row only.
+    reader = csv.reader((line.decode(errors="surrogateescape") for _, line in _lines(file)), strict=True)
+    start = 1
+    header: tuple[str, ...] | None = None
+    try:
+        for row in reader:
+            place = Place(f"{file.name}, line {start}")
+            if header is None:
+                header = _header(row, place, columns)
+            elif row:
+                fault = _csv_fault(row, header, place)
+                yield Record({}, (), place.row, file.name, fault) if fault else Record(dict(zip(header, row, strict=True)), header, place.row, file.name)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DatasetError(f"{file.name}, line {start}: not CSV: {error}") from error
+
+
+def _header(row: list[str], place: Place, columns: Collection[str]) -> tuple[str, ...]:
+    fault = _csv_fault(row, (*row,), place)
+    if fault:
+        raise DatasetError(f"{fault}; convert the file to UTF-8")
+    header = tuple(column.strip() for column in row)
+    refuse_twice(header, columns, place.row)
+    return header
+
+
+def _csv_fault(row: list[str], header: tuple[str, ...], place: Place) -> OddRowError | None:
+    if len(row) != len(header):
+        found = Wording(f"{len(row)} values for {len(header)} columns ({', '.join(header)})", "another number of values than columns")
+        return place.odd("{}", found)
+    try:
+        ",".join(row).encode()
+    except UnicodeEncodeError as error:
+        return place.broken("not UTF-8{}", Wording(f": byte 0x{ord(error.object[error.start]) - 0xDC00:02x}", ""))
+    return None
