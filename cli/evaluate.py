@@ -6,6 +6,7 @@ from .evaluate_answers import add_answers
 from .evaluate_ifeval import add_ifeval
 from .evaluate_judge import add_judge
 from .evaluate_people import add_people
+from .evaluate_tasks import add_tasks
 
 
 def add_evaluate(app: typer.Typer) -> None:
@@ -15,4 +16,5 @@ def add_evaluate(app: typer.Typer) -> None:
     add_judge(group)
     add_people(group)
     add_ifeval(group)
+    add_tasks(group)
     app.add_typer(group, name="evaluate", rich_help_panel="Evaluate")

@@ -1,6 +1,8 @@
 """IFEval: which instructions of a prompt an answer follows, by the checkers that its authors published, as lm-eval carries them."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -118,6 +120,17 @@ def _grades(checkers: ModuleType, asked: Sequence[_Asked], answers: AnswerTexts)
             yield from _of_one(checkers, each, _prompt(each), sample, answers)
 
 
+@contextmanager
+def _drawn_alike(key: str) -> Iterator[None]:
+    """What a checker draws by chance is the same for the same question: one that asks for the letter # (1122) is checked for a letter that is drawn."""
+    state = random.getstate()
+    random.seed(f"ifeval/{key}")
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def _prompt(asked: _Asked) -> str:
     return prompt_id([Message(role="user", content=asked.prompt)])
 
@@ -126,7 +139,8 @@ def _of_one(checkers: ModuleType, asked: _Asked, prompt: str, sample: int, answe
     _, text = answers.texts[prompt, sample]
     for metric in METRICS:
         try:
-            followed = getattr(checkers, f"test_instruction_following_{metric}")(asked, text or "").follow_instruction_list
+            with _drawn_alike(asked.key):
+                followed = getattr(checkers, f"test_instruction_following_{metric}")(asked, text or "").follow_instruction_list
         except (ValueError, TypeError, KeyError) as error:
             raise SchemaError(f"question {asked.key}: its kwargs are not what its checker takes ({first_line(error)}); mend the set") from error
         for part, (kind, met) in enumerate(zip(asked.instruction_id_list, followed, strict=True)):
