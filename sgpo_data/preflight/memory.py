@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgpo_data.engines.loading import Loading
+from sgpo_data.engines.loading import WeightsLoading
 from sgpo_data.execution import Execution
 from sgpo_data.preflight.check import Bound, Check
 from sgpo_data.training.options import Train
@@ -55,7 +55,7 @@ def model_size(folder: Path) -> Size:
     )
 
 
-def generation_bytes(size: Size, loading: Loading, execution: Execution) -> dict[str, int]:
+def generation_bytes(size: Size, loading: WeightsLoading, execution: Execution) -> dict[str, int]:
     """Bytes of generation: the weights, a cache of batch_tokens, and the logits of the rows in flight in float32."""
     width, context = BYTES.get(loading.dtype, 4), loading.context_tokens or execution.batch_tokens
     rows = max(1, min(execution.window, execution.batch_tokens // max(1, min(context, execution.batch_tokens))))
@@ -116,7 +116,7 @@ def on_gpu(execution: Execution, asked: float | None) -> bool:
 
 
 def memory_checks(
-    size: Size, loading: Loading | None, trainings: Mapping[str, tuple[Train, bool]], execution: Execution, asked: float | None, *, longest: int
+    size: Size, loading: WeightsLoading | None, trainings: Mapping[str, tuple[Train, bool]], execution: Execution, asked: float | None, *, longest: int
 ) -> Iterator[Check]:
     """Of generation, and of each training by its phase; `longest` is what a row has at most in the model's context."""
     device, gpu = device_bytes(execution, asked), on_gpu(execution, asked)

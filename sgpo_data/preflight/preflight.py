@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sgpo_data.engines.chat import Chat
-from sgpo_data.engines.loading import Loading
+from sgpo_data.engines.loading import WeightsLoading
 from sgpo_data.errors import ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
@@ -109,6 +109,6 @@ def _budget(model: Model, sampled: Sequence[Sampled], steps: Sequence[Step], exe
     size, writing = model_size(model.folder), [stage for each in sampled for stage in each.generating if stage.context_tokens is not None]
     trainings = {step.phase: (step.job.train, step.job.reference is not None) for step in steps if isinstance(step.job, TrainJob)}
     longest = max((stage.context_tokens or 0 for stage in writing), default=execution.batch_tokens)
-    loading = Loading(writing[0].engine, writing[0].dtype, longest, writing[0].quantization) if writing else None
+    loading = WeightsLoading(writing[0].engine, writing[0].dtype, longest, quantization=writing[0].quantization) if writing else None
     yield from memory_checks(size, loading, trainings, execution, device_memory, longest=longest)
     yield from cost_checks(steps, execution, weights=size.weights, width=BYTES.get(loading.dtype if loading else "float32", 4))
