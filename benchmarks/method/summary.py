@@ -28,11 +28,12 @@ def main() -> None:
     budgets = sorted({int(str(row["budget"])) for row in found})
     level = 1 - 0.05 / max(1, len(budgets))
     _draw(found)
+    shown = [name for name in TITLES if name != "references" or len(budgets) > 1]
     note = (
         f"Mean share of constraints met by answers to held-out prompts, with its {level:.2%} interval over seeds (t; 95 % corrected for the "
         f"{len(budgets)} budgets looked at). gain: over `sft` of the same seed. kept, better, worse: of the last round."
     )
-    print(document("Does the loop help? Methods by number of references", note, table(list(_table(found, level))), _pictures()))
+    print(document("Does the loop help? Methods by number of references", note, table(list(_table(found, level))), _pictures(shown)))
 
 
 def _table(found: Rows, level: float) -> Iterable[Mapping[str, object]]:
@@ -83,8 +84,8 @@ def _mean(values: Sequence[object], form: str) -> str:
     return form.format(fmean(float(str(value)) for value in values)) if values else ""
 
 
-def _pictures() -> str:
-    return "\n".join(f"![{title}](method-{name}.svg)" for name, title in TITLES.items())
+def _pictures(shown: Sequence[str]) -> str:
+    return "\n".join(f"![{TITLES[name]}](method-{name}.svg)" for name in shown)
 
 
 TITLES = {"references": "grade by number of references", "rounds": "grade over rounds", "pairs": "gain by the share of pairs that are better"}
