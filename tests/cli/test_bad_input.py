@@ -30,7 +30,7 @@ def written(path: Path, content: bytes | list[dict[str, object]]) -> str:
         ([*GOOD, {"prompt": "  ", "answer": "x"}], ["--source.strict"], ["13", "prompt", "empty"]),
         (b'{"prompt": "caf\xe9"}\n', [], ["1", "UTF-8"]),
         (b'{"prompt": "\\ud800"}\n', [], ["1", "surrogate"]),
-        (b'{"prompt": "a"}\n{"prompt": \n', [], ["2", "JSON"]),
+        (b'{"prompt": "a"}\n{"prompt": \n', ["--source.strict"], ["2", "JSON"]),
         (b"", [], ["no rows"]),
         ([{"colour": "red"}], [], ["colour"]),
     ],

@@ -64,8 +64,10 @@ def requests(rows: int) -> list[GenerateRequest]:
 
 def answers(url: str, asked: list[GenerateRequest], sampling: Sampling = FREE, *, window: int = 64, seconds: float = 30) -> dict[str, Generation]:
     engine = connect(url, window=window, seconds=seconds)
-    found = list(engine.generate(sampled(asked, sampling)))
-    engine.close()
+    try:
+        found = list(engine.generate(sampled(asked, sampling)))
+    finally:
+        engine.close()
     assert Counter(one.key for one in found) == Counter(request.key for request in asked)
     return {one.key[0]: one for one in found}
 

@@ -207,7 +207,6 @@ AGAIN = ("user", "Go on."), ("assistant", "One."), ("user", "Go on.")
     [
         (UNSYSTEMATIC, (("system", "user"), ("user", "q"))),
         (UNSYSTEMATIC, (("system", "q"), ("user", "q"))),
-        (UNSYSTEMATIC, (("system", ""), ("user", "q"))),
         (ONLY_THE_LAST_THREE, (*AGAIN,)),
         (ONLY_FULL, (("user", ""), ("user", "q"))),
         (ONLY_FULL, (("user", " "), ("assistant", "What?"), ("user", "q"))),

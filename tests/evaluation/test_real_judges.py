@@ -44,12 +44,13 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def labels(model: Path) -> tuple[str, str]:
-    """The two letters that the toy model begins an answer with most."""
+    """The two words, a token each, that the toy model begins an answer with most: a server tells of its likeliest tokens alone."""
     from sgpo_data.engines.local.transformers import TransformersEngine
 
-    letters = tuple("abcdefghijklmnopqrstuvwxyz")
+    vocabulary = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    letters = tuple(sorted(token for token in vocabulary if token.isascii() and token.isalpha()))
     engine = TransformersEngine.load(model, dtype="float32", context_tokens=512, adapter=None, device="cpu", batch_tokens=4000, window=8)
-    asked = ScoreRequest(("p", 0, "x"), [Message(role="user", content="sort the words 1: aa word 1 or bb word 1")], letters, cut=frozenset(range(26)))
+    asked = ScoreRequest(("p", 0, "x"), [Message(role="user", content="sort the words 1: aa word 1 or bb word 1")], letters, cut=frozenset(range(len(letters))))
     (found,) = engine.score([asked])
     engine.close()
     nlls = {letter: each.nll for letter, each in zip(letters, found.likelihoods, strict=True) if each.nll is not None}

@@ -222,7 +222,7 @@ BAD_FILES: list[tuple[str, bytes, list[str]]] = [
     ("x.csv", b'prompt\na\n"b\n', ["x.csv, line 3", "not CSV"]),
     ("x.csv", b"prompt\na\n\xe9\n\xe8\n", ["x.csv, line 3: not UTF-8: byte 0xe9", "2 of 3 rows are broken"]),
     ("x.csv", "prompt\na\n".encode("utf-16"), ["x.csv, line 1: not UTF-8: byte 0xff; convert the file to UTF-8"]),
-    ("x.csv", b"prompt,prompt\na,b\n", ["'prompt' stands twice"]),
+    ("x.csv", b"prompt,prompt\na,b\n", ["two columns are called 'prompt'"]),
     ("x.jsonl.gz", b"plain", ["x.jsonl.gz", "cannot be read"]),
     ("x.jsonl.gz", gzip.compress(os.urandom(4000))[:2000], ["x.jsonl.gz", "Truncated"]),
     ("x.parquet", b"PAR1 and then nothing", ["x.parquet", "not a whole Parquet file"]),
