@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sgpo_data.evaluation.answer_files import style
 from sgpo_data.evaluation.judge.stage import Comparison
 from sgpo_data.evaluation.judge.verdict import SCORES, Verdict
-from sgpo_data.evaluation.results import Floats, Pair, Rate, judged_pairs, logistic_at_zero
+from sgpo_data.evaluation.results import Floats, JudgedPair, Rate, judged_pairs, logistic_at_zero
 
 WEIGHT = 3
 """Battles that a verdict `much better` counts for; lmarena/arena-hard-auto@005ac12, show_result.py"""
@@ -45,7 +45,7 @@ def arena_hard(rows: Sequence[Comparison], *, model: str) -> ArenaHard | None:
     return found if model == names[0] else ArenaHard(found.score.mirrored(), found.style_controlled.mirrored())
 
 
-def _battles(pair: Pair) -> Iterator[float]:
+def _battles(pair: JudgedPair) -> Iterator[float]:
     """What the model gets in each battle: those of the order in which it is first, then those of the other."""
     for verdict, turned in zip(pair.verdicts, (False, True), strict=True):
         score = SCORES[verdict]
@@ -61,7 +61,7 @@ def _rate(value: float, draws: Floats) -> Rate:
     return Rate(value, low, high)
 
 
-def _features(pairs: Sequence[Pair]) -> Floats:
+def _features(pairs: Sequence[JudgedPair]) -> Floats:
     """Differences of style as show_result.py takes them, each in its standard deviations; one that never differs is left out."""
     ours, theirs = np.array([_style(pair.answer) for pair in pairs]), np.array([_style(pair.other) for pair in pairs])
     length = (ours[:, :1] - theirs[:, :1]) / (ours[:, :1] + theirs[:, :1])

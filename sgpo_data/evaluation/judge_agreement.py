@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.evaluation.judge.stage import Comparison
-from sgpo_data.evaluation.results import Pair, comparison_key, judged_pairs
+from sgpo_data.evaluation.results import JudgedPair, comparison_key, judged_pairs
 
 Side = int
 """1, 0 or -1: the model of the alphabet's first name wins, neither, the other."""
@@ -49,11 +49,11 @@ def _sides(rows: Sequence[Comparison]) -> dict[tuple[str, str, str], Side]:
     return found
 
 
-def _sorted(pair: Pair) -> tuple[str, str]:
+def _sorted(pair: JudgedPair) -> tuple[str, str]:
     return (pair.answer, pair.other) if pair.answer <= pair.other else (pair.other, pair.answer)
 
 
-def _side(pair: Pair) -> Side:
+def _side(pair: JudgedPair) -> Side:
     return (pair.score > 0.5) - (pair.score < 0.5)
 
 

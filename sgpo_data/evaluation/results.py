@@ -31,7 +31,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Pair:
+class JudgedPair:
     """A comparison with both of its verdicts, seen from one of the models."""
 
     score: float
@@ -115,7 +115,7 @@ def results(rows: Sequence[Comparison], *, model: str) -> Results:
     return found if model == seen else found.mirrored()
 
 
-def judged_pairs(rows: Sequence[Comparison], *, model: str) -> list[Pair]:
+def judged_pairs(rows: Sequence[Comparison], *, model: str) -> list[JudgedPair]:
     """The comparisons with a verdict in both orders, in the order of their keys, seen from this model."""
     orders: dict[tuple[str, int], dict[str, Comparison]] = {}
     for row in rows:
@@ -130,7 +130,7 @@ def judged_pairs(rows: Sequence[Comparison], *, model: str) -> list[Pair]:
         if first is None or second is None or ours["verdict"] is None or theirs["verdict"] is None:
             continue
         score = (first + (1 - second)) / 2
-        found.append(Pair(score, (first, second), (ours["verdict"], theirs["verdict"]), ours["first_answer"], ours["second_answer"]))
+        found.append(JudgedPair(score, (first, second), (ours["verdict"], theirs["verdict"]), ours["first_answer"], ours["second_answer"]))
     return found
 
 
@@ -143,7 +143,7 @@ def _outcome(row: Comparison) -> str:
     return row["verdict"] or (row["judgement_finish"] if row["judgement_finish"] in ("too_long", "refused", "timeout") else "unparsed")
 
 
-def _consistent(pair: Pair) -> bool:
+def _consistent(pair: JudgedPair) -> bool:
     """Whether the answer that wins in one order wins in the other."""
     first, second = pair.first_scores
     return bool(np.sign(first - 0.5) == np.sign(0.5 - second))
@@ -161,7 +161,7 @@ def _win_rate(scores: Floats) -> Rate | None:
     return Rate(value, float(interval.confidence_interval.low), float(interval.confidence_interval.high))
 
 
-def _length_adjusted(pairs: Sequence[Pair]) -> float | None:
+def _length_adjusted(pairs: Sequence[JudgedPair]) -> float | None:
     """Logistic in the tanh of the length difference in standard deviations, read off at no difference."""
     difference = np.array([float(len(pair.answer) - len(pair.other)) for pair in pairs])
     if difference.size == 0 or np.ptp(difference) == 0:
