@@ -84,7 +84,8 @@ def faults(seed: int) -> Fault:
 
 def test_every_row_arrives_once_from_a_server_that_fails_often() -> None:
     with serving(lambda text, before: None if text == "models" else faults(3)(text, before)) as server:
-        found = answers(server.url, requests(250), seconds=1.0)
+        # Far above what an answer takes on a busy machine: only what hangs is asked again for being late.
+        found = answers(server.url, requests(250), seconds=5.0)
         assert {one.text for one in found.values()} == {f"question {row} / {2**62 + row}" for row in range(250)}
         assert set(server.answered.values()) == {1}
         assert sum(server.asked.values()) > 270
