@@ -3,7 +3,6 @@ const byId = (id) => document.getElementById(id);
 const { review, items: most, seed } = document.body.dataset;
 const items = [...document.querySelectorAll("article")];
 const ids = new Set(items.map((item) => item.id));
-const place = `sgpo-review-${review}`;
 const choices = ["first", "second", "equal"];
 const keys = { 1: "first", ArrowLeft: "first", 2: "second", ArrowRight: "second", 0: "equal", ArrowDown: "equal" };
 let votes = [];
@@ -12,17 +11,35 @@ let shown = Date.now();
 const tell = (text) => (byId("message").textContent = text);
 const isVote = (vote) => vote && ids.has(vote.item) && choices.includes(vote.vote) && Number.isFinite(vote.seconds);
 
-const keep = () => {
+// What a page from a file keeps in localStorage Chromium forgets at a reload; a database it finds again.
+const database = new Promise((resolve, reject) => {
+  const opening = indexedDB.open("sgpo-review", 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore("reviews");
+  opening.onsuccess = () => resolve(opening.result);
+  opening.onerror = () => reject(opening.error);
+});
+
+const transaction = async (mode, request) => {
+  const open = (await database).transaction("reviews", mode);
+  const made = request(open.objectStore("reviews"));
+  return new Promise((resolve, reject) => {
+    open.oncomplete = () => resolve(made.result);
+    open.onabort = () => reject(open.error);
+  });
+};
+
+const keep = async () => {
+  const kept = { reviewer: byId("reviewer").value, votes: [...votes] };
   try {
-    localStorage.setItem(place, JSON.stringify({ reviewer: byId("reviewer").value, votes }));
+    await transaction("readwrite", (store) => store.put(kept, review));
   } catch {
     tell("This browser keeps nothing for this page: save your votes before you close it.");
   }
 };
 
-const recall = () => {
+const recall = async () => {
   try {
-    const kept = JSON.parse(localStorage.getItem(place));
+    const kept = await transaction("readonly", (store) => store.get(review));
     if (!kept) return;
     votes = Array.isArray(kept.votes) ? kept.votes.filter(isVote) : [];
     byId("reviewer").value = String(kept.reviewer ?? "");
@@ -50,7 +67,8 @@ const show = () => {
 
 const vote = (choice) => {
   const open = next();
-  if (!open) return;
+  // Until the votes kept so far are read, no item is shown.
+  if (!open || open.hidden) return;
   votes.push({ item: open.id, vote: choice, seconds: Math.round((Date.now() - shown) / 100) / 10 });
   tell("");
   keep();
@@ -126,5 +144,4 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-recall();
-show();
+recall().then(show);
