@@ -5,8 +5,6 @@ BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-TOY    := runs/toy
-
 .PHONY: install vllm smollm2 public real quickstart test lint types layers wheel tests clean
 
 install: $(VENV)/installed
@@ -17,16 +15,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-quickstart: $(TOY)/model/config.json $(TOY)/prompts.jsonl
-	$(BIN)/sgpo run recipes/quickstart.toml
-	$(BIN)/python -m sgpo_data.toy outcome recipes/quickstart.toml
-
-$(TOY)/model/config.json: | install
-	$(BIN)/python -m sgpo_data.toy model $(TOY)/model
-
-$(TOY)/prompts.jsonl: | install
-	mkdir -p $(TOY)
-	$(BIN)/python -m sgpo_data.toy prompts -n 5000 -o $@
+quickstart: install
+	$(BIN)/sgpo demo
 
 # The CPU build of vLLM, for the tests and for machines without a GPU; it exists for Linux, and goes with a CPU build of torch only.
 # What of it is for images and sound breaks beside that build, so its requirements are a list of ours. triton, a gigabyte, is asked for and not used.
@@ -82,6 +72,8 @@ wheel: install
 	build/wheel/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && bin/sgpo --help >/dev/null && bin/python -c "import sgpo_data.schema as s; assert 'filtered' in s.tables()"
 	cd build/wheel && ! bin/python -c "import torch" 2>/dev/null && ! bin/python -c "import cli" 2>/dev/null && ! bin/python -c "import schemas" 2>/dev/null
+	cd build/wheel && bin/sgpo init | grep -q '^sgpo ' && bin/sgpo init real && cmp recipes/real.toml ../../recipes/real.toml && cmp recipes/real.jsonl ../../recipes/real.jsonl
+	cd build/wheel && ! bin/sgpo demo 2>demo.txt && grep -qF "pip install 'sgpo-data[models]'" demo.txt
 	$(BIN)/python tests/write_dataset.py build/wheel/data
 	cd build/wheel && bin/sgpo check data && bin/sgpo sql "SELECT count(*) AS rows FROM filtered" data && bin/sgpo inspect data --rows 1 >/dev/null
 

@@ -15,10 +15,12 @@ from sgpo_data.printable import printable
 from sgpo_data.stages.order import STAGES
 
 from .check import check
+from .demo import demo
 from .diff import diff
 from .evaluate import add_evaluate
 from .gc import gc
 from .health import add_health
+from .init import init
 from .inspect import inspect
 from .lint import add_lint
 from .preflight import add_preflight
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 NOISY = ("openai", "vllm", "httpx", "httpx2", "urllib3", "filelock", "fsspec")
 
 
-RESUMING = ("run", "preflight", *(stage.stage_name for stage in STAGES), "train", "evaluate", "publish")
+RESUMING = ("demo", "run", "preflight", *(stage.stage_name for stage in STAGES), "train", "evaluate", "publish")
 """Commands that, given again, go on where they were stopped."""
 
 
@@ -101,6 +103,8 @@ def options(
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+app.command(rich_help_panel="Start")(demo)
+app.command(rich_help_panel="Start")(init)
 add_run(app)
 add_preflight(app)
 add_stages(app)

@@ -37,7 +37,7 @@ def _command() -> Callable[..., None]:
         _preflight(recipe, built(Execution, given), rows=rows, device_memory=device_memory, open_model=opener(context), as_json=as_json)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as recipes/sgpo.toml.")]
+    argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file; sgpo init writes one.")]
     count = Annotated[int, typer.Option("--rows", min=2, help="Prompts of each kind of phase that are tried.")]
     memory = Annotated[
         float | None, typer.Option("--device-memory", min=0, help="Memory of the device that the recipe is for, in GiB; that of this machine if not given.")

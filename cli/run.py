@@ -54,7 +54,7 @@ def _command() -> Callable[..., None]:
         elif dry_run:
             _print_plan(recipe, execution, open_model=opener(context), as_json=json)
         else:
-            _run(recipe, execution, open_model=opener(context), yes=yes, as_json=json, guards=guards, keep_going=keep_going)
+            run_loop(recipe, execution, open_model=opener(context), yes=yes, as_json=json, guards=guards, keep_going=keep_going)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     flags = {
@@ -65,14 +65,15 @@ def _command() -> Callable[..., None]:
         "json": typer.Option("--json", help="Print a summary as JSON in place of the reference or the table."),
     }
     own = [inspect.Parameter(name, keyword, annotation=Annotated[bool, option], default=False) for name, option in flags.items()]
-    argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as recipes/sgpo.toml.")]
+    argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file; sgpo init writes one.")]
     place = inspect.Parameter("recipe", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=argument)
     called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     run.__signature__ = inspect.Signature([place, called, *own, *parameters(Guards, panel="Alarms"), *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
     return run
 
 
-def _run(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes: bool, as_json: bool, guards: Guards, keep_going: bool) -> None:
+def run_loop(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes: bool, as_json: bool, guards: Guards, keep_going: bool) -> None:
+    """Runs the recipe, with its guards, and prints the reference of the last model or dataset, or a summary."""
     from sgpo_data.health.guards import TrainingGuard
     from sgpo_data.loop.loop import run_recipe
     from sgpo_data.recipe.file import read_recipe

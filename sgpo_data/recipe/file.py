@@ -42,7 +42,7 @@ def read_recipe(path: Path) -> Recipe:
         text = local_path(path).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
-        raise RecipeError(f"{path}: no recipe can be read there ({reason}); give a TOML file such as recipes/sgpo.toml") from error
+        raise RecipeError(f"{path}: no recipe can be read there ({reason}); give a TOML file; sgpo init writes one") from error
     return parsed(text, path)
 
 

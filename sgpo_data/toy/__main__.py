@@ -17,6 +17,7 @@ from sgpo_data.errors import SgpoError
 from sgpo_data.execution import ROOT
 from sgpo_data.toy import corpus
 from sgpo_data.toy.grade import failed, grade
+from sgpo_data.toy.world import json_lines, prompt_rows
 
 
 class _ToyCommands(TyperGroup):
@@ -39,7 +40,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="A JSONL fil
 @app.command()
 def prompts(rows: Rows = 500, seed: Seed = 0, output: Output = None) -> None:
     """Write prompts with references: rows of `messages` and `reference`."""
-    _write(({"messages": prompt.messages, "reference": prompt.reference.text} for prompt in islice(corpus.prompts(seed), rows)), output)
+    _write(prompt_rows(seed, rows), output)
 
 
 @app.command()
@@ -115,7 +116,7 @@ def outcome(
 
 
 def _write(rows: Iterable[Mapping[str, object]], output: Path | None) -> None:
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = json_lines(rows)
     if output:
         output.write_text(lines, encoding="utf-8")
     else:

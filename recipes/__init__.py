@@ -1,0 +1,1 @@
+"""The recipes that come along, each a TOML file that says in its first comment what it is."""
