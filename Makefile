@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: install vllm smollm2 public real quickstart test lint types layers wheel tests clean
+.PHONY: install vllm smollm2 public real quickstart test lint types layers wheel docs pictures tests clean
 
 install: $(VENV)/installed
 
@@ -52,14 +52,14 @@ real: smollm2 runs/smollm2/config.json
 runs/smollm2/config.json: | smollm2
 	$(BIN)/python -m sgpo_data.toy smollm2 runs/smollm2
 
-test: lint types layers wheel tests
+test: lint types layers wheel docs tests
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: install
-	$(BIN)/mypy sgpo_data cli tests benchmarks
+	$(BIN)/mypy sgpo_data cli tests benchmarks docs
 
 layers: install
 	$(BIN)/lint-imports
@@ -76,6 +76,14 @@ wheel: install
 	cd build/wheel && ! bin/sgpo demo 2>demo.txt && grep -qF "pip install 'sgpo-data[models]'" demo.txt
 	$(BIN)/python tests/write_dataset.py build/wheel/data
 	cd build/wheel && bin/sgpo check data && bin/sgpo sql "SELECT count(*) AS rows FROM filtered" data && bin/sgpo inspect data --rows 1 >/dev/null
+
+# The pages of docs/ and those derived from the code, into build/docs; a link that leads nowhere ends it.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The pictures of README, from a run of the quickstart and Chromium.
+pictures: install
+	$(BIN)/python docs/draw.py quickstart
 
 tests: install vllm smollm2 public
 	$(BIN)/pytest --numprocesses 2

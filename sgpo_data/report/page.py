@@ -88,12 +88,12 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
 def _filled(values: dict[str, object], rows: _SampleTable) -> str:
     style, script = _file("report.css"), _file("report.js")
     sealed = {"policy": policy(style, script), "style": Markup(style), "script": Markup(script)}
-    return _environment().get_template("report.html.jinja").render(**values, rows=rows, **sealed)
+    return environment().get_template("report.html.jinja").render(**values, rows=rows, **sealed)
 
 
 def _rows(found: Sequence[SampleRow], room: int) -> _SampleTable:
     """As many rows as there is room for."""
-    template = _environment().get_template("row.html.jinja")
+    template = environment().get_template("row.html.jinja")
     parts: list[str] = []
     used: list[SampleRow] = []
     for row in found:
@@ -166,7 +166,8 @@ def _limit(finding: Finding) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What the templates of a report are filled by."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_file))
     environment.filters |= {"visible": visible, "short": lambda text: line(text, PLACE), "typeset": _typeset}
     environment.globals |= {"format_value": format_value, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}

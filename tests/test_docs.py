@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands run, its output is what comes out, its tree is the tree."""
+"""README and docs/ tell the truth: their commands run, their output is what comes out, their links lead somewhere."""
 
 import os
 import re
@@ -14,12 +14,29 @@ from hub_server import hub_server
 from sgpo_data.recipe.file import parsed
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+NAV = re.findall(r"^ +- .+: ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+PAGES = [ROOT / "README.md", *(path for path in (ROOT / "docs" / name for name in NAV) if path.exists())]
+"""As a reader takes them: README, then docs/ in the order of its menu; what the menu has besides is derived when the pages are built."""
+MISTAKES = ROOT / "docs/troubleshooting.md"
 BIN = Path(sys.executable).parent
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, pages: list[Path] = PAGES) -> list[str]:
+    return [block for page in pages for block in re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)]
+
+
+def test_every_page_is_in_the_menu() -> None:
+    assert set((ROOT / "docs").glob("*.md")) == set(PAGES[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) < 250
 
 
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -29,7 +46,7 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the README's shell blocks have been run, in their order, by somebody with a login to a Hub; `make` is what runs this test."""
+    """A folder in which the shell blocks of all pages have been run, in their order, by somebody with a login to a Hub; `make` is what runs this test."""
     folder = tmp_path_factory.mktemp("reader")
     with hub_server(tmp_path_factory.mktemp("hub")) as hub, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_ENDPOINT", hub.url)
@@ -46,7 +63,7 @@ def without_numbers(text: str) -> list[str]:
     return [re.sub(r"[─ ]+", " ", re.sub(r"[0-9][0-9.,]*", "#", line)).strip() for line in text.strip().splitlines()]
 
 
-@pytest.mark.parametrize("block", blocks("console"))
+@pytest.mark.parametrize("block", blocks("console", [page for page in PAGES if page != MISTAKES]))
 def test_every_console_block_shows_what_comes_out(block: str, folder: Path) -> None:
     command, _, expected = block.removeprefix("$ ").partition("\n")
     finished = shell(command, folder)
@@ -67,31 +84,15 @@ def test_the_recipe_that_is_explained_is_a_recipe(block: str) -> None:
     assert [phase.name for phase in parsed(whole, ROOT / "recipes" / "readme.toml").phases] == ["policy"]
 
 
-def test_the_tree_is_the_tree_with_the_first_words_of_each_wing() -> None:
-    """The README's last block lists every wing and every file of the ground, each with the clause that its own docstring begins with."""
-    (tree,) = blocks("text")
-    assert tree == tree_of(ROOT)
+@pytest.mark.parametrize("block", blocks("console", [MISTAKES]))
+def test_every_mistake_ends_in_the_line_that_is_printed(block: str, folder: Path) -> None:
+    command, _, expected = block.removeprefix("$ ").partition("\n")
+    finished = shell(command, folder)
+    assert finished.returncode in (1, 2, 3), finished.stderr
+    assert "Traceback" not in finished.stderr
+    lines = without_numbers(finished.stderr)
+    assert [line for line in without_numbers(expected) if not any(each.startswith(line.removesuffix("...")) for each in lines)] == []
 
 
-@pytest.mark.parametrize(
-    "path", sorted(path for top in ("sgpo_data", "cli") for path in (ROOT / top).rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_every_file_begins_with_its_clause(path: Path) -> None:
-    assert re.fullmatch(r"[A-Za-z].{8,140}", clause(path))
-
-
-def clause(path: Path) -> str:
-    found = re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"))
-    return found.group(1).rstrip(".") if found else ""
-
-
-def tree_of(root: Path) -> str:
-    lines = []
-    for top in ("sgpo_data", "cli"):
-        lines.append(f"{top + '/':24}{clause(root / top / '__init__.py')}")
-        if top == "sgpo_data":
-            lines += [f"    {path.name:20}{clause(path)}" for path in sorted((root / top).glob("*.py")) if path.name != "__init__.py"]
-        for wing in sorted(path.parent for path in (root / top).rglob("__init__.py") if path.parent != root / top):
-            depth = len(wing.relative_to(root / top).parts)
-            lines.append(f"{'    ' * depth + wing.name + '/':24}{clause(wing / '__init__.py')}")
-    return "\n".join(lines) + "\n"
+def test_there_are_twenty_mistakes() -> None:
+    assert len(blocks("console", [MISTAKES])) >= 20
