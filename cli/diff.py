@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from sgpo_data.errors import UsageError
 from sgpo_data.execution import ROOT
+
+from .references import typed
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="A dataset.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="Another one of the same table.")],
+    before: Annotated[str, typer.Argument(metavar="A", help="A dataset; - reads the reference from standard input.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another one of the same table, or -.")],
     rows: Annotated[int, typer.Option(min=0, help="Changed rows to show.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws other rows.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, texts uncut.")] = False,
@@ -24,4 +27,6 @@ def diff(
 
     from .printing.differences import show
 
-    show(existing(before, root), existing(after, root), rows=rows, seed=seed, as_json=as_json)
+    if before == after == "-":
+        raise UsageError("- -: standard input holds one reference; name the other dataset")
+    show(existing(typed(before), root), existing(typed(after), root), rows=rows, seed=seed, as_json=as_json)

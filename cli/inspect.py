@@ -7,9 +7,11 @@ import typer
 
 from sgpo_data.execution import ROOT
 
+from .references import typed
+
 
 def inspect(
-    reference: Annotated[str, typer.Argument(metavar="REF", help="A dataset, or the folder of a model.")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="A dataset, or the folder of a model; - reads the reference from standard input.")],
     rows: Annotated[int, typer.Option(min=0, help="Sample rows to show.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws another sample.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, texts uncut.")] = False,
@@ -22,6 +24,7 @@ def inspect(
     from .printing.look import show
     from .printing.model_record import show_model
 
+    reference = typed(reference)
     model = model_folder(reference, root)
     if model is not None:
         show_model(model, as_json=as_json)

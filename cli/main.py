@@ -23,6 +23,7 @@ from .health import add_health
 from .init import init
 from .inspect import inspect
 from .lint import add_lint
+from .ls import ls
 from .preflight import add_preflight
 from .printing.closed_pipe import closed_pipe_allowed
 from .publish import publish
@@ -112,6 +113,7 @@ add_train(app)
 add_evaluate(app)
 app.command(rich_help_panel="Share")(publish)
 app.command(rich_help_panel="Share")(reproduce)
+app.command(rich_help_panel="Look")(ls)
 app.command(rich_help_panel="Look")(sql)
 app.command(rich_help_panel="Look")(inspect)
 app.command(rich_help_panel="Look")(diff)

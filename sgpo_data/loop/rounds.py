@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.loop.folder import RecipeFolder
+from sgpo_data.loop.folder import FROZEN, RecipeFolder
 from sgpo_data.references.model import model_manifest
 from sgpo_data.references.run import STEP, run_folder
 from sgpo_data.schema import tables
@@ -73,6 +73,11 @@ class Run:
     def name(self) -> str:
         """What the run is called."""
         return self.folder.resolve().name
+
+
+def run_names(root: Path) -> list[str]:
+    """The runs of a root by name: what recipes have left their steps in."""
+    return sorted(path.parent.name for path in root.glob(f"*/{FROZEN}") if RecipeFolder(path.parent).uses())
 
 
 def open_run(run: str, root: Path) -> Run:
