@@ -69,18 +69,19 @@ class _Lines:
     def __init__(self, what: str, rows: int) -> None:
         self.what = what
         self.rows = rows
-        self.started = self.last = monotonic()
-        self.first: tuple[int, float] | None = None
-        """Rows that were there at the first report, and when it came: loading the model, and what an earlier session made, tell nothing of what is left."""
+        self.last = monotonic()
+        self.first: tuple[int, int, float] | None = None
+        """Rows and tokens at the first report, and when it came: loading the model, and what an earlier session made, tell nothing of what is left."""
 
     def report(self, done: int, tokens: int) -> None:
         """Logs a line if the last one is long enough ago."""
         now = monotonic()
         if self.first is None:
-            self.first = done, now
+            self.first = done, tokens, now
         if now - self.last < LINE_SECONDS:
             return
         self.last = now
-        before, since = self.first
-        left = f", about {(self.rows - done) * (now - since) / (done - before):.0f} s left" if done - before >= TELLING_ROWS else ""
-        log.info("%s: %d of %d rows, %.0f tokens/s%s", self.what, done, self.rows, tokens / (now - self.started), left)
+        rows, sampled, since = self.first
+        speed = f", {(tokens - sampled) / (now - since):.0f} tokens/s" if now > since else ""
+        left = f", about {(self.rows - done) * (now - since) / (done - rows):.0f} s left" if done - rows >= TELLING_ROWS else ""
+        log.info("%s: %d of %d rows%s%s", self.what, done, self.rows, speed, left)

@@ -24,7 +24,7 @@ class ChatServer(ThreadingHTTPServer):
         self.fault = fault
         self.gives_logprobs = gives_logprobs
         self.unknown = unknown
-        """Parameters that it refuses, one at a time."""
+        """Parameters that it refuses, one at a time, each with more words of the refusal behind it or none."""
         self.lock = threading.Lock()
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif body.get("logprobs") and not self.server.gives_logprobs:
             self._status("400 logprobs is not supported by this model")
-        elif unknown := [name for name in self.server.unknown if name in body]:
+        elif unknown := [name for name in self.server.unknown if name.partition(" ")[0] in body]:
             self._status(f"400 Unrecognized request argument supplied: {unknown[0]}")
         elif fault and fault[0].isdigit():
             self._status(fault)
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
 def completion(body: Body, text: str, *, finish: str) -> Body:
     entries: list[Body] = [{"token": "x", "logprob": -0.25, "bytes": None, "top_logprobs": []} for _ in range(4)]
     logprobs = {"content": entries} if body.get("logprobs") else None
-    message = {"role": "assistant", "content": "" if finish == "empty" else f"{text} / {body['seed']}"}
+    message = {"role": "assistant", "content": "" if finish == "empty" else f"{text} / {body.get('seed')}"}
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "stop" if finish == "empty" else finish}
     usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice], "usage": usage}

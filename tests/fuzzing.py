@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sgpo_data.errors import SgpoError
 from sgpo_data.printable import HOSTILE
@@ -38,6 +38,12 @@ def refused(work: Callable[[], object]) -> str | None:
     assert not any(HOSTILE.search(line) for line in lines), lines
     assert len(lines) == len(error.args), lines
     return lines[0]
+
+
+def hold_both(refusals: Sequence[str | None], *, least: float = 0.05) -> None:
+    """Holds that a share of the inputs is taken and a share refused: a loop of which one never happens tests half of what it should."""
+    taken = refusals.count(None) / len(refusals)
+    assert least < taken < 1 - least, f"{taken:.1%} of {len(refusals)} inputs are taken"
 
 
 def value(rng: random.Random, depth: int = 3) -> object:

@@ -21,6 +21,8 @@ SENTINEL, QUESTION, SYSTEM = "sgpo-data-answer-7f3a", "sgpo-data-question-3c1d",
 TODAY = date(2024, 7, 26)
 """The day a template is told that asks for today's; a rendering has to be the same tomorrow."""
 DATE_ARGUMENT = "today"
+RENDERINGS = 4
+"""How often a conversation is rendered again to see whether a template draws lots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class TokenizerTemplate:
         except Exception as error:
             # A template is a program of a stranger, and raises what it will.
             raise ModelError(f"{place}: the chat template refuses a question and an answer: {first_line(error)}; mend chat_template.jinja") from error
+        if len({text, *(self._rendered([*probe, _turn("assistant", SENTINEL)]) for _ in range(RENDERINGS))}) > 1:
+            raise ModelError(f"{place}: the chat template writes another text each time, so that no row could be made again; mend chat_template.jinja")
         if SENTINEL not in text:
             raise ModelError(f"{place}: the chat template loses the text of the answer; mend chat_template.jinja")
         if frame is None:
@@ -96,6 +100,8 @@ class TokenizerTemplate:
         yield from self._beginning()
         if not has_end:
             yield f"the chat template writes no end of turn after an answer, so a model trained on it would never stop; {end} ends them here, trained ones too"
+        elif added := self.tail.partition(end)[0].strip():
+            yield f"the chat template writes {added!r} between an answer and its end of turn; a model trained on it writes that too, as a part of its answers"
         yield from self._system()
         if not self.keeps_reasoning:
             yield f"the chat template leaves the reasoning before {THOUGHT_END} out of answers; here it stays, in generation, scoring and training alike"

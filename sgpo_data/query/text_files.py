@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,6 +21,9 @@ DELIMITERS = (",", "\t", ";", "|")
 LARGEST_EXACT = 1 << 53
 """A double holds every integer below it."""
 
+LONG_NUMBER = r"(?:^|[^0-9.])[0-9]{16,}(?:$|[^0-9.eE])|[eE]\+?[0-9]{3}"
+"""An integer that a double may not hold, or an exponent that it cannot; in a text too, which does no harm."""
+_NUMBERED = re.compile(r"(.+)_\d+")
 _TOO_SMALL = ("straddling object", "maximum_object_size")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _LOSSY_TYPE = re.compile(r'("(?:[^"]|"")*")|\b(?:UUID|TIME|DATE|TIMESTAMP)\b')
@@ -114,6 +117,9 @@ def _from_json(con: duckdb.DuckDBPyConnection, view: str, path: Path, block: int
     options = f"maximum_object_size = {block}, dateformat = '%%', timestampformat = '%%'"
     described = con.execute(f"DESCRIBE FROM read_json({source}, sample_size = -1, {options})").fetchall()
     types = {name: _LOSSY_TYPE.sub(lambda found: found[1] or "VARCHAR", sql_type) for name, sql_type, *_ in described}
+    _refuse_keys_alike(con, source, types, place=path)
+    nested = [name for name, sql_type in types.items() if "DOUBLE" in sql_type and sql_type != "DOUBLE"]
+    types |= dict.fromkeys((name for name in nested if _holds_long_numbers(con, source, name, options)), "JSON")
     # Read as text first: a double would already have rounded an integer that it cannot hold.
     doubles = [name for name, sql_type in types.items() if sql_type == "DOUBLE"]
     read = types | dict.fromkeys(doubles, "VARCHAR")
@@ -121,8 +127,27 @@ def _from_json(con: duckdb.DuckDBPyConnection, view: str, path: Path, block: int
     con.execute(f"CREATE OR REPLACE TABLE {quoted(view)} AS FROM read_json({source}, columns = {{{columns}}}, {options})")
     for name in doubles:
         large = f"regexp_full_match({quoted(name)}, '-?[0-9]+') AND NOT coalesce(abs(TRY_CAST({quoted(name)} AS HUGEINT)) <= {LARGEST_EXACT}, false)"
+        large = f"({large}) OR (isinf(TRY_CAST({quoted(name)} AS DOUBLE)) AND regexp_matches({quoted(name)}, '[0-9]'))"
         if con.execute(f"SELECT NOT coalesce(bool_or({large}), false) FROM {quoted(view)}").fetchall()[0][0]:
             con.execute(f"ALTER TABLE {quoted(view)} ALTER {quoted(name)} TYPE DOUBLE")
+
+
+def _refuse_keys_alike(con: duckdb.DuckDBPyConnection, source: str, names: Collection[str], *, place: Path) -> None:
+    """Raises DatasetError if two keys differ in capitals alone: DuckDB calls the second X_1, and finds no key of that name."""
+    lower = {name.lower() for name in names}
+    if not any((numbered := _NUMBERED.fullmatch(name)) and numbered[1].lower() in lower for name in names):
+        return
+    found = con.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM read_json_objects({source})").fetchall()
+    keys = sorted({key for (key,) in found if key is not None})
+    if len(keys) > len({key.lower() for key in keys}):
+        raise DatasetError(f"{place}: keys of JSON that differ in capitals alone are one column in SQL (it has {', '.join(keys)}); rename one")
+
+
+def _holds_long_numbers(con: duckdb.DuckDBPyConnection, source: str, name: str, options: str) -> bool:
+    """Whether a double inside of the values of this key may round one of them."""
+    columns = f"columns = {{{_literal(name)}: 'JSON'}}"
+    found = con.execute(f"SELECT bool_or(regexp_matches({quoted(name)}::VARCHAR, {_literal(LONG_NUMBER)})) FROM read_json({source}, {columns}, {options})")
+    return bool(found.fetchall()[0][0])
 
 
 def _type_columns(con: duckdb.DuckDBPyConnection, view: str, names: list[str], types: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable
 from sgpo_data.sources.record import Record
 from sgpo_data.sources.splits import of_split
 from sgpo_data.sources.table_files import arrow_rows, parquet_rows
-from sgpo_data.sources.text_files import csv_rows, json_line_rows, json_rows
+from sgpo_data.sources.text_files import csv_rows, json_line_rows, json_rows, tsv_rows
 
 SAVED_TO_DISK = ("dataset_info.json", "state.json", "dataset_dict.json")
 
@@ -80,7 +80,7 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
     if not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
     if _kind(path) not in _READERS:
-        raise DatasetError(f"{path}: not a kind of file that can be read (found {path.suffix or 'no suffix'}); known are {kinds}")
+        raise DatasetError(f"{path}: not a kind of file that can be read (found {path.suffix or 'no suffix'}); convert it to one of {kinds}")
     return RawFiles((RawFile.hashed(path, path.name),))
 
 
@@ -120,6 +120,7 @@ _READERS: dict[str, Callable[[RawFile, Collection[str]], Iterator[Record]]] = {
     ".ndjson": json_line_rows,
     ".json": json_rows,
     ".csv": csv_rows,
+    ".tsv": tsv_rows,
     ".parquet": parquet_rows,
     ".arrow": arrow_rows,
     ".feather": arrow_rows,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Place, Wording
 from sgpo_data.sources.record import Record
-from sgpo_data.sources.turns import SourceTurn, read_history, read_text, read_turns
+from sgpo_data.sources.turns import SourceTurn, are_turns, read_history, read_text, read_turns
 
 PASSAGES = ("context", "passage")
 """Columns that hold one text in some sets, and lists of titles and sentences in others."""
@@ -64,8 +64,10 @@ class Parts:
         return found
 
     def history(self) -> list[Message]:
-        """The turns before the prompt, of pairs of a question and an answer; none if no column gives them."""
+        """The turns before the prompt, of pairs of a question and an answer or turns as they stand; none if no column gives them."""
         value = self.value("history")
+        if are_turns(value):
+            return [turn.message for turn in self.turns_of("history", value)]
         return [] if value is None else list(read_history(value, self.place("history")))
 
     def answer(self, part: str) -> str | None:

@@ -67,11 +67,15 @@ def _from_question(parts: Parts) -> Prompt:
 
 
 def _choices(parts: Parts) -> dict[str, str]:
-    """The texts to choose from by their labels: a list, or lists of texts and labels."""
+    """The texts to choose from by their labels: a list, lists of texts and labels, or an object with a text to each label."""
     value, place = parts.value("choices"), parts.place("choices")
     if value is None:
         return {}
-    texts, labels = (value.get("text"), value.get("label")) if isinstance(value, Mapping) else (value, None)
+    texts, labels = value, None
+    if isinstance(value, Mapping):
+        # A Parquet column has the labels of all its rows, null where a row has fewer.
+        named = {label: text for label, text in value.items() if text is not None}
+        texts, labels = (value["text"], value.get("label")) if "text" in value else ([*named.values()], [*named])
     if not isinstance(texts, list) or len(texts) > len(LETTERS):
         raise place.odd("is {}, not a list of texts", described(value))
     if not isinstance(labels, list):

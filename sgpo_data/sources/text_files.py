@@ -1,4 +1,4 @@
-"""Raw rows of JSON, JSON Lines and CSV files."""
+"""Raw rows of JSON, JSON Lines, CSV and TSV files."""
 
 import codecs
 import csv
@@ -18,13 +18,25 @@ from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable, refuse_t
 from sgpo_data.sources.record import Record
 from sgpo_data.sources.turns import are_turns
 
+OTHER_SEPARATORS = (";", "\t", "|", ",")
+
 
 def _lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
     """Lines as they are, decompressed by the file's suffix, without the byte order mark, with their numbers from 1."""
     packed = COMPRESSIONS.get(file.path.suffix.lower(), "detect")
     with readable(file.name), pa.input_stream(str(file.path), compression=packed) as stream:
         for number, line in enumerate(io.BufferedReader(cast(io.RawIOBase, stream)), 1):
-            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if number == 1:
+                _refuse_wide(line, file.name)
+                line = line.removeprefix(codecs.BOM_UTF8)
+            yield number, line
+
+
+def _refuse_wide(start: bytes, name: str) -> None:
+    # RFC 4627, section 3: what begins with two characters of ASCII has NUL bytes among the first four in UTF-16 and UTF-32 alone.
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or start[:4].count(0) >= 2:
+        encoding = "UTF-32" if start[:4].count(0) >= 3 or start[:4] == codecs.BOM_UTF32_LE else "UTF-16"
+        raise DatasetError(f"{name}: {encoding}, not UTF-8 (begins with the bytes {start[:4].hex(' ')}); convert it: iconv -f {encoding} -t UTF-8")
 
 
 def _filled_lines(file: RawFile) -> Iterator[tuple[int, bytes]]:
@@ -111,9 +123,18 @@ def _is_row(line: bytes) -> bool:
 
 def csv_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
     """Commas, double quotes, a first line of names; every value is text."""
+    return _separated_rows(file, columns, separator=",")
+
+
+def tsv_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
+    """The same with tabs."""
+    return _separated_rows(file, columns, separator="\t")
+
+
+def _separated_rows(file: RawFile, columns: Collection[str], *, separator: str) -> Iterator[Record]:
     csv.field_size_limit(sys.maxsize)  # One limit for the whole process, 128 KiB unless told otherwise.
     # Bytes that are no text spoil their own row only.
-    reader = csv.reader((line.decode(errors="surrogateescape") for _, line in _lines(file)), strict=True)
+    reader = csv.reader((line.decode(errors="surrogateescape") for _, line in _lines(file)), delimiter=separator, strict=True)
     start = 1
     header: tuple[str, ...] | None = None
     try:
@@ -126,13 +147,16 @@ def csv_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
                 yield Record({}, (), place.row, file.name, fault) if fault else Record(dict(zip(header, row, strict=True)), header, place.row, file.name)
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DatasetError(f"{file.name}, line {start}: not CSV: {error}") from error
+        hint = "write a value that holds a quotation mark in quotation marks, and each of its own twice"
+        raise DatasetError(f"{file.name}, line {start}: not CSV: {error}; {hint}") from error
 
 
 def _header(row: list[str], place: Place, columns: Collection[str]) -> tuple[str, ...]:
     fault = _csv_fault(row, (*row,), place)
     if fault:
         raise DatasetError(f"{fault}; convert the file to UTF-8")
+    if len(row) == 1 and (other := next((mark for mark in OTHER_SEPARATORS if mark in row[0]), None)):
+        raise DatasetError(f"{place.row}: one column, {row[0]!r}, so values seem to stand between {other!r}; convert the file to CSV with commas")
     header = tuple(column.strip() for column in row)
     refuse_twice(header, columns, place.row)
     return header

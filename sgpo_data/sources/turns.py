@@ -18,9 +18,12 @@ ROLES = {
     "observation": "tool",
 }
 """Names of roles elsewhere (ShareGPT, Gemini, OpenAI, GLM), and ours; others stay as they are."""
-READ_KEYS = frozenset(["role", "content", "from", "value", "weight", "reasoning_content", "tool_calls", "function_call"])
 KEYS = (("role", "content"), ("from", "value"))
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""What DeepSeek, vLLM and gpt-oss files call the thought before an answer."""
 CALLS = ("tool_calls", "function_call")
+OWN_ROLES = frozenset(["system", "user", "assistant", "tool"])
+READ_KEYS = frozenset(["role", "content", "from", "value", "weight", *CALLS])
 TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 """https://huggingface.co/datasets/Anthropic/hh-rlhf: a conversation as one text."""
 
@@ -74,12 +77,19 @@ def _turn(turn: object, place: Place) -> SourceTurn:
     if role == "function_call" or any(turn.get(key) for key in CALLS):
         raise place.odd("calls a tool, which is not read")
     content = _content(turn[keys[1]], place.inside(keys[1]))
-    role = ROLES.get(role, role)
-    thought = turn.get("reasoning_content")
-    if thought and role == "assistant":
-        content = f"<think>\n{read_text(thought, place.inside('reasoning_content')).strip()}\n</think>\n\n{content}"
-    unread = tuple(str(key) for key, value in turn.items() if key not in READ_KEYS and value not in (None, "", [], {}))
+    role = _role(role)
+    thought = next((key for key in REASONING if turn.get(key)), None) if role == "assistant" else None
+    if thought:
+        content = f"<think>\n{read_text(turn[thought], place.inside(thought)).strip()}\n</think>\n\n{content}"
+    read = READ_KEYS | {thought}
+    unread = tuple(str(key) for key, value in turn.items() if key not in read and value not in (None, "", [], {}))
     return SourceTurn(Message(role=role, content=content), target=_learned(turn.get("weight"), place.inside("weight")), unread=unread)
+
+
+def _role(name: str) -> str:
+    """As it is called here, in capitals or not; a role that is not known stays as it is written."""
+    known = name.strip().lower()
+    return ROLES.get(known, known if known in OWN_ROLES else name)
 
 
 def _learned(weight: object, place: Place) -> bool:

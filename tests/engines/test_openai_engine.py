@@ -115,6 +115,27 @@ def test_a_server_that_does_not_take_a_neutral_value_is_asked_without_it_and_say
         answers(server.url, requests(1), Sampling(top_k=7))
 
 
+@pytest.mark.parametrize("hint", ["", " Use 'max_completion_tokens' instead."])
+def test_a_server_that_wants_max_completion_tokens_gets_it(hint: str) -> None:
+    with serving(unknown=[f"max_tokens{hint}"]) as server:
+        found = answers(server.url, requests(20), Sampling(max_tokens=9), window=4)
+        assert {one.finish for one in found.values()} == {"stop"}
+        assert (server.bodies[-1]["max_completion_tokens"], "max_tokens" in server.bodies[-1]) == (9, False)
+        assert sum(server.asked.values()) <= 20 + 4
+    with serving(lambda text, before: "400 max_completion_tokens is unknown to me" if text == "question 1" else None) as server:
+        # Once max_tokens was taken, such words are those of the row.
+        found = answers(server.url, requests(3), window=1)
+        assert [found[f"p{row}"].finish for row in range(3)] == ["stop", "refused", "stop"]
+        assert "max_tokens" in server.bodies[-1]
+
+
+def test_a_server_that_takes_no_seed_is_asked_without_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(unknown=["seed"]) as server:
+        found = answers(server.url, requests(20), window=4)
+        assert {one.text for one in found.values()} == {f"question {row} / None" for row in range(20)}
+    assert sum("does not take seed, so the same rows asked again get other answers" in message for message in caplog.messages) == 1
+
+
 def test_a_refusal_that_quotes_a_parameter_from_the_row_is_the_refusal_of_the_row() -> None:
     with serving(lambda text, before: "400 not allowed: what is min_p" if text == "question 1" else None) as server:
         found = answers(server.url, requests(3), window=1)
@@ -315,6 +336,29 @@ path = "prompts.jsonl"
 [phases.improve]
 role = "improve"
 """
+
+
+def test_a_server_whose_model_changed_makes_no_row_again(tmp_path: Path) -> None:
+    """A model at a server is what it is called: rows of the name are not made twice, whoever answers to it, and say that nobody can verify them."""
+    write_prompts(tmp_path, 6)
+    with serving() as server:
+        subprocess.run(sgpo(tmp_path, "--base-url", server.url), check=True, capture_output=True)
+    rows = open_dataset(tmp_path / "out").scan().collect()
+    assert set(rows["policy"]) == {"endpoint:m"}
+    with serving(lambda text, before: None if text == "models" else "length") as other:
+        again = subprocess.run(sgpo(tmp_path, "--base-url", other.url), check=True, capture_output=True, text=True)
+        assert not other.asked
+        assert again.stdout.splitlines()[-1] == str(tmp_path / "out")
+        assert open_dataset(tmp_path / "out").scan().collect().equals(rows)
+        # Another prompt is another input, and so is another name another model.
+        write_prompts(tmp_path, 7)
+        changed = subprocess.run(sgpo(tmp_path, "--base-url", other.url), check=False, capture_output=True, text=True)
+        assert changed.returncode == 1, changed.stderr
+        assert "another fingerprint" in changed.stderr.splitlines()[-1]
+        assert not other.asked
+        named = [flag.replace("openai:m", "openai:n").replace(str(tmp_path / "out"), str(tmp_path / "named")) for flag in sgpo(tmp_path)]
+        subprocess.run([*named, "--base-url", other.url], check=True, capture_output=True)
+    assert set(open_dataset(tmp_path / "named").scan().collect()["finish"]) == {"length"}
 
 
 def test_both_stages_of_a_recipe_get_every_row_once_from_a_server_that_fails_often(tmp_path: Path) -> None:

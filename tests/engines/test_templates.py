@@ -1,15 +1,14 @@
 """Claims about chat templates of well-known families, under byte-level and sentencepiece tokenizers: what is sampled is what is scored is what is trained."""
 
-import json
 import logging
 import random
 from pathlib import Path
 
 import pytest
 import torch
+from chat_templates import CHATML, GEMMA, LLAMA3, QWEN3, QWEN25, R1, SPECIAL, TEMPLATES, TEXTS, tokenizer_of
 from made import made_dataset
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.chat import Chat
@@ -22,78 +21,6 @@ from sgpo_data.rows import Message
 from sgpo_data.training.options import Train
 from sgpo_data.training.rows import ALTERED, EQUAL, token_rows
 from sgpo_data.training.task import TrainingTask
-
-LLAMA2 = """{%- if messages[0].role == 'system' %}{% set system = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' %}{% set messages = messages[1:] %}
-{%- else %}{% set system = '' %}{% endif %}
-{%- for m in messages %}
-{%- if m.role == 'user' %}{{- bos_token + '[INST] ' + (system if loop.index0 == 0 else '') + m.content.strip() + ' [/INST]' }}
-{%- else %}{{- ' ' + m.content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"""
-MISTRAL = """{{- bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{- '[INST] ' + m.content + '[/INST]' }}
-{%- elif m.role == 'assistant' %}{{- ' ' + m.content + eos_token }}{% else %}{{- raise_exception('Only user and assistant roles are supported!') }}
-{%- endif %}{% endfor %}"""
-LLAMA3 = """{{- bos_token }}{{- '<|start_header_id|>system<|end_header_id|>\\n\\nToday Date: ' + strftime_now('%d %b %Y') + '<|eot_id|>' }}
-{%- for m in messages %}{{- '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}
-{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"""
-GEMMA = """{{- bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{- raise_exception('System role not supported') }}{% endif %}
-{{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + m.content | trim + '<end_of_turn>\\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{- '<start_of_turn>model\\n' }}{% endif %}"""
-CHATML = """{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}"""
-QWEN25 = """{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{% endif %}""" + CHATML
-QWEN3 = """{%- for m in messages %}{% set body = m.content %}{% set thought = '' %}
-{%- if m.role == 'assistant' and '</think>' in body %}{% set thought = body.split('</think>')[0].split('<think>')[-1].strip('\\n') %}
-{%- set body = body.split('</think>')[-1].lstrip('\\n') %}{% endif %}
-{%- if m.role == 'assistant' and loop.last %}{{- '<|im_start|>assistant\\n<think>\\n' + thought + '\\n</think>\\n\\n' + body + '<|im_end|>\\n' }}
-{%- else %}{{- '<|im_start|>' + m.role + '\\n' + body + '<|im_end|>\\n' }}{% endif %}{% endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% if enable_thinking is defined and not enable_thinking %}{{- '<think>\\n\\n</think>\\n\\n' }}
-{%- endif %}{% endif %}"""
-R1 = """{{- bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{- '<|im_start|>' + m.content }}
-{%- else %}{% set body = m.content %}{% if '</think>' in body %}{% set body = body.split('</think>')[-1] %}{% endif %}
-{{- '<|im_end|>' + body + eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{- '<|im_end|><think>\\n' }}{% endif %}"""
-PHI3 = """{%- for m in messages %}{{- '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endfor %}
-{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{% else %}{{- eos_token }}{% endif %}"""
-TEMPLATES = {
-    "llama2": LLAMA2, "llama3": LLAMA3, "mistral": MISTRAL, "gemma": GEMMA, "qwen2.5": QWEN25, "qwen3": QWEN3, "r1": R1, "phi3": PHI3, "chatml": CHATML,
-}  # fmt: skip
-SPECIAL = [
-    "<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>",
-    "<|user|>", "<|assistant|>", "<|end|>",
-]  # fmt: skip
-TEXTS = {"Name a tool.": "A brush, or a saw.", "Say hi": "hello there", "And 2 + 2?": "4: two and two.\nSo four."}
-
-
-def byte_level() -> Tokenizer:
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.train_from_iterator(
-        [*TEXTS, *TEXTS.values()] * 3,
-        trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
-    )
-    return made
-
-
-def sentencepiece(scheme: str) -> Tokenizer:
-    made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    if scheme == "legacy":
-        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    else:
-        made.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
-    made.train_from_iterator([*TEXTS, *TEXTS.values(), "user assistant system model INST\n"] * 3, trainers.BpeTrainer(
-        vocab_size=500, special_tokens=[*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))], show_progress=False
-    ))  # fmt: skip
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    # The bytes are plain tokens.
-    data = json.loads(made.to_str())
-    data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] in SPECIAL]
-    return Tokenizer.from_str(json.dumps(data))
-
-
-def tokenizer_of(kind: str, template: str) -> PreTrainedTokenizerFast:
-    made = byte_level() if kind == "byte" else sentencepiece(kind)
-    found = PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>", chat_template=template)  # type: ignore[no-untyped-call]
-    found.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
-    return found
 
 
 def ask(text: str) -> list[Message]:
@@ -291,6 +218,8 @@ def test_a_turn_that_is_trimmed_moved_or_in_other_case_stays_and_so_does_one_wit
         (R1, "leaves the reasoning before </think> out"),
         (LLAMA3, "writes today's date"),
         (GEMMA, "refuses a system turn: System role not supported"),
+        (CHATML.replace("m.content", "m.content | tojson"), "writes '\"' between an answer and its end of turn"),
+        (CHATML.replace("m.content", "m.content + strftime_now('%H:%M')"), "writes '00:00' between an answer and its end of turn"),
         (CHATML.replace("{%- for m in messages %}", "{%- for m in messages if m.role != 'system' %}"), "leaves the system turn out"),
     ],
 )
@@ -306,6 +235,8 @@ def test_what_a_template_does_is_said_before_anything_is_generated(template: str
         (CHATML.replace("m.content", "('' if m.role == 'user' else m.content)"), "loses the text of the question"),
         (CHATML.replace("m.content", "('' if m.role == 'assistant' else m.content)"), "loses the text of the answer"),
         (CHATML.replace("{%- for", "{{ raise_exception('no chats') }}{%- for"), "refuses a question and an answer: no chats"),
+        (CHATML.replace("'<|im_start|>'", "'<|im_start|>' + range(1000) | random | string"), "writes another text each time"),
+        (CHATML.replace("m.content", "m.content | capitalize"), "loses the text of the answer"),
     ],
 )
 def test_a_template_that_loses_a_turn_is_refused(template: str, words: str) -> None:

@@ -187,3 +187,14 @@ def test_an_adapter_of_another_model_is_refused(
         load(folder, other)
     assert str(caught.value).startswith(f"{other}: the adapter does not fit {folder}: {words}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [opened, opened_by_vllm])
+def test_an_adapter_without_weights_is_refused_and_not_asked_of_the_hub(
+    load: Callable[[Path, Path | None], None], folder: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("the network is asked"))
+    other = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    (other / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"adapter: no adapter_model\.safetensors, so the adapter has no weights; give the whole folder"):
+        load(folder, other)

@@ -4,13 +4,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 
 import pyarrow as pa
 import pytest
-from fuzzing import changed, numbered, refused, written
+from fuzzing import INPUTS, changed, hold_both, numbered, refused, written
 from tiny_model import question
 
 from sgpo_data.engines import GenerateRequest, Generation, Sampling
+from sgpo_data.engines.server.completion import NoCompletionError, ServerFailureError, completion
 from sgpo_data.schema import schema
 
 if importlib.util.find_spec("openai") is None:
@@ -99,25 +101,40 @@ def fits_the_table(found: Generation) -> bool:
     return True
 
 
+def test_every_body_is_a_completion_or_says_what_it_is_instead() -> None:
+    refusals: list[str | None] = []
+    for rng in numbered("bodies"):
+        body = written(rng, changed(rng, WHOLE))
+        try:
+            completion(body)
+        except (NoCompletionError, ServerFailureError) as error:
+            refusals.append(str(error))
+            assert refusals[-1]
+        else:
+            refusals.append(None)
+    hold_both(refusals)
+
+
 def test_every_answer_of_a_server_is_a_row_or_one_line(server: AnyAnswer) -> None:
     from sgpo_data.engines.server.openai import OpenAIEngine
 
     engine = OpenAIEngine.connect("m", base_url=server.url, key_variable="NO_KEY", window=1, request_seconds=10, attempts=0)
     request = GenerateRequest(("p", 0), question("Name a tool."), seed=1, sampling=Sampling())
     rows: dict[str, Generation] = {}
-    lines = set()
-    for rng in numbered("server answers"):
+    lines: list[str | None] = []
+    # To ask takes as long as to read eight bodies.
+    for rng in islice(numbered("server answers"), INPUTS // 8):
         server.status = rng.choice((200, 200, 200, 200, 200, 200, 200, 201, 204, 302, 400, 404, 413, 422, 429, 500))
         server.body = written(rng, changed(rng, WHOLE if server.status < 300 else REFUSAL))
         found: list[Generation] = []
         line = refused(lambda found=found: found.extend(engine.generate([request])))  # type: ignore[misc]
+        lines.append(line)
         if line is None:
             rows[f"{found[0].finish} {found[0].text is None} {found[0].nll is None} {found[0].tokens}"] = found[0]
-        else:
-            lines.add(line)
     engine.close()
+    hold_both(lines)
     assert {row.finish for row in rows.values()} == {"stop", "empty", "refused", "too_long"}
-    assert len(lines) > 20
+    assert len({*lines}) > 20
     assert all(map(fits_the_table, rows.values()))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chat_templates import TEMPLATES, tokenizer_of
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from sgpo_data.cli.run import add_run
@@ -169,6 +170,31 @@ def test_a_dry_run_says_what_a_template_does_to_turns(place: Path, caplog: pytes
     assert run(place, GENERATED, "--dry-run") is None
     assert "refuses a system turn: no such role" in caplog.text
     assert "writes today's date" in caplog.text
+
+
+SAID: dict[str, tuple[str, ...]] = {
+    "llama2": (),
+    "llama3": ("writes today's date",),
+    "mistral": ("refuses a system turn: Only user and assistant roles are supported!",),
+    "gemma": ("refuses a system turn: System role not supported",),
+    "qwen2.5": (),
+    "qwen3": ("lacks '<think>\\n\\n</think>\\n\\n'", "leaves the reasoning before </think> out of answers"),
+    "r1": ("ends with '<think>\\n', which it leaves out of answers", "leaves the reasoning before </think> out of answers"),
+    "phi3": (),
+    "chatml": (),
+    "vicuna": (),
+}
+"""What is to be said of a template of each family before a run; all of them can be used."""
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_a_template_of_each_family_is_taken_and_what_it_does_is_said_before_the_run(family: str, place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = tokenizer_of("byte", TEMPLATES[family])
+    write_model(place / "model", config=tiny_config(len(tokenizer)))
+    tokenizer.save_pretrained(place / "model")
+    assert run(place, TRAINED, "--dry-run") is None
+    said = [message for message in caplog.messages if "chat template" in message]
+    assert [[words for words in SAID[family] if words in message] for message in said] == [[words] for words in SAID[family]], said
 
 
 def test_a_model_that_the_run_trains_is_held_to_the_one_that_it_starts_from(place: Path) -> None:

@@ -104,6 +104,23 @@ def test_row_of_forty_megabytes_is_read(ending: str, tmp_path: Path) -> None:
     assert sgpo_data.sql("SELECT length(x) FROM x", f"x={path}", root=tmp_path).fetchall() == [(1,), (len(long),)]
 
 
+@pytest.mark.parametrize("number", ["9007199254740993", "-12345678901234567890", "1e400"])
+@pytest.mark.parametrize("around", ["[{}]", '{{"a": [{}], "b": "c"}}'])
+def test_a_number_inside_a_value_is_not_rounded(number: str, around: str, tmp_path: Path) -> None:
+    lines = [around.format(each) for each in ("1.5", number)]
+    path = written("".join(f'{{"v": {line}}}\n' for line in lines), tmp_path / "x.jsonl")
+    assert [json.loads(value, parse_float=str) for (value,) in rows_of(path)] == [json.loads(line, parse_float=str) for line in lines]
+    short = written('{"v": [1.5, 7]}\n', tmp_path / "short.jsonl")
+    assert rows_of(short) == [([1.5, 7.0],)]
+
+
+@pytest.mark.parametrize("text", ['{"x": 1, "X": 2}\n', '{"x": 1}\n{"X": 2}\n', '{"x": 1, "X": 2, "X_1": 3}\n'])
+def test_keys_that_differ_in_capitals_alone_are_refused_and_not_lost(text: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"keys of JSON that differ in capitals alone are one column in SQL \(it has X, .*x\); rename one"):
+        rows_of(written(text, tmp_path / "x.jsonl"))
+    assert rows_of(written('{"x": 1, "x_1": 2}\n', tmp_path / "y.jsonl")) == [(1, 2)]
+
+
 def test_csv_row_with_a_cell_too_many_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"Expected 2 columns, got 3"):
         rows_of(written("a,b\n1,2\n1,2,3\n", tmp_path / "x.csv"))

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterable, Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from time import monotonic
 
 import polars as pl
 import pytest
@@ -81,8 +82,25 @@ def test_a_failed_run_goes_on_with_the_rows_that_are_missing(prompts: str, model
     assert len(rest.asked) == 20 - 11
     whole = run(Seed(), prompts, model=model, out=how.root / "whole", execution=how, open_model=opens(rest))
     assert frame(resumed).equals(frame(whole))
-    assert resumed.manifest.tokens == whole.manifest.tokens
+    # Every letter is a token of this model; those of the session that broke off count.
+    assert resumed.manifest.tokens == whole.manifest.tokens == sum(frame(resumed).get_column("response").str.len_chars())
     assert [record.sha256 for record in resumed.manifest.files] == [record.sha256 for record in whole.manifest.files]
+
+
+def test_the_seconds_of_a_session_that_broke_off_count(prompts: str, model: str, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [monotonic()]
+    monkeypatch.setattr("sgpo_data.store.unfinished.monotonic", lambda: clock[0])
+
+    class SlowModel(FakeModel):
+        def _count(self) -> None:
+            super()._count()
+            clock[0] += 1000
+
+    with pytest.raises(ConnectionAbortedError):
+        run(Seed(), prompts, model=model, execution=how, open_model=opens(SlowModel(fail_after=11)))
+    clock[0] = monotonic()
+    resumed = run(Seed(), prompts, model=model, execution=how, open_model=opens(SlowModel()))
+    assert resumed.manifest.seconds == pytest.approx(20_000, abs=100)
 
 
 def test_the_part_size_does_not_change_a_row(prompts: str, model: str, how: Execution) -> None:

@@ -99,3 +99,28 @@ def test_bytes_that_are_no_text_leave_out_their_row_of_csv_and_parquet(tmp_path:
     pq.write_table(pa.table({"prompt": pa.array([b"a", b"\xff", b"c"]).view(pa.string())}), tmp_path / "x.parquet")
     assert texts(tmp_path / "x.parquet") == ["a", "c"]
     assert "1 not UTF-8 (first: x.parquet, row 2: not UTF-8: byte 0xff at byte 1 of a text)" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("x.csv", "prompt,response\na,b\n"), ("x.tsv", "prompt\na\n"), ("x.jsonl", '{"prompt": "a"}\n'), ("x.json", "[{}]")]
+)
+def test_a_file_of_wider_characters_is_refused_by_a_line_that_says_how_to_convert_it(encoding: str, name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    kind = encoding.upper()[:6]
+    with pytest.raises(DatasetError, match=rf"{name}: {kind}, not UTF-8 .*; convert it: iconv -f {kind} -t UTF-8"):
+        texts(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("x.csv", ";"), ("x.csv", "\t"), ("x.csv", "|"), ("x.tsv", ","), ("x.tsv", ";")])
+def test_a_table_of_other_separators_is_refused_and_not_read_as_one_column(name: str, mark: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(f"prompt{mark}response\na{mark}b\n")
+    with pytest.raises(DatasetError, match=r"line 1: one column, .*, so values seem to stand between .*; convert the file to CSV with commas"):
+        texts(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.txt", "x"])
+def test_a_file_of_another_kind_is_refused_with_the_kinds_to_convert_it_to(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=r"not a kind of file that can be read \(found .*\); convert it to one of \.jsonl, .*\.tsv, \.parquet"):
+        texts(tmp_path / name)

@@ -109,6 +109,14 @@ NEIGHBOURS: dict[str, tuple[Raw, Said]] = {
         },
         (HI, "yo", None),
     ),
+    "MedQA": ({"question": "Which?", "options": {"A": "red", "B": "blue", "C": None}, "answer": "B"}, ([("user", CHOICES)], "B. blue", None)),
+    "history as turns": ({"instruction": "And now?", "output": "No.", "history": [U, A]}, ([*HI, ("assistant", "yo"), ("user", "And now?")], "No.", None)),
+    "reasoning of vLLM": ({"messages": [U, {**A, "reasoning": "Greet."}]}, (HI, "<think>\nGreet.\n</think>\n\nyo", None)),
+    "thinking of gpt-oss": ({"messages": [U, {**A, "thinking": "Greet."}]}, (HI, "<think>\nGreet.\n</think>\n\nyo", None)),
+    "roles in capitals": (
+        {"messages": [{**SYSTEM, "role": "SYSTEM"}, {**U, "role": "User"}, {**A, "role": "Assistant"}]},
+        ([("system", "Be brief."), *HI], "yo", None),
+    ),
     "tools that nothing calls": ({"messages": [U, A], "tools": [{"type": "function"}]}, (HI, "yo", None)),
     "tools beside a prompt": ({"prompt": "hi", "chosen": "yo", "rejected": "no", "tools": [{"type": "function"}]}, (HI, "yo", "no")),
 }
@@ -144,6 +152,13 @@ def test_an_answer_of_false_label_is_rejected_in_every_shape_and_never_a_referen
 def test_labels_of_csv_are_read(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv", "prompt, completion ,label\nhi,yo,False\nho,yo,True\nha,yo,\n")
     assert said(path, strict=True) == [(HI, None, "yo"), ([("user", "ho")], "yo", None), ([("user", "ha")], "yo", None)]
+
+
+def test_tabs_separate_the_columns_of_a_tsv(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.tsv", 'prompt\tcompletion\tlabel\nhi\ta "b", c\t1\nho\t"a\tb\n""c"""\t0\n')
+    assert said(path, strict=True) == [(HI, 'a "b", c', None), ([("user", "ho")], None, 'a\tb\n"c"')]
+    (tmp_path / "x.tsv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert said(tmp_path / "x.tsv.gz") == said(path)
 
 
 @pytest.mark.parametrize("label", ["good", 2, -1, 0.5, [0], {"a": 1}, "yes"])
@@ -236,8 +251,9 @@ def test_rows_are_counted_by_a_reason_without_what_each_of_them_holds(tmp_path: 
 def test_what_is_not_read_is_named_with_the_rows_that_have_any_of_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     tools: Raw = {"messages": [U, A], "tools": [{"type": "function"}]}
-    read(written(tmp_path / "x.jsonl", lines({"messages": [U, A]}, {"messages": [U, A], "id": 1}, {"messages": [{**U, "name": "n"}, A]}, tools)))
-    assert "not read: id, messages.name, tools (3 rows)" in caplog.text
+    thoughts: Raw = {"messages": [{**U, "thinking": "Hm"}, {**A, "reasoning_content": "Hm", "reasoning": "Hm?"}]}
+    read(written(tmp_path / "x.jsonl", lines({"messages": [U, A]}, {"messages": [U, A], "id": 1}, {"messages": [{**U, "name": "n"}, A]}, tools, thoughts)))
+    assert "not read: id, messages.name, tools, messages.thinking, messages.reasoning (4 rows)" in caplog.text
 
 
 def test_names_that_are_not_read_are_no_more_than_can_be_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -210,7 +211,7 @@ BAD_FILES: list[tuple[str, bytes, list[str]]] = [
     ("x.csv", b"prompt\n", ["no rows"]),
     ("x.txt", b"hi", [".txt", ".jsonl"]),
     ("x.jsonl", b'{"prompt": "a"}\n\n{"prompt": \n{"prompt": ', ["x.jsonl, line 3: not JSON: Expecting value at column", "2 of 3 rows are broken"]),
-    ("x.jsonl", '{"prompt": "a"}\n{"prompt": "b"}\n'.encode("utf-16"), ["x.jsonl, line 1: not UTF-8: byte 0xff at byte 1; convert the file to UTF-8"]),
+    ("x.jsonl", '{"prompt": "a"}\n{"prompt": "b"}\n'.encode("utf-16"), ["x.jsonl: UTF-16, not UTF-8"]),
     ("x.jsonl", b'{\n "prompt": "a"\n}\n', ["x.jsonl, line 1: not JSON", "3 of 3 rows are broken"]),
     ("x.jsonl", b'{"prompt": "\\ud800"}\n', ["x.jsonl, line 1", "lone surrogate \\ud800"]),
     ("x.jsonl", b"[1]\n", ["x.jsonl, line 1", "a list, not an object"]),
@@ -221,7 +222,7 @@ BAD_FILES: list[tuple[str, bytes, list[str]]] = [
     ("x.csv", b"prompt,answer\nd\n", ["x.csv, line 2", "1 values for 2 columns (prompt, answer)"]),
     ("x.csv", b'prompt\na\n"b\n', ["x.csv, line 3", "not CSV"]),
     ("x.csv", b"prompt\na\n\xe9\n\xe8\n", ["x.csv, line 3: not UTF-8: byte 0xe9", "2 of 3 rows are broken"]),
-    ("x.csv", "prompt\na\n".encode("utf-16"), ["x.csv, line 1: not UTF-8: byte 0xff; convert the file to UTF-8"]),
+    ("x.csv", "prompt\na\n".encode("utf-16"), ["x.csv: UTF-16, not UTF-8"]),
     ("x.csv", b"prompt,prompt\na,b\n", ["two columns are called 'prompt'"]),
     ("x.jsonl.gz", b"plain", ["x.jsonl.gz", "cannot be read"]),
     ("x.jsonl.gz", gzip.compress(os.urandom(4000))[:2000], ["x.jsonl.gz", "Truncated"]),
@@ -411,6 +412,22 @@ def test_a_hub_dataset_is_read_at_the_commit_of_its_revision(client: Client) -> 
     assert branch == commit
     assert branch["identity"] == f"hub:org/name@{old}/default/train"
     assert '"old"' in json.dumps(branch["rows"])
+
+
+def test_labels_of_a_hub_dataset_are_read_whatever_their_type(client: Client) -> None:
+    whole = pa.table({"prompt": ["hi", "ho", "ha"], "completion": ["yo", "no", "hey"], "label": pa.array([True, False, None])})
+    packed = io.BytesIO()
+    pq.write_table(whole, packed)
+    client.hub.repositories.commit_files("org/kto", {"data/train-00000-of-00001.parquet": packed.getvalue()})
+    rows = [{"prompt": [USER], "completion": [YO], "label": 1}, {"prompt": [USER], "completion": [NO], "label": 0}]
+    client.hub.repositories.commit_files("org/turns", {"train.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()})
+    client.hub.repositories.commit_files("org/csv", {"train.csv": b"prompt,completion,label\nhi,yo,True\nho,no,False\n"})
+    client.hub.repositories.commit_files("org/odd", {"train.jsonl": b'{"prompt": "hi", "completion": "yo", "label": 2}\n'})
+    flat, turns, table, odd = client.found(("org/kto", {}), ("org/turns", {}), ("org/csv", {}), ("org/odd", {}))
+    assert [(row["reference"], row["rejected"]) for row in flat["rows"]] == [("yo", None), (None, "no"), ("hey", None)]  # type: ignore[attr-defined]
+    assert [(row["reference"], row["rejected"]) for row in turns["rows"]] == [("yo", None), (None, "no")]  # type: ignore[attr-defined]
+    assert [(row["reference"], row["rejected"]) for row in table["rows"]] == [("yo", None), (None, "no")]  # type: ignore[attr-defined]
+    assert str(odd["message"]).startswith("org/odd, row 1: label is 2 (a number), not true or false")
 
 
 def test_an_evaluation_set_on_the_hub_is_read_at_its_commit(client: Client) -> None:

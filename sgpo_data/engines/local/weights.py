@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 NAMED = 3
 """Weights that a refusal names."""
 
@@ -128,6 +129,9 @@ def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
         raise MissingExtraError("models", "peft") from error
     if not (adapter / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: no adapter_config.json, so this is no adapter folder; give the folder that training wrote")
+    # The library asks the Hub for weights that are not in the folder.
+    if not any((adapter / name).is_file() for name in ADAPTER_WEIGHTS):
+        raise ModelError(f"{adapter}: no {ADAPTER_WEIGHTS[0]}, so the adapter has no weights; give the whole folder that training wrote")
     with read_by_library(f"{adapter}: the adapter does not fit {model.name_or_path}"):
         whole = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
         # What does not fit is left out or left as it was drawn, which peft tells only here.

@@ -31,7 +31,8 @@ NEUTRAL: Mapping[str, JsonValue] = {"top_k": -1, "min_p": 0.0, "repetition_penal
 """No limit and no penalty, named in each request: for what is not, vLLM and SGLang take the model's generation_config, llama.cpp values of its own."""
 SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p", "top_k", "model")
 """Parameters that all rows are asked with."""
-
+UNKNOWN = ("unsupported", "not supported", "unrecognized", "unknown", "unexpected", "not permitted")
+"""Words of the servers for a parameter that they do not take: OpenAI, Azure, llama.cpp, FastAPI."""
 
 MOST_LIKELY = (20, 5)
 """First tokens whose log-probabilities are asked for: the most that OpenAI and vLLM tell, and what others do."""
@@ -58,6 +59,7 @@ class Endpoint:
         self._neutral = NEUTRAL
         self._accepted = False
         self._limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+        self._seeded = True
 
     async def check(self, attempts: int) -> None:
         """Asks whether the server is there and takes the key.
@@ -107,7 +109,7 @@ class Endpoint:
 
     async def _answer(self, request: GenerateRequest) -> Generation:
         most_likely = self._most_likely
-        logprobs, limit, neutral = self._logprobs, self._limit, self._neutral
+        logprobs, limit, neutral, seeded = self._logprobs, self._limit, self._neutral, self._seeded
         try:
             answer = completion(await self._asked(request))
         except openai.APIStatusError as error:
@@ -118,9 +120,11 @@ class Endpoint:
                 return await self._answer(request)
             if logprobs and "logprobs" in _words(error):
                 return await self._without_logprobs(request)
-            if limit == "max_tokens" and "max_completion_tokens" in _words(error):
+            if limit != self._limit or (limit == "max_tokens" and self._is_unknown("max_tokens", error)):
                 self._limit = "max_completion_tokens"
                 return await self._answer(request)
+            if seeded and (not self._seeded or self._is_unknown("seed", error)):
+                return await self._without_seed(request)
             unknown = [name for name in neutral if name in _words(error)]
             # Once they were taken, a refusal that has such a word is about the words of the row.
             if unknown and not (self._accepted and neutral is self._neutral):
@@ -147,7 +151,7 @@ class Endpoint:
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens if self._limit == "max_tokens" else openai.omit,
             max_completion_tokens=sampling.max_tokens if self._limit == "max_completion_tokens" else openai.omit,
-            seed=request.seed,
+            seed=request.seed if self._seeded else openai.omit,
             logprobs=True if self._logprobs else openai.omit,
             top_logprobs=self._most_likely if self._logprobs and request.labels else openai.omit,
             # Not all in OpenAI's protocol, but servers such as vLLM and SGLang take them.
@@ -158,6 +162,16 @@ class Endpoint:
             },
         )
         return response.content
+
+    def _is_unknown(self, name: str, error: openai.APIStatusError) -> bool:
+        """Whether the server does not take the parameter; once it took all of them, a refusal with such words is about those of the row."""
+        return not self._accepted and name in _words(error) and any(each in _words(error) for each in UNKNOWN)
+
+    async def _without_seed(self, request: GenerateRequest) -> Generation:
+        if self._seeded:
+            log.warning("%s: does not take seed, so the same rows asked again get other answers", self._place)
+            self._seeded = False
+        return await self._answer(request)
 
     async def _without_logprobs(self, request: GenerateRequest) -> Generation:
         if self._logprobs:
