@@ -38,14 +38,20 @@ class RecordedAnswer:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """All answers of one model, in the order of the file."""
+class AnswersOf:
+    """Whose answers they are and where they lie, known of responses before they are written."""
 
     name: str
     """What the file calls the model."""
     place: str
     digest: str
     """Of the content, wherever it lies."""
+
+
+@dataclass(frozen=True)
+class Recorded(AnswersOf):
+    """All answers of one model, in the order of the file."""
+
     answers: tuple[RecordedAnswer, ...]
 
 
@@ -76,8 +82,13 @@ def recorded(reference: str, root: Path, *, column: str = "response") -> Recorde
     manifest = dataset.manifest
     identity = manifest.identity.models.get(author)
     name = identity.identity if identity is not None else "+".join(sorted(authors))
-    digest = hashlib.sha256(f"{manifest.fingerprint}/{column}".encode()).hexdigest()
+    digest = responses_digest(manifest.fingerprint, column)
     return Recorded(f"{column}@{manifest.fingerprint[:8]}" if column != "response" else name, reference, digest, tuple(answers))
+
+
+def responses_digest(fingerprint: str, column: str = "response") -> str:
+    """Of the answers in this column of the dataset of this fingerprint."""
+    return hashlib.sha256(f"{fingerprint}/{column}".encode()).hexdigest()
 
 
 def _file(path: Path, place: str) -> Recorded:
