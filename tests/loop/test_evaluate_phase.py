@@ -6,17 +6,25 @@ from pathlib import Path
 
 import pytest
 from fake_model import FakeModel, model_folder, opens
+from sgpo_data.cli.main import app
+from typer.testing import CliRunner
 
 from sgpo_data.engines import Likelihood, Scored, ScoreRequest
 from sgpo_data.evaluation.judge.prompt import load_prompt
+from sgpo_data.evaluation.summary import evaluation_summary
 from sgpo_data.execution import Execution
+from sgpo_data.health.health import health
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.gc import unused
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.loop.plan import Step, plan_recipe
 from sgpo_data.loop.rounds import open_run
 from sgpo_data.loop.script import script
+from sgpo_data.preflight.sample import sample_recipe
+from sgpo_data.publishing.card import CardFacts, Config, dataset_card
+from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.recipe.file import parsed
+from sgpo_data.report.page import page
 from sgpo_data.store.dataset import open_dataset
 
 RECIPE = """
@@ -131,6 +139,55 @@ def test_the_script_answers_and_judges_by_single_commands(place: Path, how: Exec
     assert " -o " not in lines[0]
     assert lines[1].startswith(f'sgpo evaluate judge "$root"/store/{answers} {place}/theirs.json --judge {place}/judge')
     assert f'-o "$root"/store/{verdicts}' in lines[1]
+
+
+def test_the_single_commands_make_the_datasets_of_the_run(place: Path, how: Execution) -> None:
+    steps = steps_of(JUDGED, place, how)
+    root = ["--root", str(how.root), "--progress", "none"]
+    answered = CliRunner().invoke(app, ["evaluate", "answers", str(place / "model"), "--set", str(place / "set.json"), *root], obj=opens(EvenJudge()))
+    assert answered.stdout.strip() == str(steps[3].folder), answered.stderr
+    judge = ["evaluate", "judge", str(steps[3].folder), str(place / "theirs.json"), "--judge", str(place / "judge")]
+    CliRunner().invoke(app, [*judge, *root], obj=opens(EvenJudge()))
+    again = EvenJudge()
+    assert run(JUDGED, place, how, again)[2:] == [False] * 4
+    assert len(again.asked) == 1
+
+
+def test_preflight_tries_the_stages_and_evaluates_nothing(place: Path, how: Execution) -> None:
+    sample = sample_recipe(parsed(JUDGED, place / "x.toml"), 4, raw=["policy"])
+    assert [step.stage for step in plan_recipe(sample, how)] == ["source", "seed"]
+
+
+def test_a_report_begins_with_the_evaluation(place: Path, how: Execution) -> None:
+    run(JUDGED, place, how, EvenJudge())
+    found = open_run("x", how.root)
+    html = page(found, health(found))
+    assert html.index("Did the model get better?") < html.index("<h2>The loop</h2>")
+    assert "50.0\u00a0%" in html
+    assert "4 of 4 pairs in both orders" in html
+
+
+def test_two_runs_are_told_apart_by_their_evaluations(place: Path, how: Execution) -> None:
+    run(JUDGED, place, how, EvenJudge())
+    (place / "y.toml").write_text(RECIPE)
+    run_recipe(place / "y.toml", how, open_model=opens(EvenJudge()))
+    told = CliRunner().invoke(app, ["diff", "x", "y", "--root", str(how.root), "--json"])
+    numbers = {each["number"]: each for each in json.loads(told.stdout)}
+    assert numbers["whole answers"]["a"] == numbers["whole answers"]["b"]
+    assert numbers["win rate"]["a"]["value"] == "50.0 %"
+    assert numbers["win rate"]["b"] is None
+
+
+def test_a_card_tells_the_evaluation_of_the_published_round(place: Path, how: Execution) -> None:
+    run(JUDGED, place, how, EvenJudge())
+    found = open_run("x", how.root)
+    last = found.rounds[-1]
+    assert last.answers is not None
+    unknown = Lineage(datasets=(), models=(), gone=())
+    facts = CardFacts("org/x", "v1", (Config("responses", last.answers),), unknown, None, None, evaluation_summary(last.datasets))
+    card = dataset_card(facts)
+    assert "| win rate | 50.0 % | theirs, judged by " in card
+    assert str(place) not in card
 
 
 @pytest.mark.parametrize(
