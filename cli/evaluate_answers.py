@@ -15,6 +15,7 @@ from sgpo_data.stages.seed import Seed
 from .flags import built, parameters
 from .opener import opener
 
+OUT = "File to write, or a folder to write NAME.json in; without it the answers lie in the store alone."
 ONE_EACH = ("samples",)
 """A file has one answer to each question."""
 
@@ -25,7 +26,9 @@ def add_answers(group: typer.Typer) -> None:
 
 
 def _command() -> Callable[..., None]:
-    def answers(context: typer.Context, model: str, *, set_: str, out: str, adapter: str | None, name: str | None, as_json: bool, **given: object) -> None:
+    def answers(
+        context: typer.Context, model: str, *, set_: str, out: str | None, adapter: str | None, name: str | None, as_json: bool, **given: object
+    ) -> None:
         """Answer a public set with a model, and write the file that its official tools read.
 
         The questions are asked word for word, in their order, as a seed is: what is made lies in the store, and a run that was stopped goes on from there.
@@ -43,16 +46,15 @@ def _command() -> Callable[..., None]:
         with closing(Engines(execution, open_model=opener(context))) as engines:
             made = make_answers(open_set(set_, execution), seed, found, execution, engines=engines)
         generator = name or generator_name(found)
-        path = write_answers(made, local_path(out), generator=generator)
+        path = made.datasets[-1].folder if out is None else write_answers(made, local_path(out), generator=generator)
         missing = made.missing
         if missing:
             reasons = ", ".join(f"{count} {reason}" for reason, count in missing.items())
             print(f"{path}: {sum(missing.values())} of {len(made.turns)} questions have no whole answer ({reasons})", file=sys.stderr)
         if as_json:
             datasets = [str(each.folder) for each in made.datasets]
-            print(
-                orjson.dumps({"file": str(path), "generator": generator, "questions": len(made.turns), "unfinished": missing, "responses": datasets}).decode()
-            )
+            own = {"file": None if out is None else str(path), "generator": generator, "questions": len(made.turns), "unfinished": missing}
+            print(orjson.dumps({**own, "responses": datasets}).decode())
         else:
             print(path)
 
@@ -63,7 +65,7 @@ def _command() -> Callable[..., None]:
         inspect.Parameter("context", positional, annotation=typer.Context),
         inspect.Parameter("model", positional, annotation=Annotated[str, typer.Argument(metavar="MODEL", help=which)]),
         inspect.Parameter("set_", keyword, annotation=Annotated[str, typer.Option("--set", metavar="SET", help=sets)]),
-        inspect.Parameter("out", keyword, annotation=Annotated[str, typer.Option("--out", "-o", help="File to write, or a folder to write NAME.json in.")]),
+        inspect.Parameter("out", keyword, annotation=Annotated[str | None, typer.Option("--out", "-o", help=OUT)], default=None),
         inspect.Parameter("adapter", keyword, annotation=Annotated[str | None, typer.Option(help="LoRA adapter over the model.")], default=None),
         inspect.Parameter("name", keyword, annotation=Annotated[str | None, typer.Option(help="What the model is called in the file.")], default=None),
         inspect.Parameter("as_json", keyword, annotation=Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")], default=False),

@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import orjson
 import typer
@@ -14,6 +14,7 @@ from sgpo_data.execution import ROOT
 from .references import typed
 
 if TYPE_CHECKING:
+    from sgpo_data.evaluation.summary import EvaluationSummary
     from sgpo_data.publishing.card import Config
     from sgpo_data.publishing.publication import Publication
 
@@ -52,9 +53,10 @@ def publish(
     if run is None and len(given) == 1 and (model := _model_folder(typed(given[0]), root)) is not None:
         version = model_publication(model, name, tag=tag, license=license, allow_secrets=allow_secrets)
     else:
-        of_run, recipe = _of_run(run, root) if run else ([], None)
-        configs = [*of_run, *(_config(reference, root) for reference in given)]
-        version = publication(configs, name, tag=tag, license=license, root=root, recipe=recipe, allow_secrets=allow_secrets)
+        of_run = _of_run(run, root) if run else _PublishedRun([], None, None)
+        configs = [*of_run.configs, *(_config(reference, root) for reference in given)]
+        recipe, evaluation = of_run.recipe, of_run.evaluation
+        version = publication(configs, name, tag=tag, license=license, root=root, recipe=recipe, evaluation=evaluation, allow_secrets=allow_secrets)
     if dry_run:
         _list(version, branch, as_json=json)
     else:
@@ -69,9 +71,20 @@ def _model_folder(reference: str, root: Path) -> Path | None:
     return folders[0] if folders else None
 
 
-def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
-    """The last round's datasets, and the frozen recipe if there is one."""
+class _PublishedRun(NamedTuple):
+    """What a run gives to a version."""
+
+    configs: "list[Config]"
+    recipe: Path | None
+    """The frozen one, if there is one."""
+    evaluation: "EvaluationSummary | None"
+    """Of the model of the last round, if it was evaluated."""
+
+
+def _of_run(run: str, root: Path) -> _PublishedRun:
+    """The last round's datasets, with what is told of them."""
     from sgpo_data.errors import DatasetError
+    from sgpo_data.evaluation.summary import evaluation_summary
     from sgpo_data.loop.folder import FROZEN
     from sgpo_data.loop.rounds import MODEL, open_run
     from sgpo_data.publishing.card import Config
@@ -82,7 +95,8 @@ def _of_run(run: str, root: Path) -> "tuple[list[Config], Path | None]":
     if missing:
         raise DatasetError(f"{found.folder / last.place}: {', '.join(missing)} not made yet; run the recipe again")
     recipe = found.folder / FROZEN
-    return [Config(dataset.table, dataset) for dataset in last.widest], recipe if recipe.is_file() else None
+    configs = [Config(dataset.table, dataset) for dataset in last.widest]
+    return _PublishedRun(configs, recipe if recipe.is_file() else None, evaluation_summary(last.datasets))
 
 
 def _config(reference: str, root: Path) -> "Config":

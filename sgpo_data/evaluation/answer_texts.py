@@ -1,20 +1,17 @@
 """The answers that people compare: two models' to the same prompts, or the two texts of a row, from datasets or official answer files."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from sgpo_data.errors import DatasetError, SchemaError, UsageError
-from sgpo_data.evaluation.sets import json_rows
+from sgpo_data.evaluation.official_answers import official_answers
 from sgpo_data.paths import local_path
 from sgpo_data.references.dataset import existing, find_dataset
 from sgpo_data.rows import Message, Row
 from sgpo_data.sources.source import prompt_id
 from sgpo_data.store.dataset import Dataset
-from sgpo_data.store.files import file_digest
 from sgpo_data.store.input import input_of
 from sgpo_data.store.manifest import InputRecord
 
@@ -132,52 +129,11 @@ def answers_of(reference: str, root: Path) -> AnswerTexts:
 
 
 def _official(path: Path, reference: str) -> AnswerTexts:
+    found = official_answers(path, reference)
     texts: dict[Key, tuple[tuple[Message, ...], str | None]] = {}
-    names: set[str] = set()
     samples: Counter[str] = Counter()
-    for question, answer, name in official_answers(path, reference):
-        messages = (Message(role="user", content=question),)
-        prompt = prompt_id(list(messages))
-        texts[prompt, samples[prompt]] = (messages, answer)
+    for each in found.answers:
+        prompt = prompt_id(each.messages)
+        texts[prompt, samples[prompt]] = (tuple(each.messages), each.text)
         samples[prompt] += 1
-        names.add(name)
-    name = names.pop() if len(names) == 1 else ""
-    return AnswerTexts(name or path.stem, InputRecord(reference=reference, table=None, fingerprint=f"file:{file_digest(path)}"), texts)
-
-
-def official_answers(path: Path, place: str) -> Iterator[tuple[str, str, str]]:
-    """Question, answer and the model's name (empty where the file does not say) of each row of an official answer file.
-
-    Raises SchemaError, naming the row, if one is of no layout that is known.
-    """
-    try:
-        rows = json_rows(path.read_bytes(), place)
-    except OSError as error:
-        raise DatasetError(f"{place}: cannot be read ({error.strerror or error})") from error
-    if not rows:
-        raise DatasetError(f"{place}: has no answer")
-    for number, row in enumerate(rows, 1):
-        found = next((parts for read in _LAYOUTS if (parts := read(row)) is not None), None)
-        if found is None or not all(isinstance(part, str) for part in found):
-            known = "instruction and output (AlpacaEval), uid and messages (Arena-Hard), prompt and response (IFEval)"
-            raise SchemaError(f"{place}: row {number} is no answer of a layout that is known (it has {', '.join(row) or 'nothing'}); known are {known}")
-        question, answer, name = map(str, found)
-        yield question, answer, name
-
-
-def _alpaca_eval(row: Mapping[str, JsonValue]) -> tuple[JsonValue, ...] | None:
-    return (row["instruction"], row["output"], row.get("generator", "")) if "instruction" in row and "output" in row else None
-
-
-def _arena_hard(row: Mapping[str, JsonValue]) -> tuple[JsonValue, ...] | None:
-    match row:
-        case {"messages": [{"content": question}, *_, {"content": {"answer": answer}}]}:
-            return question, answer, row.get("model", "")
-    return None
-
-
-def _ifeval(row: Mapping[str, JsonValue]) -> tuple[JsonValue, ...] | None:
-    return (row["prompt"], row["response"], "") if "prompt" in row and "response" in row else None
-
-
-_LAYOUTS: tuple[Callable[[Mapping[str, JsonValue]], tuple[JsonValue, ...] | None], ...] = (_alpaca_eval, _arena_hard, _ifeval)
+    return AnswerTexts(found.name, InputRecord(reference=reference, table=None, fingerprint=f"file:{found.digest}"), texts)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -80,7 +81,9 @@ def answers(questions: QuestionSet, seed: Seed, model: Model, execution: Executi
         asked = {place: _conversation(each, found[place]) for place, each in enumerate(questions.questions) if _goes_on(each, found[place], number)}
         rows = list(_prompts(asked.values(), questions.name))
         if rows:
-            job = planned(seed, input_of(_prompts_dataset(questions, number, rows, made, execution), questions.place), model=model)
+            identity = questions_identity(questions, number, made)
+            prompts = _prompts_dataset(questions, identity, rows, execution.store / str(MadeName.made("prompts", identity.fingerprint)))
+            job = planned(seed, input_of(prompts, questions.place), model=model)
             made.append(job.make(execution.store / job.name, execution, engines))
             said = {(row["prompt_id"], row["sample"]): AnswerTurn(row["response"], row["finish"], row["sampled_tokens"]) for row in made[-1].rows()}
             for place, row in zip(asked, rows, strict=True):
@@ -121,18 +124,25 @@ def _prompts(conversations: Iterable[list[Message]], source: str) -> Iterator[Ro
         seen[name] += 1
 
 
-def _prompts_dataset(questions: QuestionSet, turn: int, rows: list[Row], before: Sequence[Dataset], execution: Execution) -> Dataset:
-    """The prompts of one turn: decided by the file, and by the answers to the turns before."""
+def questions_identity(questions: QuestionSet, turn: int, before: Sequence[Dataset]) -> Identity:
+    """Of the prompts of one turn: decided by the file, and by the answers to the turns before."""
     inputs = (
         InputRecord(reference=questions.place, table=None, fingerprint=f"file:{questions.digest}"),
         *(InputRecord(reference=str(each.folder), table=each.table, fingerprint=each.manifest.fingerprint) for each in before),
     )
     fields = {"layout": questions.layout, "turn": turn + 1}
-    identity = Identity(stage="questions", revision=REVISION, schema_version=schema("prompts").version, fields=fields, inputs=inputs, models={})
+    return Identity(stage="questions", revision=REVISION, schema_version=schema("prompts").version, fields=fields, inputs=inputs, models={})
 
+
+def write_questions(questions: QuestionSet, identity: Identity, folder: Path) -> Dataset:
+    """The prompts of the first turn, in this folder; written once."""
+    asked = (_conversation(each, ()) for each in questions.questions)
+    return _prompts_dataset(questions, identity, list(_prompts(asked, questions.name)), folder)
+
+
+def _prompts_dataset(questions: QuestionSet, identity: Identity, rows: list[Row], folder: Path) -> Dataset:
     def work(into: Unfinished) -> StageSummary:
         into.write_all(pa.Table.from_pylist(rows, schema=schema("prompts").arrow).to_reader())
         return StageSummary(rows_in=len(questions.questions), outcome="'prompt'")
 
-    folder = execution.store / str(MadeName.made("prompts", identity.fingerprint))
     return make(folder, identity, table="prompts", part_rows=PART_ROWS, work=work)

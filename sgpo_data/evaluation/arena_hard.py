@@ -25,7 +25,8 @@ class ArenaHard:
     """Share of battles won, ties by half; the bounds are 5 and 95 % of 100 draws."""
     style_controlled: Rate
     """The same by Bradley-Terry with length, headers, lists and bold words, at no difference of style. Ours in two things: differences are scaled but not
-    centred, since over one pair of models centring would take the control away again, and length is in words."""
+    centred, since over one pair of models centring would take the control away again, and length is in words: show_result.py takes token_len, which
+    add_markdown_info.py counts by the tokenizer of gpt-4o."""
 
 
 def arena_hard(rows: Sequence[Comparison], *, model: str) -> ArenaHard | None:

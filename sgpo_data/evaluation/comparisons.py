@@ -1,7 +1,7 @@
 """The answers of two models to the same prompts, matched by what was asked and laid side by side, the same whichever is named first."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sgpo_data.errors import DatasetError, SchemaError, UsageError
 from sgpo_data.evaluation.judge.stage import Comparison
-from sgpo_data.evaluation.recorded import Recorded, RecordedAnswer
+from sgpo_data.evaluation.recorded import AnswersOf, Recorded, RecordedAnswer
 from sgpo_data.evaluation.sets import QuestionSet
 from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName
@@ -36,6 +36,41 @@ class Compared:
     """Answers of each model to prompts that the other has not answered."""
 
 
+@dataclass(frozen=True)
+class Pairing:
+    """Whose answers are laid side by side, known before they are there; the same whichever is named first."""
+
+    model: AnswersOf
+    baseline: AnswersOf
+    questions: QuestionSet | None = None
+    """Says the categories."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of the model and of the baseline, told apart."""
+        if self.model.name != self.baseline.name:
+            return self.model.name, self.baseline.name
+        return f"{self.model.name}@{self.model.digest[:8]}", f"{self.baseline.name}@{self.baseline.digest[:8]}"
+
+    @property
+    def model_is_first(self) -> bool:
+        """Whether the model stands first: in an order that both have of themselves, so that A against B and B against A are the same verdicts."""
+        return self.model.digest < self.baseline.digest
+
+    @property
+    def first_names(self) -> tuple[str, str]:
+        """The names in the order in which they stand."""
+        return self.names if self.model_is_first else self.names[::-1]
+
+    @property
+    def identity(self) -> Identity:
+        """All that decides the comparisons."""
+        sides = (self.model, self.baseline) if self.model_is_first else (self.baseline, self.model)
+        inputs = tuple(InputRecord(reference=each.place, table=None, fingerprint=f"file:{each.digest}") for each in sides)
+        fields = {"names": list(self.first_names), "categories": None if self.questions is None else self.questions.digest}
+        return Identity(stage="comparisons", revision=REVISION, schema_version=schema("comparisons").version, fields=fields, inputs=inputs, models={})
+
+
 def compared(model: Recorded, baseline: Recorded, execution: Execution, *, questions: QuestionSet | None = None) -> Compared:
     """Table comparisons of both, in the store; the set, if one is given, says the categories.
 
@@ -43,29 +78,27 @@ def compared(model: Recorded, baseline: Recorded, execution: Execution, *, quest
     """
     if model.digest == baseline.digest:
         raise UsageError(f"{model.place} and {baseline.place}: are the same answers, so there is nothing to compare")
-    names = (model.name, baseline.name)
-    if names[0] == names[1]:
-        names = (f"{names[0]}@{model.digest[:8]}", f"{names[1]}@{baseline.digest[:8]}")
-    # In an order that both have of themselves, so that A against B and B against A are the same verdicts.
-    (first, first_name), (second, second_name) = sorted(zip((model, baseline), names, strict=True), key=lambda each: each[0].digest)
-    rows = list(_rows(first, second, (first_name, second_name), _categories(questions)))
+    pairing = Pairing(model, baseline, questions)
+    dataset = write_comparisons(pairing, model, baseline, execution.store / str(MadeName.made("comparisons", pairing.identity.fingerprint)))
+    unmatched = {name: len(each.answers) - dataset.manifest.rows for each, name in zip((model, baseline), pairing.names, strict=True)}
+    return Compared(dataset, *pairing.names, {name: count for name, count in unmatched.items() if count})
+
+
+def write_comparisons(pairing: Pairing, model: Recorded, baseline: Recorded, folder: Path) -> Dataset:
+    """Table comparisons of both, in this folder; written once.
+
+    Raises DatasetError if no prompt is answered by both.
+    """
+    first, second = (model, baseline) if pairing.model_is_first else (baseline, model)
+    rows = list(_rows(first, second, pairing.first_names, _categories(pairing.questions)))
     if not rows:
         raise DatasetError(f"{model.place} and {baseline.place}: have no prompt in common; give two models' answers to the same set")
-    inputs = tuple(InputRecord(reference=each.place, table=None, fingerprint=f"file:{each.digest}") for each in (first, second))
-    fields = {"names": [first_name, second_name], "categories": None if questions is None else questions.digest}
-    version = schema("comparisons").version
-    identity = Identity(stage="comparisons", revision=REVISION, schema_version=version, fields=fields, inputs=inputs, models={})
-    dataset = _made(identity, rows, execution.store)
-    unmatched = {name: len(each.answers) - len(rows) for each, name in ((first, first_name), (second, second_name))}
-    return Compared(dataset, names[0], names[1], {name: count for name, count in unmatched.items() if count})
 
-
-def _made(identity: Identity, rows: Sequence[Comparison], store: Path) -> Dataset:
     def work(into: Unfinished) -> StageSummary:
         into.write_all(pa.Table.from_pylist(list(map(dict, rows)), schema=schema("comparisons").arrow).to_reader())
         return StageSummary(rows_in=len(rows), outcome="'comparison'")
 
-    return make(store / str(MadeName.made("comparisons", identity.fingerprint)), identity, table="comparisons", part_rows=PART_ROWS, work=work)
+    return make(folder, pairing.identity, table="comparisons", part_rows=PART_ROWS, work=work)
 
 
 def _rows(first: Recorded, second: Recorded, names: tuple[str, str], categories: Mapping[str, str]) -> Iterator[Comparison]:

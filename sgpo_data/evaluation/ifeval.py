@@ -8,7 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from sgpo_data.errors import DatasetError, ModelError, SchemaError, first_line, got
+from pydantic import JsonValue
+
+from sgpo_data.errors import DatasetError, MissingExtraError, ModelError, SchemaError, first_line, got
 from sgpo_data.evaluation.answer_texts import AnswerTexts
 from sgpo_data.evaluation.grades import Grade, Graded, Share, graded_dataset, share
 from sgpo_data.evaluation.sets import Question, QuestionSet
@@ -58,11 +60,23 @@ def ifeval(questions: QuestionSet, answers: AnswerTexts, execution: Execution, f
         raise SchemaError(f"{questions.place}: is a set of {questions.layout}; give the questions of IFEval, which have instruction_id_list and kwargs")
     checkers = _checkers()
     asked = [_asked(question, questions.place) for question in questions.questions]
-    records = (answers.record, InputRecord(reference=questions.place, table=None, fingerprint=f"file:{questions.digest}"))
-    # The checkers of another version may find otherwise.
-    fields = {"checkers": f"lm-eval {metadata.version('lm-eval')}", "model": answers.name}
-    identity = Identity(stage="ifeval", revision=REVISION, schema_version=schema("grades").version, fields=fields, inputs=records, models={})
+    identity = ifeval_identity(questions, answers.record, answers.name)
     return graded_dataset(identity, execution, lambda: Graded(list(_grades(checkers, asked, answers)), {}, exact=True), folder)
+
+
+def ifeval_identity(questions: QuestionSet, answers: InputRecord, model: str) -> Identity:
+    """All that decides the grades of these answers of this model.
+
+    Raises MissingExtraError if the checkers are not installed.
+    """
+    try:
+        checkers = f"lm-eval {metadata.version('lm-eval')}"
+    except metadata.PackageNotFoundError as error:
+        raise MissingExtraError("ifeval", "lm-eval") from error
+    records = (answers, InputRecord(reference=questions.place, table=None, fingerprint=f"file:{questions.digest}"))
+    # The checkers of another version may find otherwise.
+    fields: dict[str, JsonValue] = {"checkers": checkers, "model": model}
+    return Identity(stage="ifeval", revision=REVISION, schema_version=schema("grades").version, fields=fields, inputs=records, models={})
 
 
 def ifeval_result(dataset: Dataset) -> IfevalResult:

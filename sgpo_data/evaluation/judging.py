@@ -71,10 +71,18 @@ def recorded_verdicts(reference: str, root: Path, *, model: str | None = None) -
 
     Raises DatasetError if it holds no evaluations, or none of this model.
     """
-    check_installed()
     dataset = existing(reference, root)
     if dataset.table != "evaluations":
         raise DatasetError(f"{reference}: holds {dataset.table}; give the evaluations that sgpo evaluate judge wrote")
+    return judgement(dataset, model=model)
+
+
+def judgement(dataset: Dataset, *, model: str | None) -> Judged:
+    """What these verdicts come to, seen from this model, or else from the first in the alphabet.
+
+    Raises DatasetError if there are none of this model, MissingExtraError without what counts them.
+    """
+    check_installed()
     return _judged(dataset, model, {})
 
 

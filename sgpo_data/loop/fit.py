@@ -21,4 +21,4 @@ def check_models(recipe: Recipe, steps: Sequence[Step], how: Execution) -> None:
         try:
             step.job.check(how)
         except (ModelError, RecipeError, EngineError) as error:
-            raise type(error)(f"{recipe.path}: phases.{positions[step.phase]}.{step.stage}: {error}") from error
+            raise type(error)(f"{recipe.path}: phases.{positions[step.phase]}.{step.key}: {error}") from error

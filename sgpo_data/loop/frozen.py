@@ -38,7 +38,7 @@ def reads_back(text: str, steps: Sequence[Step], folder: Path, execution: Execut
 
 def _resolved(phase: Phase, steps: Sequence[Step]) -> Phase:
     """The phase as its first round resolved it."""
-    return phase.model_copy(update={step.stage.replace("-", "_"): step.entry for step in steps if (step.phase, step.round) == (phase.name, 1)})
+    return phase.model_copy(update={step.key.replace("-", "_"): step.entry for step in steps if (step.phase, step.round) == (phase.name, 1)})
 
 
 def _initial(recipe: Recipe, folder: Path, known: ReferenceCache) -> dict[str, JsonValue]:
@@ -61,7 +61,8 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: ReferenceCache) ->
         if phase.source is not None and phase.source.more:
             source["more"] = [entry.moved(lambda path: _moved(path, recipe, folder, ReferenceCache())) for entry in phase.source.further]
     roles = [(data, role.name) for stage in STAGES for role in model_roles(stage)]
-    for table, key in (*roles, (train, "reference")):
+    evaluate = data.get("evaluate")
+    for table, key in (*roles, (train, "reference"), (evaluate, "judge"), (evaluate, "baseline"), (evaluate, "set")):
         if isinstance(table, dict) and key in table:
             table[key] = _moved(str(table[key]), recipe, folder, known)
     return data

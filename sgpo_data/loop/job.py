@@ -39,7 +39,7 @@ class Job(Protocol):
 
     @property
     def models(self) -> Sequence[tuple[str, Model]]:
-        """The models it takes, each with the flag that names it."""
+        """The models it takes, each with the flag that names it, which is empty where the command takes it without one."""
         ...
 
     @property

@@ -8,6 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
+from sgpo_data.evaluation.options import Evaluate
+from sgpo_data.evaluation.planning import planned_evaluation
+from sgpo_data.evaluation.sets import SETS, QuestionSet, open_set
 from sgpo_data.execution import Execution
 from sgpo_data.loop.job import Job
 from sgpo_data.names import GIVEN, HubRows, without_revision
@@ -34,14 +37,19 @@ class Step:
     phase: str
     round: int
     stage: str
-    """As on the command line; `source` for reading prompts."""
+    """As on the command line; `source` for reading prompts, two words for a step of an evaluation."""
     entry: BaseModel
     """Its entry in the recipe, every default resolved."""
     job: Job
     folder: Path
     """In the store, named by its fingerprint."""
     link: Path
-    """What the recipe calls it: `<root>/<recipe>/<phase>-<round>/<table or model>`."""
+    """What the recipe calls it: `<root>/<recipe>/<phase>-<round>/<table or model>`; answers of an evaluation by whose they are."""
+
+    @property
+    def key(self) -> str:
+        """The key of the phase that it stands under."""
+        return self.stage.partition(" ")[0]
 
 
 @dataclass
@@ -52,6 +60,7 @@ class ReferenceCache:
     sources: dict[tuple[str, str | None, str, str | None], OpenedSource] = field(default_factory=dict)
     further: dict[tuple[str, tuple[str, ...]], tuple[OpenedReference, ...]] = field(default_factory=dict)
     evaluation: dict[tuple[str, ...], tuple[EvaluationSet, ...]] = field(default_factory=dict)
+    sets: dict[str, QuestionSet] = field(default_factory=dict)
 
     def model(self, reference: str, adapter: str | None = None) -> Model:
         """The model of this reference."""
@@ -77,11 +86,18 @@ class ReferenceCache:
             self.evaluation[entries] = open_evaluation_sets(entries)
         return self.evaluation[entries]
 
+    def question_set(self, reference: str, execution: Execution) -> QuestionSet:
+        """The questions of this set."""
+        if reference not in self.sets:
+            questions = open_set(reference, execution)
+            self.sets |= {reference: questions, questions.place: questions}
+        return self.sets[reference]
+
 
 def plan_recipe(recipe: Recipe, execution: Execution, *, known: ReferenceCache | None = None) -> list[Step]:
     """Everything the recipe makes, each after what it is made of.
 
-    Reads models and sources as far as their identity needs it; writes nothing.
+    Reads models and sources as far as their identity needs it; writes nothing but the set of an evaluation, which is fetched into the store.
     Raises RecipeError, DatasetError, ModelError, SchemaError or HubError with the place in the recipe.
     """
     planner = _Planner(recipe, execution, known or ReferenceCache())
@@ -107,8 +123,11 @@ class _Planner:
         for number in range(1, phase.rounds + 1):
             start = self._start(phase, first)
             made.append(self._stages(phase, position, number, start))
+            out = start
             if phase.train is not None:
-                self.last = self._train(phase, phase.train, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])
+                self.last = out = self._train(phase, phase.train, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])
+            if phase.evaluate is not None:
+                self._evaluate(phase, phase.evaluate, position, number, start=start, model=out)
         self.of_phase[phase.name] = self.last
 
     def _stages(self, phase: Phase, position: int, number: int, start: Model) -> JobInput:
@@ -149,10 +168,24 @@ class _Planner:
             entry = train.model_copy(update={"learning_rate": job.train.learning_rate, "sft_weight": job.train.sft_weight})
         return self._seen(job.output(self._step(phase, number, "train", entry, job)))
 
-    def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job) -> Path:
+    def _evaluate(self, phase: Phase, evaluate: Evaluate, position: int, number: int, *, start: Model, model: Model) -> None:
+        with self._placed(f"phases.{position}.evaluate"):
+            reference = evaluate.set if evaluate.set in SETS else self.recipe.located(evaluate.set)
+            questions = self.known.question_set(reference, self.execution)
+            judge = None if evaluate.judge is None else self._named(evaluate.judge, {})
+            baseline = None if judge is None else self._baseline(evaluate.baseline, start)
+            steps, entry = planned_evaluation(evaluate, questions, model, judge=judge, baseline=baseline, store=self.execution.store)
+        for step in steps:
+            self._step(phase, number, step.command, entry, step.job, link=step.link)
+
+    def _baseline(self, word: str, start: Model) -> Model | Path:
+        file = local_path(self.recipe.located(word))
+        return file if file.is_file() else self._named(word, {START: start})
+
+    def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job, *, link: str | None = None) -> Path:
         folder = self.execution.store / job.name
-        link = self.execution.root / self.recipe.name / f"{phase.name}-{number}" / job.writes
-        self.steps.append(Step(phase.name, number, stage, entry, job, folder, link))
+        place = self.execution.root / self.recipe.name / f"{phase.name}-{number}" / (link or job.writes)
+        self.steps.append(Step(phase.name, number, stage, entry, job, folder, place))
         return folder
 
     def _start(self, phase: Phase, first: Model) -> Model:

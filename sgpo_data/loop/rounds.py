@@ -14,6 +14,8 @@ from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.manifest import MANIFEST, ModelManifest
 
 MODEL = "model"
+EVALUATED = ("questions", "answers", "baseline", "comparisons", "evaluations", "grades")
+"""What its evaluation made, by the name of the link."""
 WIDENED = ("filtered", "scored", "improved", "responses")
 """Tables of a row per prompt and sample, the widest first: each has all columns of those behind it."""
 
@@ -51,7 +53,7 @@ class Round:
     @property
     def widest(self) -> list[Dataset]:
         """Its datasets that no other one has all columns of, the last one made first."""
-        narrow = {"prompts", *WIDENED}
+        narrow = {"prompts", *EVALUATED, *WIDENED}
         answers = self.answers or self.datasets.get("prompts")
         return [*reversed([dataset for table, dataset in self.datasets.items() if table not in narrow]), *([answers] if answers else [])]
 

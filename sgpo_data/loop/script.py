@@ -17,6 +17,7 @@ from sgpo_data.stages.filter.predicate import Predicate
 from sgpo_data.stages.improve.templates import Template, load_template
 from sgpo_data.store.input import JobInput
 
+ANSWERING = "evaluate answers"
 STORE = '"$root"/store'
 HEAD = """\
 #!/bin/sh
@@ -45,7 +46,9 @@ def script(of: str, steps: Sequence[Step], execution: Execution) -> str:
         if heading != (heading := (step.phase, step.round)):
             lines.append(f"# {step.phase}, round {step.round}")
         words = list(_words(step.job, made, lines))
-        lines.append(" ".join(["sgpo", step.stage, *words, "-o", f"{STORE}/{step.job.name}", "--root", '"$root"', *how]))
+        # The command of answers finds their place in the store by itself.
+        place = [] if step.stage == ANSWERING else ["-o", f"{STORE}/{step.job.name}"]
+        lines.append(" ".join(["sgpo", step.stage, *words, *place, "--root", '"$root"', *how]))
     return "\n".join(lines) + "\n"
 
 
@@ -54,7 +57,7 @@ def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
     for given in job.inputs:
         yield from _input(given, made)
     for flag, model in job.models:
-        yield from (flag, _model(model, made))
+        yield from (flag, _model(model, made)) if flag else (_model(model, made),)
         if model.adapter is not None:
             yield from ("--adapter", shlex.quote(_places(model)[1]))
     for name in type(job.options).model_fields:
@@ -70,6 +73,8 @@ def _input(given: JobInput, made: dict[Path, Step]) -> Iterator[str]:
     step = made.get(given.folder)
     if step is None:
         yield shlex.quote(str(given.folder))
+    elif step.job.inlined and step.key == "evaluate":
+        yield from (word for inner in step.job.inputs for word in _input(inner, made))
     elif step.job.inlined:
         raw, *_ = step.job.identity.inputs
         hub = HubRows.parsed(raw.fingerprint)

@@ -43,7 +43,7 @@ class Sampled:
 
 
 def sample_recipe(recipe: Recipe, rows: int, *, raw: Collection[str]) -> Recipe:
-    """The first phase of each kind, on the first prompts of its source and without training.
+    """The first phase of each kind, on the first prompts of its source, without training and evaluation.
 
     A model that is still to be trained is the one the recipe begins with. `raw` are the phases that read a raw source: a dataset of ours is read as it
     stands, so no sample of it is taken.
@@ -69,6 +69,7 @@ def _shortened(phase: Phase, source: PhaseSource, rows: int, own: Collection[str
             "improver": SELF if phase.improver in own else phase.improver,
             "scorer": ORIGIN if phase.scorer in own else phase.scorer,
             "train": None,
+            "evaluate": None,
         }
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.evaluation.summary import EvaluationSummary
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import AdaptedModel, HubModel, HubRows
 from sgpo_data.publishing.card_text import sections
@@ -39,6 +40,8 @@ class CardFacts:
     license: str | None
     recipe: Path | None
     """The frozen recipe of the run, where a run is published."""
+    evaluation: EvaluationSummary | None = None
+    """Of the model that the published round gave, where a run is published that evaluates it."""
 
 
 def dataset_card(facts: CardFacts) -> str:
@@ -58,7 +61,15 @@ def dataset_card(facts: CardFacts) -> str:
     if models := _models(facts):
         data["base_model"] = models
     configs = {config.name: config.dataset for config in facts.configs}
-    told = sections(configs, facts.lineage, repository=facts.repository, tag=facts.tag, split=SPLIT, recipe=facts.recipe is not None)
+    told = sections(
+        configs,
+        facts.lineage,
+        repository=facts.repository,
+        tag=facts.tag,
+        split=SPLIT,
+        recipe=facts.recipe is not None,
+        evaluation=facts.evaluation,
+    )
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(told)))
 
 

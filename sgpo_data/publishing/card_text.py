@@ -7,6 +7,7 @@ import orjson
 from pydantic import JsonValue
 
 from sgpo_data.connection import connected
+from sgpo_data.evaluation.summary import EvaluationSummary
 from sgpo_data.names import HubPlace
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.schema import schema
@@ -37,7 +38,9 @@ FROM rows
 """Counts and medians that are values of the data, so that the same rows give the same card."""
 
 
-def sections(configs: Mapping[str, Dataset], lineage: Lineage, *, repository: str, tag: str, split: str, recipe: bool) -> Iterator[str]:
+def sections(
+    configs: Mapping[str, Dataset], lineage: Lineage, *, repository: str, tag: str, split: str, recipe: bool, evaluation: EvaluationSummary | None
+) -> Iterator[str]:
     """The lines of the card below its front matter."""
     name = repository.partition("/")[2]
     first, dataset = next(iter(configs.items()))
@@ -45,6 +48,8 @@ def sections(configs: Mapping[str, Dataset], lineage: Lineage, *, repository: st
     yield f"{ABOUT.get(dataset.table, dataset.table).capitalize()}. Made with `sgpo-data` from a model's own generations, with every step it came from."
     yield ""
     yield from _table(("config", "holds", "rows", "fingerprint"), [_config(name, each.manifest) for name, each in configs.items()])
+    if evaluation is not None:
+        yield from _evaluated(evaluation)
     yield from _made([each.manifest for each in configs.values()], lineage)
     for name, each in configs.items():
         if each.table == "pairs":
@@ -54,6 +59,12 @@ def sections(configs: Mapping[str, Dataset], lineage: Lineage, *, repository: st
         rows = [(f"`{column.name}`", f"`{column.sql_type}`", _cell(column.comment or "")) for column in schema(each.table).columns]
         yield from (f"## Columns of `{name}`", "", f"{schema(each.table).comment}", "", *_table(("column", "type", "meaning"), rows))
     yield from _again(repository, tag, recipe=recipe)
+
+
+def _evaluated(found: EvaluationSummary) -> Iterator[str]:
+    whose = f"Of the model that this round gave, `{_cell(found.model)}`, on {_cell(found.set)}"
+    yield from ("## Evaluation", "", f"{whose}. Intervals are 95 %, by a bootstrap.", "")
+    yield from _table(("number", "value", "against"), [(each.name, each.value, _cell(each.against)) for each in found.numbers])
 
 
 def _config(name: str, manifest: Manifest) -> Sequence[str]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sgpo_data.errors import DatasetError, ModelError, UsageError
+from sgpo_data.evaluation.summary import EvaluationSummary
 from sgpo_data.hub.client import Kind
 from sgpo_data.hub.commit import Contribution, HubFile, files_id, text_file
 from sgpo_data.hub.repository import HubRepository
@@ -47,7 +48,15 @@ class Publication:
 
 
 def publication(
-    configs: Sequence[Config], repository: str, *, tag: str, license: str | None, root: Path, recipe: Path | None = None, allow_secrets: bool = False
+    configs: Sequence[Config],
+    repository: str,
+    *,
+    tag: str,
+    license: str | None,
+    root: Path,
+    recipe: Path | None = None,
+    evaluation: EvaluationSummary | None = None,
+    allow_secrets: bool = False,
 ) -> Publication:
     """These datasets as a version, checked file by file.
 
@@ -56,7 +65,7 @@ def publication(
     _check(configs)
     public = lineage([config.dataset for config in configs], root).without_places()
     stated = license or inherited_license(public)
-    card = dataset_card(CardFacts(repository, tag, tuple(configs), public, stated, recipe))
+    card = dataset_card(CardFacts(repository, tag, tuple(configs), public, stated, recipe, evaluation))
     files = [file for config in configs for file in dataset_files(config.dataset, config.name)]
     files += [text_file(CARD, card), text_file(LINEAGE, public.model_dump_json(indent=2))]
     if recipe is not None:

@@ -134,13 +134,18 @@ class _References:
                 if ":" not in policy:
                     yield from self._fault(("train", "allow_policies"), policy, (PREVIOUS, FIRST, RECIPE, GIVEN), others="an identity such as hub:...")
 
+        if phase.evaluate is not None:
+            if phase.evaluate.judge is not None:
+                yield from self._fault(("evaluate", "judge"), phase.evaluate.judge, (RECIPE,), others="a model")
+            yield from self._fault(("evaluate", "baseline"), phase.evaluate.baseline, (RECIPE, START), others="a model")
+
     def _fault(self, place: KeyPath, value: str, words: Sequence[str], *, others: str) -> Iterator[Fault]:
         earlier = self.names[: self.number - 1]
         if value in words or value in earlier:
             return
         if value in self.names:
             yield Fault(place, f"phase {value} does not come before this one {got(value)}; name an earlier one")
-        elif not (others == "a model" and ("/" in value or value.startswith(ENDPOINT) or (self.folder / value).is_dir())):
+        elif not (others == "a model" and ("/" in value or value.startswith(ENDPOINT) or (self.folder / value).exists())):
             ending = f", or {others}" if others else ""
             yield Fault(place, f"no phase before this one is called so{nearest(value, [*words, *earlier])}{ending} {got(value)}")
 
@@ -151,6 +156,9 @@ def _named(phase: Phase) -> Iterator[tuple[KeyPath, str]]:
         yield (named.key,), named.model
     if phase.train is not None:
         yield ("train", "reference"), phase.train.reference
+    if phase.evaluate is not None:
+        yield ("evaluate", "baseline"), phase.evaluate.baseline
+        yield ("evaluate", "judge"), phase.evaluate.judge or RECIPE
 
 
 def _untrained(phases: Mapping[int, Phase], names: Sequence[str], number: int, named: tuple[KeyPath, str]) -> Iterator[Fault]:

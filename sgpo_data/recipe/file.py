@@ -140,6 +140,9 @@ def _filled(table: Mapping[str, object], name: str, top: _Top) -> dict[str, obje
         inner = whole.get(stage)
         if isinstance(inner, dict) and isinstance(own := inner.get("template", {}), dict):
             inner["template"] = {**top.template, **own}
+    evaluate = whole.get("evaluate")
+    if top.template and isinstance(evaluate, dict) and isinstance(answers := evaluate.setdefault("answers", {}), dict):
+        answers["template"] = {**top.template, **answers.get("template", {})}
     return whole
 
 

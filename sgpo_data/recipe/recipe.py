@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from sgpo_data.evaluation.options import Evaluate
 from sgpo_data.names import GIVEN, SCHEME, endpoint_name
 from sgpo_data.paths import local_path
 from sgpo_data.sources.options import Source
@@ -101,6 +102,7 @@ class Phase(BaseModel):
     filter: Filter | None = Field(None, description="Decide what is kept.")
     pair: Pair | None = Field(None, description="Make pairs or examples.")
     train: Train | None = Field(None, description="Train the next model.")
+    evaluate: Evaluate | None = Field(None, description="Evaluate the model that comes out.")
 
     @property
     def stages(self) -> tuple[Stage, ...]:

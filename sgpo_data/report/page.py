@@ -17,6 +17,7 @@ from sgpo_data.health.measures import MEASURES
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.rounds import Run
 from sgpo_data.report.drops import KEPT, Waterfall, waterfall
+from sgpo_data.report.evaluations import evaluated
 from sgpo_data.report.flow import HEIGHT, WIDTH, tall, wide
 from sgpo_data.report.lineage import SETTINGS, models, origins
 from sgpo_data.report.pictures import Pictures, pictures
@@ -69,6 +70,7 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
         "summary": _summary(run),
         "unfinished": [(made.place, made.missing) for made in run.rounds if made.missing],
         "rounds_left_out": len(run.rounds) - len(rounds),
+        "evaluations": evaluated(rounds),
         "flows": [("wide", wide(rounds)), ("tall", tall(rounds))],
         "health": healthy,
         "health_rows": [(measure, [each.findings[at] for each in healthy]) for at, measure in enumerate(MEASURES)],

@@ -67,6 +67,15 @@ class Engines:
             self._rewarder = loading, identity, loaded
         return self._rewarder[2]
 
+    def within(self, change: Callable[[OpenModel], OpenModel]) -> "Engines":
+        """Engines that open models in another way; what is open here is closed before the first of them."""
+
+        def opened(loading: Loading, model: Model, how: Execution) -> OpenedModel:
+            self.close()
+            return change(self._open_model)(loading, model, how)
+
+        return Engines(self._execution, open_model=opened)
+
     def close(self) -> None:
         """Frees the memory of the models."""
         engine, self._engine = self._engine, None

@@ -1,0 +1,25 @@
+"""Whether the model got better: the evaluation of every round, as rows of a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sgpo_data.evaluation.summary import EvaluationNumber, evaluation_summary
+from sgpo_data.loop.rounds import Round
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One number of one round."""
+
+    place: str
+    set: str
+    number: EvaluationNumber
+
+
+def evaluated(rounds: Sequence[Round]) -> list[EvaluationRow]:
+    """The numbers of all rounds that were evaluated.
+
+    Raises DatasetError if something cannot be read.
+    """
+    summaries = ((made.place, evaluation_summary(made.datasets)) for made in rounds)
+    return [EvaluationRow(place, found.set, number) for place, found in summaries if found is not None for number in found.numbers]
