@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from sgpo_data.engines import Sampling
 from sgpo_data.errors import GateError, SgpoError
 from sgpo_data.execution import Execution
@@ -99,7 +101,7 @@ class TrainingGuard:
             return None
         rewards = ("response_reward", "improved_reward")
         filtered = open_dataset(step.link.parent / "filtered").scan()
-        return counted_wins(filtered.filter(dropped_by=None).select(rewards).collect().iter_rows())
+        return counted_wins(filtered.filter(pl.col("dropped_by").is_null()).select(rewards).collect().iter_rows())
 
     def _way_back(self, step: Step) -> str:
         """How to go on from the model that this training started from."""

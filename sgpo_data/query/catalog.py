@@ -52,7 +52,8 @@ MANIFESTS = pa.schema(_MANIFEST_TYPES)
 COLUMNS = pa.schema([pa.field("view", pa.string()), pa.field("column", pa.string()), pa.field("type", pa.string()), pa.field("comment", pa.string())])
 
 
-GUARDS = pa.schema([("run", pa.string()), ("phase", pa.string()), ("round", pa.int64()), *((name, pa.float64()) for name in NUMBERS)])
+_GUARD_TYPES: dict[str, pa.DataType] = {"run": pa.string(), "phase": pa.string(), "round": pa.int64(), **dict.fromkeys(NUMBERS, pa.float64())}
+GUARDS = pa.schema(_GUARD_TYPES)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ allow_policies = ["folder:abc"]
 def test_a_reward_model_tells_how_many_pairs_are_better_before_they_are_trained_on(tmp_path: Path) -> None:
     write_model(tmp_path / "model")
     write_classifier(tmp_path / "reward")
-    made_dataset(tmp_path / "improved", "improved", [row(f"{number}", improved=f"the list {number}", response=f"answer {number}") for number in range(8)])
+    words = [f"the answer of question {number} is in the {{}} of the user" for number in range(8)]
+    rows = [row(text, response=text.format("system"), improved=text.format("list")) for text in words]
+    made_dataset(tmp_path / "improved", "improved", rows)
     path = tmp_path / "r.toml"
     path.write_text(REWARDED)
     execution = Execution(root=tmp_path / "runs", progress="none")

@@ -236,11 +236,11 @@ def test_a_fall_of_diversity_is_an_alarm(tmp_path: Path) -> None:
     assert [finding(each, "response_distinct_2").verdict for each in health(run).rounds] == ["shown", "alarm"]
 
 
-def alarms_of(tmp_path: Path, rounds: Mapping[str, Mapping[str, object]]) -> list[tuple[str, str]]:
+def alarms_of(tmp_path: Path, rounds: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
     """Where, and what, of rounds whose answered rows have these values; every round is of as many rows, each of its own prompts."""
     made = {}
     for place, given in rounds.items():
-        counts = {"kept": 8, "unchanged": 2, **{name: given[name] for name in ("kept", "unchanged") if name in given}}
+        counts = {"kept": 8, "unchanged": 2, **{name: count for name, count in given.items() if name in ("kept", "unchanged")}}
         values = {name: value for name, value in given.items() if name not in counts}
         made[place] = {
             "filtered": [

@@ -1,5 +1,7 @@
 """Each number of a guard: past its bound it is an alarm that says what to change, within it a line and no more."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from sgpo_data.health.options import Guards
@@ -14,7 +16,7 @@ def sampled(*, tokens: int = 100, repeated_grams: int = 7) -> SampledAnswers:
     return SHORT.model_copy(update={"tokens": tokens, "repeated_grams": repeated_grams})
 
 
-def signs(*, compares: bool = True, **measured: object) -> list[Sign]:
+def signs(measured: Mapping[str, object], *, compares: bool = True) -> list[Sign]:
     record = GuardRecord.model_validate({"fingerprint": "f", **measured})
     return [*signs_before(record, Guards()), *signs_after(record, Guards(), compares=compares)]
 
@@ -44,24 +46,24 @@ CASES: list[tuple[dict[str, object], dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("past", "within", "words"), CASES)
 def test_a_number_past_its_bound_is_an_alarm_and_one_within_is_not(past: dict[str, object], within: dict[str, object], words: str) -> None:
-    alarms = [sign.alarm for sign in signs(**past) if sign.alarm]
+    alarms = [sign.alarm for sign in signs(past) if sign.alarm]
     assert len(alarms) == 1
     assert words in alarms[0]
-    quiet = signs(**within)
+    quiet = signs(within)
     assert quiet
     assert [sign.alarm for sign in quiet if sign.alarm] == []
 
 
 def test_sft_may_make_answers_longer_and_not_make_them_repeat() -> None:
     longer, looping = ({"answers_before": SHORT, "answers_after": after} for after in (sampled(tokens=300), sampled(repeated_grams=70)))
-    assert [sign.alarm for sign in signs(compares=False, **longer) if sign.alarm] == []
-    assert len([sign.alarm for sign in signs(compares=False, **looping) if sign.alarm]) == 1
+    assert [sign.alarm for sign in signs(longer, compares=False) if sign.alarm] == []
+    assert len([sign.alarm for sign in signs(looping, compares=False) if sign.alarm]) == 1
 
 
 def test_what_was_not_measured_is_no_sign() -> None:
-    assert signs() == []
+    assert signs({}) == []
     nothing = SampledAnswers(answers=0, tokens=0, grams=0, repeated_grams=0, cut=0)
-    assert signs(answers_before=nothing, answers_after=SHORT, answer_wins=Wins(compared=0, won=0, lost=0)) == []
+    assert signs({"answers_before": nothing, "answers_after": SHORT, "answer_wins": Wins(compared=0, won=0, lost=0)}) == []
 
 
 def test_sums_count_tokens_4_grams_and_cut_answers() -> None:
