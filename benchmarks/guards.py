@@ -1,4 +1,4 @@
-"""Which recipes the guards of a run stop: one that works, plain DPO on pairs that hardly differ, and pairs of a refiner that long SFT has spoilt."""
+"""Which recipes the guards of a run stop: one that works, plain DPO on pairs that hardly differ, and pairs of a refiner after long SFT."""
 
 import argparse
 import json
@@ -30,12 +30,12 @@ from sgpo_data.toy.model import base_model
 
 HELD_OUT = 0.05
 SHORT = replace(FROZEN, round_prompts=600)
-SPOILT = replace(SHORT, start_epochs={300: 16}, samples={}, refiner="self")
+LONG_SFT = replace(SHORT, start_epochs={300: 16}, samples={}, refiner="self")
 CASES: Mapping[str, tuple[str, Settings, int]] = {
     "works": ("sgpo", SHORT, 100),
     "displaces: plain DPO": ("plain dpo", SHORT, 100),
     "displaces: plain DPO, min_edit 0.02": ("plain dpo", replace(SHORT, min_edit=0.02), 100),
-    "spoilt: 16 epochs of SFT on 300 references": ("sgpo", SPOILT, 300),
+    "refined by itself after 16 epochs of SFT on 300 references": ("sgpo", LONG_SFT, 300),
 }
 """A method of the experiment, its settings and its references."""
 
