@@ -6,7 +6,15 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    GenerationConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from sgpo_data.engines import GenerateRequest, Sampling
 from sgpo_data.rows import Message
@@ -53,6 +61,19 @@ def tiny_config(vocabulary: int) -> LlamaConfig:
         # Wider than usual, so that the distributions are far from flat and depend on what was read.
         initializer_range=0.3,
     )
+
+
+def write_classifier(folder: Path, *, labels: int = 1, padding: int | None = PAD) -> Path:
+    """A reward model with random weights."""
+    tokenizer = tiny_tokenizer()
+    config = tiny_config(len(tokenizer))
+    config.num_labels = labels
+    config.pad_token_id = padding
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def write_model(

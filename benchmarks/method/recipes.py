@@ -29,6 +29,7 @@ class Settings:
     sft_weight: float = 1.0
     loss: str | None = None
     """Another loss of TRL on the same pairs."""
+    min_edit: float = 0.10
     strategy: str = "tukey"
     replay: float = 0.2
     refiner: str = "recipe"
@@ -109,7 +110,7 @@ def round_of(settings: Settings, number: int) -> str:
         _source("unlabelled.jsonl", (number - 1) * settings.round_prompts, settings.round_prompts),
         _seed(),
         _improve("improve"),
-        _filter(settings, min_edit=0.10),
+        _filter(settings, min_edit=settings.min_edit),
         _pair(),
         _preferences(settings),
         **keys,
@@ -127,7 +128,7 @@ def _improved_alone(settings: Settings, budget: int) -> list[str]:
         _source("unlabelled.jsonl", 0, settings.round_prompts),
         _seed(),
         _improve("improve"),
-        _filter(settings, min_edit=0.10),
+        _filter(settings, min_edit=settings.min_edit),
         _pair(),
         _preferences(replace(settings, loss="sft")),
     )
@@ -157,7 +158,7 @@ def _synpo(settings: Settings, budget: int) -> list[str]:
         _source("unlabelled.jsonl"),
         _seed(),
         _improve("improve"),
-        _filter(plain, min_edit=0.10),
+        _filter(plain, min_edit=settings.min_edit),
         _pair(),
         _preferences(replace(settings, sft_weight=0.0)),
         rounds=2,

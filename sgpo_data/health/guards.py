@@ -1,50 +1,32 @@
 """Guards of a run: what its pairs look like before a training, and what the training did to the policy; an alarm stops the run."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import polars as pl
 
-from sgpo_data.engines import ScoreRequest
-from sgpo_data.engines.loading import weights_loading
-from sgpo_data.engines.opening import scorer_of
+from sgpo_data.engines import Sampling
 from sgpo_data.errors import GateError, SgpoError
 from sgpo_data.execution import Execution
 from sgpo_data.health.options import Guards
+from sgpo_data.health.probe import AnswerNll, Conversation, HeldOutPrompt, Probe, counted_wins, sampled_sums
+from sgpo_data.health.signs import Sign, signs_after, signs_before
 from sgpo_data.loop.plan import Step
-from sgpo_data.recipe.recipe import RECIPE, Recipe
+from sgpo_data.recipe.recipe import FIRST, PREVIOUS, RECIPE, Phase, Recipe
 from sgpo_data.references.model import Model, find_model
-from sgpo_data.rows import Message
 from sgpo_data.running.engines import Engines
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.store.dataset import open_dataset
-from sgpo_data.store.files import write_text
+from sgpo_data.store.guard import GuardRecord, Wins, guard_record, write_guard_record
 from sgpo_data.training.job import TrainJob
 
 log = logging.getLogger(__name__)
 
 ROWS = 200
-"""Pairs, and held-out references, that are scored: those whose prompt ids, which are digests, come first."""
-FILE = "guard.json"
-
-Conversation = tuple[list[Message], tuple[str, ...]]
-
-
-class GuardRecord(BaseModel):
-    """What was measured around one training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fingerprint: str
-    """Of the training."""
-    pair_gap: float | None = None
-    """Nats per differing word, under the model that training starts from; None for a training without pairs."""
-    chosen_change: float | None = None
-    """Change of the log-likelihood of chosen, in nats per token."""
-    reference_change: float | None = None
-    """The same of held-out references; None where the recipe holds out none."""
+"""Pairs, and held-out prompts, that are scored: those whose prompt ids, which are digests, come first."""
+ANSWERS = 100
+"""Held-out prompts that are answered."""
 
 
 @dataclass(frozen=True)
@@ -61,80 +43,105 @@ class TrainingGuard:
 
     def before(self, step: Step, engines: Engines) -> None:
         """Judges the pairs of a dpo step by the policy that they are to train. Raises GateError at an alarm."""
-        job = step.job
-        if not (isinstance(job, TrainJob) and job.train.needs.compares):
+        job = step.job.training
+        if job is None or not job.train.needs.compares:
             return
-        record = _read(step)
+        record = _record(step)
         if record.pair_gap is None:
-            record = record.model_copy(update={"pair_gap": _pair_gap(job, engines)})
-            _write(step, record)
-        gap, most = record.pair_gap, self.guards.max_pair_gap
-        log.info("%s-%d: chosen against rejected before training: %+.3f nats per differing word", step.phase, step.round, gap)
-        if gap is not None and gap > most:
-            self._alarm(
-                f"{step.phase}-{step.round}: the policy finds chosen {gap:.2f} nats per differing word less likely than rejected (alarm above {most:g}), as "
-                "pairs are that are often no better: look at them with sgpo inspect, tighten gates and ppl of filter, or train the improver on more examples; "
-                "nothing was trained"
-            )
+            record = record.model_copy(update={"pair_gap": _pair_gap(job, self._probe(step, engines)), "pair_wins": self._pair_wins(step)})
+            write_guard_record(step.link.parent, record)
+        self._tell(step, signs_before(record, self.guards), "nothing was trained")
 
     def after(self, step: Step, engines: Engines) -> None:
         """Holds a trained policy against the model it started from. Raises GateError at an alarm."""
-        job = step.job
-        if not isinstance(job, TrainJob):
+        job = step.job.training
+        if job is None:
             return
-        record = _read(step)
-        references = _held_out(self.recipe, self.execution)
-        if (record.chosen_change is None and job.train.needs.compares) or (record.reference_change is None and references):
-            record = _changes(job, find_model(str(step.folder)), references, engines, record)
-            _write(step, record)
-        for name, change, most, why in (
-            ("chosen", record.chosen_change, self.guards.max_chosen_fall, "raise sft_weight, lower the learning rate, or raise gates.min_edit"),
-            ("held-out references", record.reference_change, self.guards.max_reference_fall, "lower the learning rate, train fewer epochs, or raise replay"),
-        ):
-            if change is None:
-                continue
-            log.info("%s-%d: log-likelihood of %s through training: %+.3f nats per token", step.phase, step.round, name, change)
-            if change < -most:
-                self._alarm(
-                    f"{step.phase}-{step.round}: training made {name} {-change:.2f} nats per token less likely (alarm above {most:g}); {why}; or go on from "
-                    f"the model before it, with start_from = {self._start(step)!r} in the phase that follows"
-                )
+        record, prompts = _record(step), _held_out(self.recipe, self.execution)
+        compares = job.train.needs.compares
+        if (compares and record.chosen_change is None) or (prompts and record.answers_after is None):
+            record = self._measured(job, step, prompts, engines)
+            write_guard_record(step.link.parent, record)
+        self._tell(step, signs_after(record, self.guards, compares=compares), self._way_back(step))
 
-    def _start(self, step: Step) -> str:
-        """The word that names the model this training started from."""
-        names = [phase.name for phase in self.recipe.phases if phase.train is not None]
-        position = names.index(step.phase)
-        return names[position - 1] if position else RECIPE
+    def _measured(self, job: TrainJob, step: Step, prompts: Sequence[HeldOutPrompt], engines: Engines) -> GuardRecord:
+        pairs = _pairs(job)[0] if job.train.needs.compares else []
+        references = [(each.messages, (each.reference,)) for each in prompts if each.reference]
+        rows: list[Conversation] = [*((prompt, answers[:1]) for prompt, answers in pairs), *references]
+        asked, probe = prompts[:ANSWERS], self._probe(step, engines)
+        before, answers = probe.likelihoods(job.start, rows), probe.answers(job.start, asked)
+        trained = find_model(str(step.folder))
+        after, answers_after = probe.likelihoods(trained, rows), probe.answers(trained, asked)
+        rewarding = self._reward_model(step)
+        return _record(step).model_copy(
+            update={
+                "chosen_change": _change(before[: len(pairs)], after[: len(pairs)]),
+                "reference_change": _change(before[len(pairs) :], after[len(pairs) :]),
+                "answers_before": sampled_sums(answers.values()) if asked else None,
+                "answers_after": sampled_sums(answers_after.values()) if asked else None,
+                "answer_wins": probe.wins(rewarding, asked, answers, answers_after) if rewarding and asked else None,
+            }
+        )
 
-    def _alarm(self, message: str) -> None:
-        if not self.keep_going:
-            raise GateError(f"{message}; or go on all the same with --keep-going")
-        log.warning("%s", message)
+    def _probe(self, step: Step, engines: Engines) -> Probe:
+        """Samples as the phase does, or else as the first one that samples."""
+        phases = [self._phase(step), *self.recipe.phases]
+        return Probe(engines, next((phase.seed.sampling for phase in phases if phase.seed is not None), Sampling()))
+
+    def _phase(self, step: Step) -> Phase:
+        return next(phase for phase in self.recipe.phases if phase.name == step.phase)
+
+    def _reward_model(self, step: Step) -> Model | None:
+        word = self._phase(step).reward_model
+        return None if word is None else find_model(self.recipe.located(word))
+
+    def _pair_wins(self, step: Step) -> Wins | None:
+        """Of the rows that this round keeps, by the rewards that score-ppl gave."""
+        if self._phase(step).reward_model is None:
+            return None
+        rewards = ("response_reward", "improved_reward")
+        filtered = open_dataset(step.link.parent / "filtered").scan()
+        return counted_wins(filtered.filter(pl.col("dropped_by").is_null()).select(rewards).collect().iter_rows())
+
+    def _way_back(self, step: Step) -> str:
+        """How to go on from the model that this training started from."""
+        phase = self._phase(step)
+        if step.round > 1 and phase.start_from == PREVIOUS:
+            rounds = step.round - 1
+            return f"or go on from the model before it, {step.phase}-{rounds}, with rounds = {rounds} in phase {step.phase}"
+        start = phase.start_from
+        if start in (PREVIOUS, FIRST):
+            trained = [each.name for each in self.recipe.phases if each.train is not None]
+            position = trained.index(step.phase)
+            start = trained[position - 1] if position else RECIPE
+        return f"or go on from the model before it, with start_from = {start!r} in the phase that follows"
+
+    def _tell(self, step: Step, signs: Iterable[Sign], turn: str) -> None:
+        """Logs every sign; `turn` ends the line of an alarm."""
+        place, signs = f"{step.phase}-{step.round}", list(signs)
+        for sign in signs:
+            log.info("%s: %s", place, sign.number)
+        alarms = [f"{place}: {sign.alarm}; {turn}" for sign in signs if sign.alarm]
+        if alarms and not self.keep_going:
+            raise GateError(*(f"{alarm}; or go on all the same with --keep-going" for alarm in alarms))
+        for alarm in alarms:
+            log.warning("%s", alarm)
 
 
-def _pair_gap(job: TrainJob, engines: Engines) -> float | None:
+def _record(step: Step) -> GuardRecord:
+    """What was measured of this training before."""
+    record = guard_record(step.link.parent)
+    fingerprint = step.job.identity.fingerprint
+    return record if record is not None and record.fingerprint == fingerprint else GuardRecord(fingerprint=fingerprint)
+
+
+def _pair_gap(job: TrainJob, probe: Probe) -> float | None:
     rows, edits = _pairs(job)
-    likelihoods = _nll(job.start, rows, engines)
-    steps = [chosen[0] - rejected[0] for chosen, rejected in likelihoods]
+    steps = [chosen[0] - rejected[0] for chosen, rejected in probe.likelihoods(job.start, rows)]
     return sum(steps) / sum(edits) if sum(edits) else None
 
 
-def _changes(job: TrainJob, trained: Model, references: Sequence[Conversation], engines: Engines, record: GuardRecord) -> GuardRecord:
-    pairs = _pairs(job)[0] if job.train.needs.compares else []
-    rows = [*[(prompt, answers[:1]) for prompt, answers in pairs], *references]
-    before, after = _nll(job.start, rows, engines), _nll(trained, rows, engines)
-    return record.model_copy(
-        update={
-            "chosen_change": _change(before[: len(pairs)], after[: len(pairs)]),
-            "reference_change": _change(before[len(pairs) :], after[len(pairs) :]),
-        }
-    )
-
-
-Likelihoods = Sequence[tuple[tuple[float, int], ...]]
-
-
-def _change(before: Likelihoods, after: Likelihoods) -> float | None:
+def _change(before: Sequence[tuple[AnswerNll, ...]], after: Sequence[tuple[AnswerNll, ...]]) -> float | None:
     """Change of the log-likelihood of the first answers, in nats per token."""
     both = [(then[0][0] - now[0][0], then[0][1]) for then, now in zip(before, after, strict=True)]
     tokens = sum(count for _, count in both)
@@ -154,8 +161,8 @@ def _pairs(job: TrainJob) -> tuple[list[Conversation], list[int]]:
     return rows, edits
 
 
-def _held_out(recipe: Recipe, execution: Execution) -> list[Conversation]:
-    """References of held-out prompts of the first source that holds some out; none if no source does."""
+def _held_out(recipe: Recipe, execution: Execution) -> list[HeldOutPrompt]:
+    """Held-out prompts of the first source that holds some out; none if no source does."""
     for phase in recipe.phases:
         source = phase.source
         if source is not None and source.held_out:
@@ -163,35 +170,7 @@ def _held_out(recipe: Recipe, execution: Execution) -> list[Conversation]:
             try:
                 rows = read_prompts(recipe.located(source.path), options, execution).rows()
             except SgpoError as error:
-                log.warning("no held-out references to hold a training against: %s", error)
+                log.warning("no held-out prompts to hold a training against: %s", error)
                 return []
-            return [(row["messages"], (row["reference"],)) for row in rows if row["reference"]]
+            return [HeldOutPrompt(row["prompt_id"], row["messages"], row["reference"]) for row in rows if row["sample"] == 0]
     return []
-
-
-def _nll(model: Model, rows: Sequence[Conversation], engines: Engines) -> Likelihoods:
-    """Nats and tokens of every answer; a row that does not fit the context is left out with all its answers."""
-    scorer = scorer_of(engines.opened(weights_loading("transformers", "auto", None, model.config, work="score"), model))
-    requests = (ScoreRequest((str(number), 0, ""), messages, answers) for number, (messages, answers) in enumerate(rows))
-    found: Mapping[int, tuple[tuple[float, int], ...]] = {
-        int(scored.key[0]): tuple((each.nll, each.tokens) for each in scored.likelihoods if each.nll is not None) for scored in scorer.score(requests)
-    }
-    return [found[number] if len(found[number]) == len(rows[number][1]) else ((0.0, 0),) * len(rows[number][1]) for number in range(len(rows))]
-
-
-def _path(step: Step) -> Path:
-    return step.link.parent / FILE
-
-
-def _read(step: Step) -> GuardRecord:
-    """What was measured of this training before."""
-    empty = GuardRecord(fingerprint=step.job.identity.fingerprint)
-    try:
-        record = GuardRecord.model_validate_json(_path(step).read_bytes())
-    except (OSError, ValidationError):
-        return empty
-    return record if record.fingerprint == empty.fingerprint else empty
-
-
-def _write(step: Step, record: GuardRecord) -> None:
-    write_text(_path(step), record.model_dump_json(indent=2) + "\n")

@@ -8,6 +8,7 @@ from sgpo_data.health.measures import MEASURES, Measure, Thresholds
 from sgpo_data.health.numbers import FEWEST_STEPS, FEWEST_WORDS, Numbers, answer_words, few_steps, reference_nll_rise, row_numbers, trained_on, training_numbers
 from sgpo_data.loop.rounds import Round, Run
 from sgpo_data.store.dataset import Dataset
+from sgpo_data.store.guard import NUMBERS, guard_record
 from sgpo_data.text.measures import Words, distinct_2
 
 Verdict = Literal["fine", "alarm", "shown", "unmeasured"]
@@ -122,8 +123,21 @@ def _measured(run: Run) -> dict[str, Numbers]:
             rise = reference_nll_rise(scored, made.answers)
             numbers |= {} if rise is None else {"reference_nll_rise": rise}
             scored.append(made.answers)
+        numbers |= _guard_numbers(run, made)
         found[made.place] = numbers
     return found
+
+
+def _guard_numbers(run: Run, made: Round) -> Numbers:
+    """What the run measured around this training; nothing of another that the recipe asked for before."""
+    record = guard_record(run.folder / made.place)
+    if record is None or (made.model is not None and made.model.manifest.fingerprint != record.fingerprint):
+        return {}
+    numbers = {name: getattr(record, name) for name in NUMBERS}
+    if _objective(made) == "sft":
+        # The length of an answer is what sft teaches.
+        del numbers["answer_growth"]
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _words(made: Round, column: str) -> Words:
@@ -171,10 +185,10 @@ def _objective(made: Round) -> str | None:
 def _why(measure: Measure, made: Round) -> str:
     if measure.needs == "rescored":
         return "no other model has scored references of this round before"
-    if measure.needs == "dpo":
+    if measure.needs in ("dpo", "guard"):
         if made.model is None:
             return "not trained yet" if "model" in made.missing else "nothing is trained"
-        return _why_not_logged(measure, made)
+        return _why_not_logged(measure, made) if measure.needs == "dpo" else "not measured around its training"
     if made.has(measure.needs):
         few = measure.name.endswith("_distinct_2")
         return f"fewer than {FEWEST_WORDS} words" if few else "no row has what it takes"

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Needs = Literal["responses", "improved", "scored", "filtered", "pairs", "dpo", "rescored"]
-"""What has to be there for a number to be measured: a table, curves of dpo, references scored by two models."""
+from sgpo_data.health.options import Guards
+
+Needs = Literal["responses", "improved", "scored", "filtered", "pairs", "dpo", "rescored", "guard"]
+"""What has to be there for a number to be measured: a table, curves of dpo, references scored by two models, what a run measured around its training."""
 Bound = Literal["above", "below", "growth", "fall"]
 """An alarm when the value is above or below the limit, or by more than this share above or below that of the like round before."""
 
 
-class Thresholds(BaseModel):
-    """When a number is an alarm."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Thresholds(Guards):
+    """When a number is an alarm: those of a round beside those that stop a run."""
 
     max_token_growth: float = Field(0.25, gt=0, description="Growth of mean or p95 tokens over the like round before.")
     max_longer_chosen: float = Field(0.70, ge=0, le=1, description="Share of pairs whose chosen answer is the longer one.")
@@ -31,6 +31,7 @@ class Thresholds(BaseModel):
     max_unchanged: float = Field(0.5, ge=0, le=1, description="Share of rewrites that are the response itself.")
     max_reference_nll_rise: float = Field(0.05, gt=0, description="Rise of the nll of references under a later scorer, in nats per token.")
     min_kept: float = Field(0.3, ge=0, le=1, description="Share of rows that are kept.")
+    max_kept_fall: float = Field(0.5, ge=0, le=1, description="Fall of the share of rows that are kept below the like round before.")
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,15 @@ _LENGTH = "length explosion"
 _DEGENERATION = "degeneration"
 _DIVERSITY = "diversity collapse"
 _SIGNAL = "no signal"
+_FILTER = "filter too tight"
+_GUARD = "guards of the training"
 _OPTIMISATION = "over-optimisation"
 _LONGER = "set gates.max_length_ratio of filter near 1, and look at whether the rewrites say more or only take longer"
 _CUT = "raise sampling.max_tokens, or filter out what is cut (gate finished) and look at why answers do not end"
 _LOOPS = "lower gates.max_repetition of filter, lower the learning rate, or go back to the model of the round before"
+_WORSE = "look at the pairs with sgpo inspect, tighten gates and ppl of filter, or train the improver on more examples"
+_HARM = "lower the learning rate, train fewer epochs, or go on from the model before it: start_from names it in the phase that follows"
+_TIGHT = "see which rule drops most, and loosen that one; or mend what it finds in the rewrites"
 _SAME = "lower the learning rate or raise beta, take fewer rounds, or sample at a higher temperature"
 
 # arXiv 2507.20181 names none of these; they are what goes wrong in loops of this kind.
@@ -103,9 +109,14 @@ MEASURES = (
         "reference_nll_rise", "improver training spoils the policy", "references, rise of nll per token", "nats", "rescored", "above",
         "max_reference_nll_rise", "raise replay of pair, lower the learning rate, or train fewer epochs",
     ),
-    Measure(
-        "kept", "filter too tight", "rows kept", "share", "filtered", "below", "min_kept",
-        "see which rule drops most, and loosen that one; or mend what it finds in the rewrites",
-    ),
+    Measure("kept", _FILTER, "rows kept", "share", "filtered", "below", "min_kept", _TIGHT),
+    Measure("kept_since", _FILTER, "rows kept, round by round", "share", "filtered", "fall", "max_kept_fall", _TIGHT),
+    Measure("pair_gap", _GUARD, "chosen less likely, nats per changed word", "nats", "guard", "above", "max_pair_gap", _WORSE),
+    Measure("pair_win_rate", _GUARD, "pairs whose chosen has the greater reward", "share", "guard", "below", "min_pair_win_rate", _WORSE),
+    Measure("chosen_fall", _GUARD, "chosen, fall of log-likelihood per token", "nats", "guard", "above", "max_chosen_fall", _HARM),
+    Measure("reference_fall", _GUARD, "references held out, the same", "nats", "guard", "above", "max_reference_fall", _HARM),
+    Measure("answer_growth", _GUARD, "answers held out, growth of mean tokens", "share", "guard", "above", "max_answer_growth", _LONGER),
+    Measure("repeats_rise", _GUARD, "answers held out, more repeated 4-grams", "share", "guard", "above", "max_repeats_rise", _LOOPS),
+    Measure("win_rate", _GUARD, "answers held out, of greater reward", "share", "guard", "below", "min_win_rate", _HARM),
 )  # fmt: skip
-"""In the order of a table: the answers first, then the training, then the filter."""
+"""In the order of a table: the answers first, then the training, then the filter, then what a run measured around its training."""

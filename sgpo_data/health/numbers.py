@@ -154,6 +154,7 @@ def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
     if "dropped_by" in names:
         # What was left out before anything was generated is no row that a filter lost.
         found["kept"] = pl.col("dropped_by").is_null().filter(pl.col("duplicate_of").is_null() & pl.col("contaminated_by").is_null()).mean()
+        found["kept_since"] = found["kept"]
     return found
 
 

@@ -12,6 +12,7 @@ from sgpo_data.references.model import Model
 from sgpo_data.running.engines import Engines
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import Identity
+from sgpo_data.training.job import TrainJob
 
 
 class Job(Protocol):
@@ -60,6 +61,11 @@ class Job(Protocol):
     @property
     def costly(self) -> bool:
         """Whether it runs a model."""
+        ...
+
+    @property
+    def training(self) -> TrainJob | None:
+        """The training that it is, None if it makes a dataset."""
         ...
 
     def check(self, execution: Execution) -> None:

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from sgpo_data.references.dataset import existing, find_dataset, find_datasets
 from sgpo_data.references.run import STEP, run_folder
 from sgpo_data.schema import schema, tables
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
+from sgpo_data.store.guard import NUMBERS, GuardRecord, guard_record
 from sgpo_data.store.manifest import MANIFEST
 
 log = logging.getLogger(__name__)
 
-OWN = ("manifests", "columns")
-"""Tables about the datasets, in every catalogue."""
+OWN = ("manifests", "columns", "guards")
+"""Tables about the datasets and the trainings on them, in every catalogue."""
 NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)", re.ASCII)
 STEP_COLUMNS = (("run", "VARCHAR", "Name of the run."), ("phase", "VARCHAR", "Name of the phase."), ("round", "INTEGER", "Round of the phase."))
 """What a view over runs has before the columns of its table."""
@@ -51,6 +52,10 @@ MANIFESTS = pa.schema(_MANIFEST_TYPES)
 COLUMNS = pa.schema([pa.field("view", pa.string()), pa.field("column", pa.string()), pa.field("type", pa.string()), pa.field("comment", pa.string())])
 
 
+_GUARD_TYPES: dict[str, pa.DataType] = {"run": pa.string(), "phase": pa.string(), "round": pa.int64(), **dict.fromkeys(NUMBERS, pa.float64())}
+GUARDS = pa.schema(_GUARD_TYPES)
+
+
 @dataclass(frozen=True)
 class NamedDataset:
     """A dataset and the name a query knows it by."""
@@ -73,11 +78,22 @@ class VisibleFile:
 
 
 @dataclass(frozen=True)
+class NamedGuard:
+    """What a run measured around the training of a round."""
+
+    run: str
+    phase: str
+    round: int
+    record: GuardRecord
+
+
+@dataclass(frozen=True)
 class Catalog:
     """The datasets and files a query can see; view names differ, capitals or not."""
 
     visible: tuple[NamedDataset, ...]
     files: tuple[VisibleFile, ...] = ()
+    guards: tuple[NamedGuard, ...] = ()
 
     @property
     def of_runs(self) -> dict[str, list[NamedDataset]]:
@@ -90,13 +106,13 @@ class Catalog:
 
     @property
     def tables(self) -> Tables:
-        """These views, and the tables `manifests` (one row per dataset) and `columns` (one row per column of a view)."""
+        """These views, and the tables `manifests` (one row per dataset), `columns` (one per column of a view) and `guards` (one per training of a run)."""
         datasets = {each.view: each.dataset for each in self.visible}
         parquet = {name: tuple(dataset.paths) for name, dataset in datasets.items() if dataset.paths}
         parquet |= {each.view: (each.path,) for each in self.files if each.function == "read_parquet"}
         texts = {each.view: TextFile(each.path, each.function) for each in self.files if each.function != "read_parquet"}
         empty = {name: schema(dataset.table).arrow.empty_table() for name, dataset in datasets.items() if not dataset.paths}
-        own = {"manifests": self._manifests(), "columns": self._columns()}
+        own = {"manifests": self._manifests(), "columns": self._columns(), "guards": self._guards()}
         return Tables(parquet, texts, empty | own, {table: _union(of) for table, of in self.of_runs.items()})
 
     def connect(self) -> duckdb.DuckDBPyConnection:
@@ -106,11 +122,16 @@ class Catalog:
     def _manifests(self) -> pa.Table:
         return pa.Table.from_pylist([_manifest_row(each) for each in self.visible], schema=MANIFESTS)
 
+    def _guards(self) -> pa.Table:
+        rows = [{"run": each.run, "phase": each.phase, "round": each.round, **{name: getattr(each.record, name) for name in NUMBERS}} for each in self.guards]
+        return pa.Table.from_pylist(rows, schema=GUARDS)
+
     def _columns(self) -> pa.Table:
         rows = [row for each in self.visible for row in _column_rows(each.view, each.dataset.table)]
         for table in self.of_runs:
             rows += [{"view": table, "column": name, "type": sql_type, "comment": comment} for name, sql_type, comment in STEP_COLUMNS]
             rows += _column_rows(table, table)
+        rows += [{"view": "guards", "column": name, "type": "DOUBLE", "comment": comment} for name, comment in NUMBERS.items()] if self.guards else []
         return pa.Table.from_pylist(rows, schema=COLUMNS)
 
 
@@ -132,7 +153,7 @@ def catalog(references: Sequence[str], *, runs: Sequence[str] = (), root: Path) 
     datasets = (*of_runs, *(each for each in given if isinstance(each, NamedDataset)))
     files = tuple(each for each in given if isinstance(each, VisibleFile))
     _refuse_one_name_for_two(datasets, files)
-    return Catalog(datasets, files)
+    return Catalog(datasets, files, tuple(guard for run in named for guard in _guards_of_run(run, root)))
 
 
 def _of_reference(given: str, root: Path) -> list[NamedDataset | VisibleFile]:
@@ -162,12 +183,11 @@ def file_function(name: str) -> str | None:
 
 def _of_run(run: str, root: Path, *, several: bool) -> Iterable[NamedDataset]:
     folder = run_folder(run, root)
-    steps = [(step, place) for place in folder.iterdir() if place.is_dir() and (step := STEP.fullmatch(place.name))]
     name = folder.resolve().name
     prefix = f"{name}_" if several else ""
     found = [
         NamedDataset(re.sub(r"\W", "_", f"{prefix}{step['phase']}_{step['round']}_{dataset.table}"), dataset, name, step["phase"], int(step["round"]))
-        for step, place in sorted(steps, key=_step_order)
+        for step, place in _steps(folder)
         for dataset in _of_step(place)
     ]
     if not found:
@@ -175,8 +195,17 @@ def _of_run(run: str, root: Path, *, several: bool) -> Iterable[NamedDataset]:
     return found
 
 
-def _step_order(step: tuple[re.Match[str], Path]) -> tuple[str, int]:
-    return step[0]["phase"], int(step[0]["round"])
+def _guards_of_run(run: str, root: Path) -> Iterator[NamedGuard]:
+    folder = run_folder(run, root)
+    for step, place in _steps(folder):
+        if (record := guard_record(place)) is not None:
+            yield NamedGuard(folder.resolve().name, step["phase"], int(step["round"]), record)
+
+
+def _steps(folder: Path) -> list[tuple[re.Match[str], Path]]:
+    """The rounds of a run, by phase and number."""
+    steps = [(step, place) for place in folder.iterdir() if place.is_dir() and (step := STEP.fullmatch(place.name))]
+    return sorted(steps, key=lambda each: (each[0]["phase"], int(each[0]["round"])))
 
 
 def _of_step(folder: Path) -> Iterable[Dataset]:

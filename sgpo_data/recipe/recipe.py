@@ -94,7 +94,9 @@ class Phase(BaseModel):
     )
     improver: str = Field(SELF, description="The model that rewrites: self (the one that answers), recipe, that of an earlier phase, or a model.")
     scorer: str = Field(ORIGIN, description="The model that measures: origin (the one the lineage began with), recipe, that of an earlier phase, or a model.")
-    reward_model: str | None = Field(None, description="A sequence classifier that rewards answers, for filter's strategy margin; none if not given.")
+    reward_model: str | None = Field(
+        None, description="A sequence classifier that rewards answers, for filter's strategy margin and the guards; none if not given."
+    )
     data_rounds: int = Field(1, ge=1, description="Train on what this round and the ones before it made, so many in all.")
     seed: Seed | None = Field(None, description="Answer every prompt.")
     improve: Improve | None = Field(None, description="Rewrite every answer.")

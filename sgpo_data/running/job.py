@@ -95,6 +95,11 @@ class StageJob(ABC):
         return bool(self.loadings)
 
     @property
+    def training(self) -> None:
+        """None: it makes a dataset."""
+        return None
+
+    @property
     def origin(self) -> ModelRecord | None:
         """The model that the lineage began with."""
         return self.input.origin or next((model.origin for _, model in self.roles), None)

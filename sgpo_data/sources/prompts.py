@@ -96,6 +96,10 @@ class PromptsJob:
         """No: it runs no model."""
         return False
 
+    @property
+    def training(self) -> None:
+        """None: it makes a dataset."""
+
     def check(self, execution: object) -> None:
         """Nothing: it runs no model."""
 

@@ -106,6 +106,11 @@ class TrainJob:
         """Yes: it runs a model."""
         return True
 
+    @property
+    def training(self) -> "TrainJob":
+        """Itself."""
+        return self
+
     def check(self, execution: Execution) -> None:
         """Raises what training would of its models and of who wrote its pairs."""
         from sgpo_data.engines.local.weights import load_weights

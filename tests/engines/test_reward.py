@@ -11,7 +11,7 @@ from literal_rows import row
 from made import made_dataset
 from polars.testing import assert_frame_equal
 from sgpo_data.cli.main import app
-from tiny_model import BOS, CONTEXT, END, PAD, START, question, tiny_config, tiny_tokenizer, write_model
+from tiny_model import BOS, CONTEXT, END, START, question, write_classifier, write_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner
 
@@ -29,18 +29,6 @@ from sgpo_data.stages.score_ppl import ScorePpl
 from sgpo_data.store.dataset import Dataset, faults
 
 TEXTS = ["the list of the answer", "b", "", "naïve 🙂 answer", "y" * 30, "the the the"]
-
-
-def write_classifier(folder: Path, *, labels: int = 1, padding: int | None = PAD) -> Path:
-    tokenizer = tiny_tokenizer()
-    config = tiny_config(len(tokenizer))
-    config.num_labels = labels
-    config.pad_token_id = padding
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

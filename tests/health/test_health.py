@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sgpo_data.errors import DatasetError
 from sgpo_data.health.health import Finding, Health, RoundHealth, health
 from sgpo_data.health.measures import MEASURES, Measure, Thresholds
 from sgpo_data.loop.rounds import open_run
+from sgpo_data.store.guard import NUMBERS, GuardRecord, write_guard_record
 
 
 def rows(count: int, **given: object) -> list[Values]:
@@ -232,6 +234,80 @@ def test_a_fall_of_diversity_is_an_alarm(tmp_path: Path) -> None:
     texts = [" ".join(f"w{number % kinds}" for number in range(400)) for kinds in (300, 150)]
     run = made_run(tmp_path, {f"a-{number}": {"responses": [row("a", response=text)]} for number, text in enumerate(texts, 1)})
     assert [finding(each, "response_distinct_2").verdict for each in health(run).rounds] == ["shown", "alarm"]
+
+
+def alarms_of(tmp_path: Path, rounds: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
+    """Where, and what, of rounds whose answered rows have these values; every round is of as many rows, each of its own prompts."""
+    made = {}
+    for place, given in rounds.items():
+        counts = {"kept": 8, "unchanged": 2, **{name: count for name, count in given.items() if name in ("kept", "unchanged")}}
+        values = {name: value for name, value in given.items() if name not in counts}
+        made[place] = {
+            "filtered": [
+                row(
+                    f"{place} {number}",
+                    **{
+                        "role": "improve",
+                        "refine_template": None,
+                        "dropped_by": None if number < counts["kept"] else "ppl",
+                        "failed_rules": [] if number < counts["kept"] else ["ppl"],
+                        **({"improved": f"response {place} {number}"} if number < counts["unchanged"] else {}),
+                        **values,
+                    },
+                )
+                for number in range(10)
+            ]
+        }
+    return [(each.place, finding.measure.failure) for each in health(made_run(tmp_path, made)).rounds for finding in each.alarms]
+
+
+def test_answers_that_degrade_over_rounds_fire_and_steady_ones_are_quiet(tmp_path: Path) -> None:
+    steady = {f"p-{number}": {"response_repeats": 4, "response_tokens": 100 + number} for number in (1, 2, 3)}
+    assert alarms_of(tmp_path / "quiet", steady) == []
+    worse = {f"p-{number}": {"response_repeats": 4 * number**2, "response_tokens": 100 + 10 * number} for number in (1, 2, 3)}
+    assert alarms_of(tmp_path / "fires", worse) == [("p-2", "degeneration"), ("p-3", "degeneration")]
+
+
+def test_a_filter_that_becomes_too_tight_fires_before_and_at_its_floor_and_a_steady_one_is_quiet(tmp_path: Path) -> None:
+    assert alarms_of(tmp_path / "quiet", {"p-1": {"kept": 8}, "p-2": {"kept": 6}, "p-3": {"kept": 5}}) == []
+    fires = {"p-1": {"kept": 9}, "p-2": {"kept": 4}, "p-3": {"kept": 2}}
+    assert alarms_of(tmp_path / "fires", fires) == [("p-2", "filter too tight"), ("p-3", "filter too tight")]
+
+
+def test_a_loop_that_is_stuck_fires_and_one_that_still_rewrites_is_quiet(tmp_path: Path) -> None:
+    assert alarms_of(tmp_path / "quiet", {"p-1": {"unchanged": 2}, "p-2": {"unchanged": 5}}) == []
+    assert alarms_of(tmp_path / "fires", {"p-1": {"unchanged": 2}, "p-2": {"unchanged": 6}}) == [("p-2", "stuck")]
+
+
+def guarded(tmp_path: Path, **measured: object) -> RoundHealth:
+    """A round that was trained, with what the run measured around its training."""
+    run = made_run(tmp_path, {"p-1": {"pairs": [pair("x", "y", "a", chosen_tokens=10)]}})
+    made_model(run.folder / "p-1" / "model", {}, inputs=[run.rounds[0].datasets["pairs"]])
+    fingerprint = open_run("run", tmp_path).rounds[0].model
+    assert fingerprint is not None
+    write_guard_record(run.folder / "p-1", GuardRecord.model_validate({"fingerprint": fingerprint.manifest.fingerprint, **measured}))
+    return health(open_run("run", tmp_path)).rounds[0]
+
+
+def test_what_a_run_measured_around_a_training_is_shown_with_its_alarm(tmp_path: Path) -> None:
+    before, after = ({"answers": 10, "tokens": tokens, "grams": 50, "repeated_grams": 5, "cut": 0} for tokens in (100, 150))
+    wins = {"compared": 4, "won": 3, "lost": 1}
+    found = guarded(tmp_path, pair_gap=0.1, chosen_change=-0.3, reference_change=0.2, answers_before=before, answers_after=after, answer_wins=wins)
+    told = {name: (finding(found, name).value, finding(found, name).verdict) for name in NUMBERS}
+    assert told == {
+        "pair_gap": (0.1, "fine"),
+        "pair_win_rate": (None, "unmeasured"),
+        "chosen_fall": (0.3, "alarm"),
+        "reference_fall": (-0.2, "fine"),
+        "answer_growth": (0.5, "alarm"),
+        "repeats_rise": (0.0, "fine"),
+        "win_rate": (0.75, "fine"),
+    }
+
+
+def test_what_was_measured_around_another_training_is_not_shown(tmp_path: Path) -> None:
+    found = guarded(tmp_path, fingerprint="of another", chosen_change=-0.3)
+    assert finding(found, "chosen_fall").why == "not measured around its training"
 
 
 @pytest.mark.parametrize("measure", [each for each in MEASURES if each.bound], ids=lambda each: each.name)

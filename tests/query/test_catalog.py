@@ -19,6 +19,7 @@ from sgpo_data.query.sandbox import open_connection, selected
 from sgpo_data.query.select_only import refuse_all_but_reading
 from sgpo_data.schema import schema, tables
 from sgpo_data.store.dataset import Dataset, faults
+from sgpo_data.store.guard import GuardRecord, write_guard_record
 
 
 @pytest.fixture
@@ -326,6 +327,20 @@ def test_several_runs_are_one_table_with_the_name_of_the_run(tmp_path: Path) -> 
     assert asked.fetchall() == [("one", "policy", 1, "response a"), ("two", "policy", 1, "response b")]
     assert sgpo_data.sql("SELECT response FROM two_policy_1_scored", run=["one", "two"], root=tmp_path).fetchall() == [("response b",)]
     assert sgpo_data.sql("SELECT run, view FROM manifests", run=["two"], root=tmp_path).fetchall() == [("two", "policy_1_scored")]
+
+
+def test_guards_has_a_row_for_each_training_that_a_run_measured(tmp_path: Path) -> None:
+    dataset = made_dataset(tmp_path / "store" / "scored@a", "scored", [row("a")])
+    for number, fall in ((1, -0.2), (2, None)):
+        folder = tmp_path / "one" / f"policy-{number}"
+        folder.mkdir(parents=True)
+        (folder / "scored").symlink_to(dataset.folder)
+        write_guard_record(folder, GuardRecord(fingerprint="f", pair_gap=0.1 * number, reference_change=fall))
+    asked = "SELECT run, phase, round, pair_gap, reference_fall, win_rate FROM guards ORDER BY round"
+    assert sgpo_data.sql(asked, run=["one"], root=tmp_path).fetchall() == [("one", "policy", 1, 0.1, 0.2, None), ("one", "policy", 2, 0.2, None, None)]
+    assert sgpo_data.sql("SELECT count(*) FROM guards", "scored", root=tmp_path / "one" / "policy-1").fetchall() == [(0,)]
+    told = sgpo_data.sql("SELECT type, comment FROM columns WHERE view = 'guards' AND \"column\" = 'win_rate'", run=["one"], root=tmp_path).fetchall()
+    assert told[0][0] == "DOUBLE"
 
 
 FILES = {"a.csv": "name,size\nx,1\ny,2\n", "a.tsv": "name\tsize\nx\t1\ny\t2\n", "a.jsonl": '{"name":"x","size":1}\n{"name":"y","size":2}\n'}
