@@ -54,6 +54,11 @@ class ProgramJob:
         """No: it runs no model."""
         return False
 
+    @property
+    def training(self) -> None:
+        """None: it makes a dataset."""
+        return None
+
     def check(self, execution: object) -> None:
         """Nothing: it runs no model."""
 
@@ -112,6 +117,11 @@ class AskingJob:
     def costly(self) -> bool:
         """Yes: it runs a model."""
         return True
+
+    @property
+    def training(self) -> None:
+        """None: it makes a dataset."""
+        return None
 
     def check(self, execution: Execution) -> None:
         """Raises what asking would of its model, or of what counts verdicts."""

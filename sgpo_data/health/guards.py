@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 ROWS = 200
 """Pairs, and held-out prompts, that are scored: those whose prompt ids, which are digests, come first."""
+FEWEST_PAIRS = 20
+"""Of fewer, the mean gap says little: a pair or two decide it."""
 ANSWERS = 100
 """Held-out prompts that are answered."""
 
@@ -137,6 +139,9 @@ def _record(step: Step) -> GuardRecord:
 
 def _pair_gap(job: TrainJob, probe: Probe) -> float | None:
     rows, edits = _pairs(job)
+    if len(rows) < FEWEST_PAIRS:
+        log.info("%d pairs are too few to be judged before they are trained on; it takes %d", len(rows), FEWEST_PAIRS)
+        return None
     steps = [chosen[0] - rejected[0] for chosen, rejected in probe.likelihoods(job.start, rows)]
     return sum(steps) / sum(edits) if sum(edits) else None
 
