@@ -193,7 +193,7 @@ def test_table_says_that_there_are_more_rows(responses: Dataset) -> None:
     ("query", "told"),
     [
         ("SELECT finsh FROM responses", 'sql: Binder Error: Referenced column "finsh" not found in FROM clause! Candidate bindings: "finish"'),
-        ("FROM response", "sql: there is no table response; there are columns, manifests, responses; give the dataset that holds it as a REF"),
+        ("FROM response", "sql: there is no table response; there are columns, guards, manifests, responses; give the dataset that holds it as a REF"),
         ("SELEC 1", 'sql: Parser Error: syntax error at or near "SELEC"'),
         ("SELECT error('at run time') FROM responses", "sql: Invalid Input Error: at run time"),
         ("DROP VIEW responses", "sql: DROP is not possible, sql only reads; give one SELECT"),
