@@ -2,11 +2,12 @@
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from importlib import resources
 from pathlib import Path
+
+from playwright.sync_api import sync_playwright
 
 from sgpo_data.execution import ROOT
 from sgpo_data.health.health import health
@@ -16,7 +17,8 @@ from sgpo_data.report.page import environment, page
 
 PICTURES = Path(__file__).parent / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SCREEN = "1180,900"
+WIDE, HIGH = 1180, 900
+"""CSS pixels of the report's picture."""
 
 
 def loop_picture(run: Run) -> str:
@@ -38,11 +40,13 @@ def report_picture(run: Run, out: Path) -> None:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         sys.exit(f"none of {', '.join(BROWSERS)} is installed; {out} stays as it is")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         html = Path(folder) / "report.html"
         html.write_text(page(run, health(run)), encoding="utf-8")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={SCREEN}", f"--user-data-dir={folder}/profile"]
-        subprocess.run([browser, *flags, f"--screenshot={out}", f"{html.as_uri()}#health"], check=True, capture_output=True)
+        shown = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(viewport={"width": WIDE, "height": HIGH})
+        shown.goto(html.as_uri())
+        shown.locator("#health").evaluate("section => section.scrollIntoView()")
+        shown.screenshot(path=out)
 
 
 def main(name: str) -> None:
