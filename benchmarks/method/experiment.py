@@ -38,7 +38,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="Folder for what is made and for the results.")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
     parser.add_argument("--budgets", type=int, nargs="+", default=sorted(FROZEN.sft_epochs))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument("--jobs", type=int, default=1, help="Seeds at once; each takes one core.")

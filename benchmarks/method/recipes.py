@@ -20,6 +20,8 @@ class Settings:
     sft_rate: float = 3e-4
     samples: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     """Drafts of each prompt with a reference, for the improver to learn from; 1 if not given."""
+    draft_temperature: float = 0.7
+    """Of these drafts: a model that knows its references by heart repeats them at a low one, and leaves nothing to improve."""
     improver_rate: float = 1e-3
     improver_epochs: float = 3
     round_prompts: int = 700
@@ -93,7 +95,7 @@ def improver(settings: Settings, budget: int, role: str = "refine") -> str:
     return _phase(
         "improver",
         _source("labelled.jsonl", limit=budget),
-        _seed(samples=settings.samples.get(budget, 1)),
+        _seed(settings.draft_temperature, settings.samples.get(budget, 1)),
         _improve(role),
         _filter(settings),
         _pair("examples", replay=settings.replay),
