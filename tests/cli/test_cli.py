@@ -13,6 +13,7 @@ import pytest
 from fake_model import model_folder
 from literal_rows import pair_row, row
 from made import made_dataset
+from sgpo_data.cli.help import COMMON
 from sgpo_data.cli.main import app
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -53,6 +54,10 @@ def test_a_flag_is_spelled_as_in_the_recipe_or_with_dashes() -> None:
         shown = CliRunner().invoke(app, ["seed", "missing.jsonl", "--model", "m", flag, "0"])
         assert shown.exit_code == 2
         assert "--sampling.max-tokens: Input should be greater than or equal to 1 (got 0)" in shown.stderr
+
+
+def test_what_a_help_shows_first_are_flags() -> None:
+    assert COMMON - {each.name for _, command in COMMAND_TREE for each in command.params} == set()
 
 
 def test_a_command_is_spelled_with_underscores_too() -> None:
