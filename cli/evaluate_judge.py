@@ -4,12 +4,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from sgpo_data.errors import UsageError
-from sgpo_data.evaluation.judge.prompt import SHIPPED, load_prompt
+from sgpo_data.evaluation.judge.prompt import load_prompt, reading_of
 from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.evaluation.judge.verdict import Reading
 from sgpo_data.execution import ROOT, Execution
@@ -89,10 +88,8 @@ def _command() -> Callable[..., None]:
 def _stage(given: Mapping[str, object]) -> Judge:
     """The judge that the flags describe; what a prompt that ships here brings along stands unless a flag says otherwise."""
     name = str(given["prompt"])
-    if name not in SHIPPED and given["reading"] is None:
-        raise UsageError(f"--prompt {name}: say how its verdict is read, with --reading label or --reading grade")
-    reading, tokens = SHIPPED.get(name, SHIPPED["grade" if given["reading"] == "grade" else "label"])
-    fields: dict[str, object] = {**given, "prompt": load_prompt(name), "reading": given["reading"] or reading}
+    reading, tokens = reading_of(name, cast("Reading | None", given["reading"]))
+    fields: dict[str, object] = {**given, "prompt": load_prompt(name), "reading": reading}
     if given[MAX_TOKENS] is None:
         fields[MAX_TOKENS] = tokens
     if not given["labels"]:

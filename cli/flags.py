@@ -39,8 +39,8 @@ def _flag(model: type[BaseModel], prefix: str, place: tuple[int | str, ...]) -> 
     first, *rest = map(str, place) if place else ("",)
     field = model.model_fields.get(first)
     if rest and field is not None and get_origin(field.annotation) is dict:
-        return f"--{entry_flag(prefix + first)} {rest[0]}"
-    return f"--{prefix}{'.'.join([first, *rest])}"
+        return f"--{dashed(entry_flag(prefix + first))} {rest[0]}"
+    return f"--{dashed(prefix + '.'.join([first, *rest]))}"
 
 
 def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: str, prefix: str) -> Iterator[inspect.Parameter]:
@@ -57,7 +57,8 @@ def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: s
 def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspect.Parameter:
     mapping = get_origin(field.annotation) is dict
     # Entries of a table are given one by one.
-    names = (f"--{key}/--no-{key}",) if field.annotation is bool else (f"--{entry_flag(key)}",) if mapping else (f"--{key}",)
+    flag = dashed(entry_flag(key) if mapping else key)
+    names = (f"--{flag}/--no-{flag}",) if field.annotation is bool else (f"--{flag}",)
     option = typer.Option(*names, help=field.description, metavar="NAME=VALUE" if mapping else None, rich_help_panel=panel)
     if mapping:
         default = ()
@@ -94,6 +95,11 @@ def _nested(model: type[BaseModel], given: Mapping[str, object], prefix: str) ->
             value = given[_variable(f"{prefix}{name}")]
             values[name] = _entries(f"{prefix}{name}", value, annotation) if get_origin(annotation) is dict and isinstance(value, list) else value
     return values
+
+
+def dashed(key: str) -> str:
+    """A key of a recipe as a flag or a command spells it."""
+    return key.replace("_", "-")
 
 
 def entry_flag(key: str) -> str:

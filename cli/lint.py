@@ -32,13 +32,11 @@ def add_lint(app: typer.Typer) -> None:
 def _command() -> Callable[..., None]:
     def command(reference: str, root: Path, json: bool, **given: object) -> None:
         # DuckDB and Arrow take a while to import: --help does without.
-        from sgpo_data.analysis.lint import lint
-        from sgpo_data.references.dataset import source_of
+        from sgpo_data.running.linting import lint_reference
 
         thresholds = built(LintThresholds, given)
-        dataset = _make_pairs(typed(reference), built(Source, given, prefix="source."), Execution(root=root))
-        filtered, improved = (source_of(dataset, table, root) for table in ("filtered", "improved"))
-        _show(dataset, lint(dataset, thresholds, filtered=filtered, improved=improved), thresholds, as_json=json)
+        checked = lint_reference(typed(reference), thresholds, built(Source, given, prefix="source."), Execution(root=root))
+        _show(checked.dataset, checked.findings, thresholds, as_json=json)
 
     own: dict[str, tuple[object, object]] = {
         "reference": (
@@ -57,18 +55,6 @@ def _command() -> Callable[..., None]:
         ]
     )
     return command
-
-
-def _make_pairs(reference: str, source: Source, execution: Execution) -> "Dataset":
-    """The dataset itself, or the pairs that pair makes of raw preferences, in the store."""
-    from sgpo_data.references.dataset import find_dataset
-    from sgpo_data.running.runner import run
-    from sgpo_data.stages.pair.pair import Pair
-
-    dataset = find_dataset(reference, execution.root)
-    if dataset is not None and dataset.table != "prompts":
-        return dataset
-    return run(Pair(), reference, source=source, execution=execution)
 
 
 def _show(dataset: "Dataset", findings: "tuple[LintFinding, ...]", thresholds: LintThresholds, *, as_json: bool) -> None:

@@ -8,7 +8,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from sgpo_data.errors import SgpoError
 from sgpo_data.printable import printable
@@ -18,8 +17,10 @@ from .check import check
 from .demo import demo
 from .diff import diff
 from .evaluate import add_evaluate
+from .flags import dashed
 from .gc import gc
 from .health import add_health
+from .help import WHOLE, WIDEST, HelpfulGroup, explain
 from .init import init
 from .inspect import inspect
 from .lint import add_lint
@@ -51,7 +52,7 @@ class _Printable(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
-class _Commands(TyperGroup):
+class _Commands(HelpfulGroup):
     def main(self, *args: object, **given: object) -> object:
         """Runs the command line; a help text that is not read to its end is no error."""
         try:
@@ -81,7 +82,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # A key of a recipe is spelled with underscores, a flag with dashes: either works for both.
-    context_settings={"token_normalize_func": lambda token: token.replace("-", "_"), "help_option_names": ["--help", "-h"]},
+    context_settings={"token_normalize_func": dashed, "help_option_names": ["--help", "-h", WHOLE], "max_content_width": WIDEST},
 )
 
 
@@ -122,6 +123,7 @@ add_lint(app)
 add_health(app)
 app.command(rich_help_panel="Look")(report)
 app.command(rich_help_panel="Look")(gc)
+explain(app)
 
 
 def main(open_model: "OpenModel | None" = None) -> None:

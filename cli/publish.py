@@ -1,21 +1,17 @@
 """sgpo publish: datasets as one version of a dataset repository on the Hub."""
 
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
-from sgpo_data.errors import UsageError
 from sgpo_data.execution import ROOT
 
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.evaluation.summary import EvaluationSummary
-    from sgpo_data.publishing.card import Config
     from sgpo_data.publishing.publication import Publication
 
 
@@ -39,76 +35,15 @@ def publish(
     The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
     The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.
     """
-    from sgpo_data.names import PREFIX
-    from sgpo_data.publishing.publication import model_publication, publication
-    from sgpo_data.publishing.publish import checked_tag
+    from sgpo_data.publishing.choice import chosen
 
     *given, repository = references
-    name = repository.removeprefix(PREFIX)
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
-        raise UsageError(f"{repository}: the last argument is the repository, as org/name")
-    if run is None and not given:
-        raise UsageError("publish: name the datasets before the repository, or a run with --run")
-    checked_tag(tag)
-    if run is None and len(given) == 1 and (model := _model_folder(typed(given[0]), root)) is not None:
-        version = model_publication(model, name, tag=tag, license=license, allow_secrets=allow_secrets)
-    else:
-        of_run = _of_run(run, root) if run else _PublishedRun([], None, None)
-        configs = [*of_run.configs, *(_config(reference, root) for reference in given)]
-        recipe, evaluation = of_run.recipe, of_run.evaluation
-        version = publication(configs, name, tag=tag, license=license, root=root, recipe=recipe, evaluation=evaluation, allow_secrets=allow_secrets)
+    named = [typed(reference) for reference in given]
+    version = chosen(named, repository, tag=tag, run=run, license=license, root=root, allow_secrets=allow_secrets)
     if dry_run:
         _list(version, branch, as_json=json)
     else:
         _publish(version, branch, private=private, as_json=json)
-
-
-def _model_folder(reference: str, root: Path) -> Path | None:
-    """The folder of a trained model of this name, None if it names no model."""
-    from sgpo_data.paths import local_path
-
-    folders = [folder for folder in (local_path(reference), local_path(root / reference)) if (folder / "config.json").is_file()]
-    return folders[0] if folders else None
-
-
-class _PublishedRun(NamedTuple):
-    """What a run gives to a version."""
-
-    configs: "list[Config]"
-    recipe: Path | None
-    """The frozen one, if there is one."""
-    evaluation: "EvaluationSummary | None"
-    """Of the model of the last round, if it was evaluated."""
-
-
-def _of_run(run: str, root: Path) -> _PublishedRun:
-    """The last round's datasets, with what is told of them."""
-    from sgpo_data.errors import DatasetError
-    from sgpo_data.evaluation.summary import evaluation_summary
-    from sgpo_data.loop.folder import FROZEN
-    from sgpo_data.loop.rounds import MODEL, open_run
-    from sgpo_data.publishing.card import Config
-
-    found = open_run(run, root)
-    last = found.rounds[-1]
-    missing = [table for table in last.missing if table != MODEL]
-    if missing:
-        raise DatasetError(f"{found.folder / last.place}: {', '.join(missing)} not made yet; run the recipe again")
-    recipe = found.folder / FROZEN
-    configs = [Config(dataset.table, dataset) for dataset in last.widest]
-    return _PublishedRun(configs, recipe if recipe.is_file() else None, evaluation_summary(last.datasets))
-
-
-def _config(reference: str, root: Path) -> "Config":
-    from sgpo_data.publishing.card import Config
-    from sgpo_data.query.catalog import NAMED
-    from sgpo_data.references.dataset import existing, find_dataset
-
-    named = NAMED.fullmatch(reference)
-    if named is not None and find_dataset(reference, root) is None:
-        return Config(named[1], existing(named[2], root))
-    dataset = existing(typed(reference), root)
-    return Config(dataset.table, dataset)
 
 
 def _list(version: "Publication", branch: str, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from inspect import getdoc
 from pathlib import Path
 from types import UnionType
@@ -22,7 +23,7 @@ MEASURED = ROOT / "benchmarks"
 
 def derived_pages() -> dict[str, str]:
     """Markdown by the name of its file."""
-    pages = {"index.md": _moved("README.md"), "changelog.md": _moved("CHANGELOG.md"), "measured.md": measured_page()}
+    pages = {"index.md": _moved("README.md"), "changelog.md": _moved("CHANGELOG.md"), "measured.md": measured_page(), "notebook.md": notebook_page()}
     pages |= {f"results/{path.name}": path.read_text(encoding="utf-8") for path in sorted((MEASURED / "results").glob("*.md"))}
     return pages | {"commands.md": command_list(), **command_pages(), "keys.md": keys_page(), "shipped.md": shipped_page(), "tables.md": tables_page()}
 
@@ -34,7 +35,7 @@ def pictures() -> list[Path]:
 
 def command_list() -> str:
     """Every command with the first sentence of its help."""
-    lines = ["# Commands", "", "As `sgpo COMMAND --help` tells it; nothing here is written by hand.", "", "| command | does |", "| --- | --- |"]
+    lines = ["# Commands", "", "As `sgpo COMMAND --help-all` tells it; nothing here is written by hand.", "", "| command | does |", "| --- | --- |"]
     lines += [f"| [`sgpo {name}`](commands/{_file(name)}) | {_cell(_about(command).split(chr(10) * 2)[0])} |" for name, command in _commands()]
     return "\n".join(lines) + "\n"
 
@@ -94,6 +95,17 @@ def measured_page() -> str:
     return f"{text}\n## Results\n\n{links}\n"
 
 
+def notebook_page() -> str:
+    """The notebook, with what it shows."""
+    # MkDocs runs this file by its path, so that its folder is none of those that are imported from.
+    spec = spec_from_file_location("notebook", Path(__file__).with_name("notebook.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.notebook_page())
+
+
 def _moved(name: str) -> str:
     """A file of the repository's top folder, with its links as they are from docs/."""
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -124,6 +136,7 @@ def _command_lines(name: str, command: "click.Command") -> Iterator[str]:
     stage = next((each for each in STAGES if each.stage_name == name), None)
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     yield from (f"# sgpo {name}", "", _about(command), "", "```text", " ".join(["sgpo", name, *(_metavar(each) for each in arguments), "[OPTIONS]"]), "```", "")
+    yield from ("```text", *(command.epilog or "").splitlines(), "```", "")
     if stage is not None:
         reads = ", ".join(f"[{table}](../tables.md#{table})" for table in stage.reads)
         yield from (f"Reads {reads}. Its keys in a recipe stand in [Recipe keys](../keys.md).", "")

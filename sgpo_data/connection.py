@@ -25,7 +25,10 @@ def connected(memory: Memory = "machine", *, database: Path | None = None, setti
 
     # Without a place of its own, a connection in memory would spill into the folder it is run in; one of a file spills beside that.
     spill = {"temp_directory": spill_folder()} if database is None else {}
-    return duckdb.connect(database or ":memory:", config={**spill, **LIMITS[memory], **settings})
+    con = duckdb.connect(database or ":memory:", config={**spill, **LIMITS[memory], **settings})
+    # In a notebook, and under python -c, DuckDB draws a bar on standard output by itself, where data goes.
+    con.execute("SET enable_progress_bar = false")
+    return con
 
 
 def spill_folder() -> str:

@@ -32,3 +32,8 @@ class Execution(BaseModel):
     def store(self) -> Path:
         """Where what is made without a place of its own goes, named by its fingerprint."""
         return self.root / "store"
+
+    @property
+    def frames(self) -> Path:
+        """Where tables that came from memory lie, as files named by their content."""
+        return self.root / "frames"

@@ -1,7 +1,7 @@
 """Two models' answers before a judge: compared, judged in both orders as a stage like any other, and what it comes to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -30,7 +30,7 @@ class Judged:
     """The verdicts of one judge on two models."""
 
     dataset: Dataset
-    rows: tuple[Comparison, ...]
+    rows: tuple[Comparison, ...] = field(repr=False)
     results: "Results"
     arena_hard: "ArenaHard | None"
     unmatched: Mapping[str, int]

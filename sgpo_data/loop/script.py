@@ -65,7 +65,7 @@ def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
         if isinstance(template, Template) and not _ships(template):
             file = f'"$root"/{name}-{template.digest[:8]}.jinja'
             lines.append(f'mkdir -p "$root" && printf %s {shlex.quote(template.text)} > {file}')
-            yield from (f"--{name}", file)
+            yield from (_flag(name), file)
     yield from _flags(job.options)
 
 
@@ -99,13 +99,13 @@ def _places(model: Model) -> tuple[str, str]:
 def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:
     """Flags of every field that is not at its default, templates left out."""
     for name, field in type(options).model_fields.items():
-        value, flag = getattr(options, name), f"--{prefix}{name}"
+        value, flag = getattr(options, name), _flag(f"{prefix}{name}")
         if isinstance(value, BaseModel):
             yield from _flags(value, f"{prefix}{name}.")
         elif value is None or isinstance(value, Template) or value == field.get_default(call_default_factory=True):
             continue
         elif isinstance(value, bool):
-            yield flag if value else f"--no-{prefix}{name}"
+            yield flag if value else _flag(f"no-{prefix}{name}")
         elif isinstance(value, dict):
             # Rules are texts that are given one by one; what is for TRL is JSON.
             plain = get_args(field.annotation)[1:] == (Predicate,)
@@ -115,6 +115,10 @@ def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:
             yield from (word for inner in value for word in (flag, shlex.quote(str(inner))))
         else:
             yield from (flag, shlex.quote(str(value)))
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
 
 def _ships(template: Template) -> bool:

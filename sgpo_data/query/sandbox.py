@@ -25,6 +25,8 @@ SETTINGS: dict[str, str | bool | int] = {
 
 
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
+_EXCERPT = re.compile(r"^(?P<label>LINE \d+: )(?P<line>.*)\n(?P<caret> *\^+)", re.MULTILINE)
+"""What DuckDB shows of a query."""
 _VIEWS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
 
 
@@ -83,9 +85,12 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
         if kind != "SELECT":
             raise QueryError(f"sql: {kind} is not possible, sql only reads; give one SELECT (WITH, FROM, DESCRIBE and SUMMARIZE too)")
         refuse_all_but_reading(con, query)
-        relation = con.sql(query)
     except duckdb.Error as error:
         raise query_error(error, con) from error
+    try:
+        relation = con.sql(query)
+    except duckdb.Error as error:
+        raise query_error(_placed(error, con, query), con) from error
     assert relation is not None
     return relation
 
@@ -104,7 +109,7 @@ def execute(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelati
 
 
 def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
-    """What DuckDB says of a query, in one line: its message and the candidates it offers, without the excerpt.
+    """What DuckDB says of a query: its message and the candidates it offers in one line, then the place under a caret, where it tells that.
 
     Of a table that is not there, the views of the connection are the candidates.
     """
@@ -112,10 +117,25 @@ def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
     if isinstance(error, duckdb.CatalogException) and (missing := _NO_TABLE.search(message)):
         views = con.execute(_VIEWS).fetchall()
         known = f"there are {', '.join(name for (name,) in views)}" if views else "none was given"
-        return QueryError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query")
+        return QueryError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query", *_excerpt(error))
     if isinstance(error, duckdb.PermissionException):
         message += "; sql only reads the tables it was given, give other data as a REF"
-    return QueryError(f"sql: {message}")
+    return QueryError(f"sql: {message}", *_excerpt(error))
+
+
+def _placed(error: duckdb.Error, con: duckdb.DuckDBPyConnection, query: str) -> duckdb.Error:
+    """The error with its excerpt, which DuckDB leaves out where it only plans one SELECT; explaining that runs nothing either."""
+    try:
+        con.execute(f"EXPLAIN\n{query}")
+    except duckdb.Error as explained:
+        return explained if type(explained) is type(error) else error
+    return error
+
+
+def _excerpt(error: Exception) -> tuple[str, ...]:
+    """The line of the query and the caret under it."""
+    found = _EXCERPT.search(str(error))
+    return () if found is None else (f"  {found['line']}", f"  {found['caret'][len(found['label']) :]}")
 
 
 def _fill(con: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, Path]:

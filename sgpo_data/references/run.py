@@ -16,6 +16,6 @@ def run_folder(run: str, root: Path) -> Path:
     """
     folder = next((place for place in (local_path(root / run), local_path(run)) if place.is_dir()), None)
     if folder is None:
-        known = sorted(place.name for place in root.iterdir() if place.is_dir() and place.name != "store") if root.is_dir() else []
+        known = sorted(place.name for place in root.iterdir() if place.is_dir() and place.name not in ("store", "frames")) if root.is_dir() else []
         raise DatasetError(f"{run}: no such run in {root}; " + (f"there are {', '.join(known)}" if known else "make one with: sgpo run RECIPE"))
     return folder

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 from pydantic import JsonValue
@@ -16,6 +16,8 @@ WIDE, NARROW = (340, 210), (260, 170)
 POINTS = 240
 """Of a curve: more than its pixels tell nothing."""
 DASHED = "reference"
+FAINT = 0.4
+"""Opacity of a line of the run beside."""
 _ROUND = [value * 10**power for power in range(300) for value in (1, 2, 3, 5)]
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _MOST_TICKS = 8
@@ -38,6 +40,8 @@ class Line:
     """A custom property of the page's style."""
     points: tuple[tuple[float | str, float], ...]
     dashed: bool = False
+    faint: bool = False
+    """Whether it is of the run beside."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def over_rounds(title: str, lines: Sequence[Line], *, form: str, zero: bool = Fa
 def over_steps(title: str, lines: Sequence[Line], *, form: str, rule: float | None = None) -> Chart | None:
     """Curves of a training; None if nothing was logged."""
     x: Spec = {"field": "x", "type": "quantitative", "title": "step", "axis": {"grid": False, "tickCount": 4}, "scale": {"nice": False, "zero": False}}
-    thinned = [Line(line.name, line.colour, _thinned(line.points), line.dashed) for line in lines]
+    thinned = [replace(line, points=_thinned(line.points)) for line in lines]
     few = max((len(line.points) for line in thinned), default=0) <= 24
     return _lines(title, thinned, x, Style(form, False, 18 if few else None, NARROW, rule))
 
@@ -127,6 +131,7 @@ def _lines(title: str, lines: Sequence[Line], x: Spec, style: Style) -> Chart | 
     names: list[JsonValue] = [line.name for line in lines]
     colour: Spec = {"domain": names, "range": [f"var(--{line.colour})" for line in lines]}
     dash: Spec = {"domain": names, "range": [[2, 3] if line.dashed else [1, 0] for line in lines]}
+    shade: Spec = {"domain": names, "range": [FAINT if line.faint else 1 for line in lines]}
     mark: Spec = {"type": "line", "strokeWidth": 1.8}
     layers: list[JsonValue] = [
         {
@@ -136,6 +141,7 @@ def _lines(title: str, lines: Sequence[Line], x: Spec, style: Style) -> Chart | 
                 "y": {"field": "y", "type": "quantitative", "title": None, "axis": {"format": style.form, "tickCount": 4}, "scale": {"zero": style.zero}},
                 "color": {"field": "line", "type": "nominal", "scale": colour, "legend": None},
                 "strokeDash": {"field": "line", "type": "nominal", "scale": dash, "legend": None},
+                "opacity": {"field": "line", "type": "nominal", "scale": shade, "legend": None},
             },
         }
     ]

@@ -11,15 +11,16 @@ from sgpo_data.loop.rounds import Round
 class EvaluationRow:
     """One number of one round."""
 
+    run: str
     place: str
     set: str
     number: EvaluationNumber
 
 
-def evaluated(rounds: Sequence[Round]) -> list[EvaluationRow]:
-    """The numbers of all rounds that were evaluated.
+def evaluated(run: str, rounds: Sequence[Round]) -> list[EvaluationRow]:
+    """The numbers of all rounds of a run that were evaluated.
 
     Raises DatasetError if something cannot be read.
     """
     summaries = ((made.place, evaluation_summary(made.datasets)) for made in rounds)
-    return [EvaluationRow(place, found.set, number) for place, found in summaries if found is not None for number in found.numbers]
+    return [EvaluationRow(run, place, found.set, number) for place, found in summaries if found is not None for number in found.numbers]

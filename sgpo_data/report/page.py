@@ -20,7 +20,7 @@ from sgpo_data.report.drops import KEPT, Waterfall, waterfall
 from sgpo_data.report.evaluations import evaluated
 from sgpo_data.report.flow import HEIGHT, WIDTH, tall, wide
 from sgpo_data.report.lineage import SETTINGS, models, origins
-from sgpo_data.report.pictures import Pictures, pictures
+from sgpo_data.report.pictures import OtherRun, Pictures, pictures
 from sgpo_data.report.samples import SampleRow, samples
 from sgpo_data.report.text import PLACE, line, percent
 from sgpo_data.sealed import policy, visible
@@ -31,6 +31,8 @@ MARGIN = 20_000
 ROUNDS = 24
 """Shown of a run, the last ones: a longer one is told by its health."""
 RECIPE_CHARACTERS = 200_000
+UNFOLDED = 6
+"""Of a list, the last ones; those before are folded."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class _SampleTable:
     """For want of room."""
 
 
-def page(run: Run, health: Health) -> str:
-    """The report of a run as HTML that fetches nothing; the same run gives the same page.
+def page(run: Run, health: Health, other: OtherRun | None = None) -> str:
+    """The report of a run as HTML that fetches nothing, with the numbers of another run beside; the same runs give the same page.
 
     Raises DatasetError if a part cannot be read, MissingExtraError if what draws the charts is not installed.
     """
@@ -52,16 +54,16 @@ def page(run: Run, health: Health) -> str:
     try:
         with connected() as con:
             falls = [(made.place, waterfall(con, made.datasets["filtered"])) for made in rounds if "filtered" in made.datasets]
-            drawn = pictures(con, rounds, health)
+            drawn = pictures(con, rounds, health, other)
             found = list(samples(con, rounds))
     except duckdb.Error as error:
         raise DatasetError(f"{run.folder}: cannot be read ({first_line(error)}); sgpo check tells which dataset is broken") from error
-    values = _values(run, health, falls, drawn)
+    values = _values(run, health, falls, drawn, other)
     room = BYTES - MARGIN - len(_filled(values, _SampleTable(Markup(), (), (), 0, 0)).encode())
     return _filled(values, _rows(found, room))
 
 
-def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn: Pictures) -> dict[str, object]:
+def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn: Pictures, other: OtherRun | None) -> dict[str, object]:
     rounds = run.rounds[-ROUNDS:]
     places = {made.place for made in rounds}
     healthy = [each for each in health.rounds if each.place in places]
@@ -70,7 +72,8 @@ def _values(run: Run, health: Health, falls: list[tuple[str, Waterfall]], drawn:
         "summary": _summary(run),
         "unfinished": [(made.place, made.missing) for made in run.rounds if made.missing],
         "rounds_left_out": len(run.rounds) - len(rounds),
-        "evaluations": evaluated(rounds),
+        "other": visible(other.name) if other else None,
+        "evaluations": [*evaluated(run.name, rounds), *(evaluated(other.name, other.rounds) if other else ())],
         "flows": [("wide", wide(rounds)), ("tall", tall(rounds))],
         "health": healthy,
         "health_rows": [(measure, [each.findings[at] for each in healthy]) for at, measure in enumerate(MEASURES)],
@@ -99,7 +102,8 @@ def _rows(found: Sequence[SampleRow], room: int) -> _SampleTable:
     parts: list[str] = []
     used: list[SampleRow] = []
     for row in found:
-        part = template.render(row=row)
+        # One stands open, so that it is seen what a row is.
+        part = template.render(row=row, opened=not parts)
         size = len(part.encode())
         if size <= room:
             room -= size
@@ -172,7 +176,7 @@ def environment() -> Environment:
     """What the templates of a report are filled by."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_file))
     environment.filters |= {"visible": visible, "short": lambda text: line(text, PLACE), "typeset": _typeset}
-    environment.globals |= {"format_value": format_value, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT}
+    environment.globals |= {"format_value": format_value, "limit": _limit, "percent": percent, "width": WIDTH, "height": HEIGHT, "unfolded": UNFOLDED}
     return environment
 
 

@@ -25,3 +25,7 @@ if (form) {
   form.hidden = false;
   choose();
 }
+const tables = new ResizeObserver((seen) => {
+  for (const { target } of seen) target.classList.toggle("fits", target.scrollWidth <= target.clientWidth);
+});
+for (const table of document.querySelectorAll(".scroll")) tables.observe(table);

@@ -19,6 +19,7 @@ from sgpo_data.store.manifest import MANIFEST, Manifest
 from sgpo_data.store.parquet import METADATA_KEY
 
 if TYPE_CHECKING:
+    import datasets  # type: ignore[import-untyped]
     import polars as pl
 
 BATCH_ROWS = 1024
@@ -76,7 +77,7 @@ class Readable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A folder that holds a finished table."""
 
@@ -139,6 +140,25 @@ class Dataset:
         if not self.paths:
             return pl.LazyFrame(pl.DataFrame(schema(self.table).arrow.empty_table()))
         return pl.scan_parquet(self.paths)
+
+    def to_datasets(self) -> "datasets.Dataset":
+        """All rows, in order, as package `datasets` has them, read from its cache; for TRL and what else takes them.
+
+        Raises MissingExtraError if it is not installed.
+        """
+        from sgpo_data.store.to_datasets import to_datasets
+
+        return to_datasets(self.paths, schema(self.table).arrow)
+
+    def __repr__(self) -> str:
+        outcomes = ", ".join(f"{name} {count}" for name, count in self.manifest.outcomes.items())
+        return f"Dataset({self.reference}: {self.manifest.rows} rows of {self.table}; {outcomes})"
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        from sgpo_data.store.html import dataset_html
+
+        return dataset_html(self.manifest, self.reference, self.rows())
 
 
 def part_rows(path: Path) -> Iterator[Row]:

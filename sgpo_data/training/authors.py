@@ -51,4 +51,4 @@ def _others(train: Train, start: str, authors: Iterable[str]) -> list[str]:
 
 
 def _told(authors: Iterable[str]) -> str:
-    return " ".join(f"--allow_policies {author}" for author in authors)
+    return " ".join(f"--allow-policies {author}" for author in authors)

@@ -354,4 +354,4 @@ def test_raw_preferences_are_paired_in_the_store_first(tmp_path: Path) -> None:
 def test_a_threshold_that_means_nothing_is_refused(good: Dataset) -> None:
     told = shown(str(good.folder), "--max_refusals", "1.5")
     assert told.exit_code == 2
-    assert "--max_refusals: Input should be less than or equal to 1 (got 1.5)" in told.stderr
+    assert "--max-refusals: Input should be less than or equal to 1 (got 1.5)" in told.stderr

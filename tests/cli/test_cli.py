@@ -1,20 +1,35 @@
 """Claims about the command line as a whole."""
 
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_model import model_folder
 from literal_rows import pair_row, row
 from made import made_dataset
+from sgpo_data.cli.help import COMMON
 from sgpo_data.cli.main import app
 from typer.main import get_command
 from typer.testing import CliRunner
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def tree(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:  # noqa: ANN401 (Typer's own Click has no types to name)
+    yield words, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from tree((*words, name), inner)
+
+
+COMMAND_TREE = list(tree((), get_command(app)))
+SCREEN = 50
+"""Lines, at 80 columns."""
 HEAVY = ("torch", "transformers", "datasets", "trl", "vllm", "ray")
 
 
@@ -27,7 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_and_each_of_its_flags(command: str) -> None:
-    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    shown = CliRunner().invoke(app, [command, "--help-all"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert shown.exit_code == 0
     parameters = get_command(app).commands[command].params  # type: ignore[attr-defined]
     assert [parameter.name for parameter in parameters if not parameter.help] == []
@@ -38,7 +53,44 @@ def test_a_flag_is_spelled_as_in_the_recipe_or_with_dashes() -> None:
     for flag in ("--sampling.max_tokens", "--sampling.max-tokens"):
         shown = CliRunner().invoke(app, ["seed", "missing.jsonl", "--model", "m", flag, "0"])
         assert shown.exit_code == 2
-        assert "--sampling.max_tokens: Input should be greater than or equal to 1 (got 0)" in shown.stderr
+        assert "--sampling.max-tokens: Input should be greater than or equal to 1 (got 0)" in shown.stderr
+
+
+def test_what_a_help_shows_first_are_flags() -> None:
+    assert COMMON - {each.name for _, command in COMMAND_TREE for each in command.params} == set()
+
+
+def test_a_command_is_spelled_with_underscores_too() -> None:
+    assert CliRunner().invoke(app, ["score_ppl", "--help"]).exit_code == 0
+
+
+def test_no_flag_is_shown_with_an_underscore() -> None:
+    assert [option for _, command in COMMAND_TREE for each in command.params for option in each.opts if option.startswith("-") and "_" in option] == []
+
+
+@pytest.mark.parametrize("words", [words for words, _ in COMMAND_TREE], ids=" ".join)
+def test_a_help_fits_on_a_screen_and_the_rest_is_under_help_all(words: tuple[str, ...]) -> None:
+    short, whole = (CliRunner().invoke(app, [*words, flag]) for flag in ("--help", "--help-all"))
+    assert (short.exit_code, whole.exit_code) == (0, 0)
+    assert len(short.output.splitlines()) <= SCREEN
+    assert len(whole.output) >= len(short.output) - len(", 99 more flags")
+    assert "--help-all" in short.output
+
+
+@pytest.mark.parametrize("words", [words for words, command in COMMAND_TREE if not hasattr(command, "commands")], ids=" ".join)
+def test_the_examples_of_a_help_are_commands(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"]).output.partition("Examples:\n")[2]
+    commands = [shlex.split(part) for line in shown.splitlines() for part in line.split(" | ")]
+    assert any(tuple(command[1 : len(words) + 1]) == words for command in commands)
+    for command in commands:
+        assert command[0] == "sgpo"
+        # What is read is the command line alone; nothing runs.
+        context = get_command(app).make_context("sgpo", command[1:])
+        inner = get_command(app).commands[command[1]]  # type: ignore[attr-defined]
+        rest = command[2:]
+        while hasattr(inner, "commands"):
+            inner, rest = inner.commands[rest[0]], rest[1:]
+        assert inner.make_context(inner.name, rest, parent=context).info_name == inner.name
 
 
 def test_a_missing_source_is_one_line(tmp_path: Path) -> None:

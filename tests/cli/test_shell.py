@@ -66,10 +66,12 @@ def test_semicolon_of_a_string_or_comment_ends_no_query(text: str, whole: bool) 
     assert is_whole(text) is whole
 
 
-def test_mistake_is_one_line_and_the_shell_goes_on(running: Interruptible, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistake_is_told_with_its_place_and_the_shell_goes_on(running: Interruptible, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = typed(running, f"SELECT finsh FROM responses;{ENTER}.tabels{ENTER}DROP VIEW responses;{ENTER}SELECT 7 AS n;{ENTER}", capsys)
     assert [line.partition(";")[0].partition(" not found")[0] for line in err.splitlines()] == [
         'sql: Binder Error: Referenced column "finsh"',
+        "  SELECT finsh FROM responses",
+        "         ^^^^^",
         ".tabels: no such command",
         "sql: DROP is not possible, sql only reads",
     ]

@@ -202,11 +202,28 @@ def test_table_says_that_there_are_more_rows(responses: Dataset) -> None:
         ("FROM read_text('/etc/passwd')", "sql only reads the tables it was given"),
     ],
 )
-def test_mistake_in_a_query_is_one_line(query: str, told: str, responses: Dataset) -> None:
-    code, out, line = asked(query, responses.folder)
+def test_mistake_in_a_query_is_one_line_and_its_place(query: str, told: str, responses: Dataset) -> None:
+    code, out, said = asked(query, responses.folder)
     assert (code, out) == (1, "")
+    line, *place = said.splitlines()
     assert told in line
-    assert line.count("\n") == 1
+    assert [each.strip("^ ") for each in place] in ([], [query.strip(), ""])
+
+
+@pytest.mark.parametrize(
+    ("query", "marked"),
+    [
+        ("SELECT finsh FROM responses", "finsh"),
+        ("SELECT\n  prompt_id,\n  finsh\nFROM responses", "finsh"),
+        (f"SELECT {'prompt_id, ' * 30} finsh FROM responses", "finsh"),
+        ("FROM response", "response"),
+        ("SELEC 1", "SELEC"),
+        ("SELECT finish::INT FROM responses", "::INT"),
+    ],
+)
+def test_the_place_of_a_mistake_stands_over_a_caret(query: str, marked: str, responses: Dataset) -> None:
+    _, line, caret = asked(query, responses.folder)[2].splitlines()
+    assert "".join(letter for letter, mark in zip(line, caret, strict=False) if mark == "^") == marked
 
 
 def test_closed_pipe_is_no_error(responses: Dataset) -> None:

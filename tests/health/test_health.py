@@ -366,7 +366,7 @@ def test_command_gives_json_with_every_number_or_why_there_is_none(tmp_path: Pat
 def test_command_refuses_a_threshold_that_can_not_be_meant(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["health", "run", "--root", str(tmp_path), "--max_truncated", "2"])
     assert shown.exit_code == 2
-    assert "--max_truncated: Input should be less than or equal to 1 (got 2.0)" in shown.stderr
+    assert "--max-truncated: Input should be less than or equal to 1 (got 2.0)" in shown.stderr
 
 
 def test_many_rounds_fit_a_terminal(tmp_path: Path) -> None:

@@ -408,7 +408,7 @@ def test_a_script_writes_every_flag_that_is_not_at_its_default(place: Path, how:
     lines = script(str(recipe.path), plan_recipe(recipe, how), how).splitlines()
     (filtering, *_) = [line for line in lines if line.startswith("sgpo filter")]
     assert filtering.split(" -o ")[0].split(" ", 3)[3].split() == [
-        *("--gates.min_edit", "0.0", "--gates.max_edit", "1.0", "--gates.max_length_ratio", "100.0", "--gates.max_repetition", "1.0"),
+        *("--gates.min-edit", "0.0", "--gates.max-edit", "1.0", "--gates.max-length-ratio", "100.0", "--gates.max-repetition", "1.0"),
         *("--ppl.k", "2.5"),
     ]
     assert any("printf %s" in line for line in lines)

@@ -23,6 +23,7 @@ from sgpo_data.loop.rounds import Run, open_run
 from sgpo_data.report.charts import histograms
 from sgpo_data.report.distributions import BINS, Distribution, Histogram
 from sgpo_data.report.page import BYTES, page
+from sgpo_data.report.pictures import OtherRun
 from sgpo_data.report.samples import CHARACTERS
 from sgpo_data.report.text import count, line
 from sgpo_data.sealed import visible
@@ -348,3 +349,36 @@ def test_nothing_that_a_model_wrote_runs_in_a_browser(tmp_path: Path) -> None:
         assert "<title>&lt;b&gt;run · sgpo report</title>" in shown.stdout
     # The page's own script has run: it shows the form that chooses rows.
     assert re.search(r'<form id="choose">', shown.stdout)
+
+
+def test_one_row_stands_open(tmp_path: Path) -> None:
+    rows = [attributes for attributes in parsed(whole_run(tmp_path)).all("details") if attributes.get("class") == "row"]
+    assert len(rows) > 3
+    assert [number for number, attributes in enumerate(rows) if "open" in attributes] == [0]
+
+
+def test_another_run_stands_beside_in_the_same_charts(tmp_path: Path) -> None:
+    run = whole_run(tmp_path / "a")
+    other = made_run(tmp_path / "b", {"a-1": {"filtered": filtered(30)}}, name="before")
+    alone, beside = (Page(page(run, health(run), each)) for each in (None, OtherRun(other.name, other.rounds, health(other))))
+
+    def pictures(of: Page) -> list[str]:
+        return [str(each["aria-label"]) for each in of.all("svg") if each.get("role") == "img"]
+
+    tokens = next(told for told in pictures(beside) if told.startswith("Tokens of an answer"))
+    assert "response, mean beside from" in tokens
+    assert not [told for told in pictures(alone) if "beside" in told]
+    assert any("· before" in told for told in pictures(beside))
+    assert "before" in beside.texts["bdi"]
+    assert "before" not in alone.texts.get("bdi", [])
+
+
+def test_of_a_long_run_the_earlier_rounds_are_folded(tmp_path: Path) -> None:
+    rounds = {f"a-{number}": {"filtered": filtered(3)} for number in range(1, 10)}
+    folds = [text for text in parsed(made_run(tmp_path, rounds)).texts["summary"] if "earlier" in text]
+    assert folds == ["3 earlier rounds"] * 2
+
+
+def test_a_table_that_is_wider_than_a_phone_says_that_it_scrolls(tmp_path: Path) -> None:
+    narrow = report(whole_run(tmp_path)).partition("@media screen and (max-width")[2].partition("@media print")[0]
+    assert '.scroll:not(.fits)::before { content: "scroll sideways' in narrow

@@ -358,7 +358,7 @@ def test_sets_of_a_recipe_lie_beside_it_and_its_frozen_form_and_script_name_them
     frozen = tmp_path / "runs" / "x"
     again = plan_recipe(parsed(frozen_text(recipe, steps, frozen, known=known), frozen / "recipe.toml"), how)
     assert [step.folder for step in again] == [step.folder for step in steps]
-    assert f"--source.near_duplicates 0.8 --source.decontaminate '{tmp_path}/sets/a.jsonl?name=a'" in script(str(recipe.path), steps, how)
+    assert f"--source.near-duplicates 0.8 --source.decontaminate '{tmp_path}/sets/a.jsonl?name=a'" in script(str(recipe.path), steps, how)
     (tmp_path / "y.toml").write_text(text.replace("sets/a", "sets/b"))
     with pytest.raises(DatasetError, match=r"phases\.1\.source\.decontaminate: evaluation set .*sets/b\.jsonl\?name=a: no such file"):
         plan_recipe(read_recipe(tmp_path / "y.toml"), how)

@@ -284,7 +284,7 @@ def test_rows_are_named_by_the_training_that_made_their_model(place: Path, imita
 def test_pairs_of_another_model_are_refused_unless_they_are_listed(place: Path, start: Model, how: Execution) -> None:
     own = start.record.identity
     mixed = made_dataset(place / "mixed", "pairs", [pair(1, own), pair(2, OTHER), pair(3, OTHER), pair(4, None)])
-    with pytest.raises(RecipeError, match=rf"3 of 4 pairs .*{own}: 1 by given, 2 by {OTHER}.*--allow_policies given --allow_policies {OTHER}"):
+    with pytest.raises(RecipeError, match=rf"3 of 4 pairs .*{own}: 1 by given, 2 by {OTHER}.*--allow-policies given --allow-policies {OTHER}"):
         do_train(job(DPO, start, mixed), place / "refused", how)
     assert not (place / "refused").exists()
     listed = DPO.model_copy(update={"allow_policies": ("given", OTHER)})

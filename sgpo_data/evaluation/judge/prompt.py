@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sgpo_data.errors import RecipeError
+from sgpo_data.errors import RecipeError, UsageError
 from sgpo_data.evaluation.judge.verdict import Reading
 from sgpo_data.rows import Message
 
@@ -35,6 +35,19 @@ class JudgePrompt:
         except jinja2.TemplateError as error:
             raise RecipeError(f"prompt {self.name}: {error}; it may use messages, first_answer and second_answer") from error
         return [Message(role="user", content=content)]
+
+
+def reading_of(name: str, reading: Reading | None) -> tuple[Reading, int]:
+    """How the verdict of the prompt of this name is read, and the tokens it takes; what is said of the reading goes before what its prompt says.
+
+    Raises UsageError if nobody says it.
+    """
+    if name in SHIPPED:
+        usual, tokens = SHIPPED[name]
+        return reading or usual, tokens
+    if reading is None:
+        raise UsageError(f"--prompt {name}: say how its verdict is read, with --reading label or --reading grade")
+    return reading, SHIPPED[reading][1]
 
 
 @cache
