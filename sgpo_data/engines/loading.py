@@ -79,6 +79,8 @@ def weights_loading(
     if engine == "openai":
         raise RecipeError(f"engine: openai is for a model at a server; name it as {ENDPOINT}NAME")
     path = folder / "config.json"
+    if not path.exists() and (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder}: an adapter, not a whole model; give the model that it was trained over, and this folder as its adapter")
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -21,7 +21,8 @@ def read_by_library(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Files come from anywhere, and there is no end to what their readers trip over: types, pickles, validators, packages that are missing.
-        raise ModelError(f"{what}: {first_line(error)}") from error
+        said = f"{first_line(error)} is not there, or not known" if isinstance(error, KeyError) else first_line(error)
+        raise ModelError(f"{what}: {said}") from error
 
 
 def check_generation_config(folder: Path) -> None:

@@ -14,6 +14,7 @@ from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.names import MadeName, hub_place
 from sgpo_data.paths import local_path
+from sgpo_data.pointers import pointer_fault
 from sgpo_data.query.sandbox import Tables, sandbox
 from sgpo_data.query.text_files import TextFile
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
@@ -170,6 +171,8 @@ def _of_reference(given: str, root: Path) -> list[NamedDataset | VisibleFile]:
     if named is None and "=" in given and not local_path(given).exists() and find_dataset(given.partition("=")[2], root) is not None:
         raise UsageError(f"{given}: {given.partition('=')[0]} cannot name a view; take letters, digits and _")
     if function is not None and local_path(reference).is_file():
+        if fault := pointer_fault(Path(reference)):
+            raise DatasetError(f"{reference}: {fault}")
         return [VisibleFile(name or re.sub(r"\W", "_", Path(reference).name.partition(".")[0]), Path(reference), function)]
     dataset = existing(reference, root)
     return [NamedDataset(name or dataset.table, dataset)]

@@ -49,7 +49,8 @@ def create_table(con: duckdb.DuckDBPyConnection, view: str, text: TextFile) -> N
     """A table of this name with the rows of the file, in their order.
 
     A column of a CSV file is BIGINT, DOUBLE or BOOLEAN if every value in it is written as that type writes it; otherwise it is VARCHAR, `007` and dates too.
-    An empty cell is NULL, a quoted empty cell an empty text. Texts of JSON stay texts; numbers that no type holds are VARCHAR.
+    An empty cell is NULL, a quoted empty cell an empty text; an empty line is a row only where there is one column. Texts of JSON stay texts; numbers that
+    no type holds are VARCHAR.
     Raises DatasetError if the file cannot be read.
     """
     for block in BLOCKS:
@@ -67,7 +68,7 @@ def _from_csv(con: duckdb.DuckDBPyConnection, view: str, path: Path, block: int)
     reader = arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=block, column_names=names, skip_rows_after_names=1, use_threads=False),
-        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False),
+        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=len(names) > 1),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),

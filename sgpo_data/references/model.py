@@ -13,6 +13,7 @@ from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
 from sgpo_data.paths import local_path
+from sgpo_data.pointers import pointer_fault
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
@@ -116,6 +117,8 @@ def content_digest(folder: Path) -> str:
         raise ModelError(f"{folder}: no config.json, so this is no model folder")
     whole = hashlib.sha256()
     for path in files:
+        if fault := pointer_fault(path):
+            raise ModelError(f"{path}: {fault}")
         whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
     return whole.hexdigest()[:32]
 

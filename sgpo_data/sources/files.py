@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,12 @@ from sgpo_data.sources.table_files import arrow_rows, parquet_rows
 from sgpo_data.sources.text_files import csv_rows, json_line_rows, json_rows, tsv_rows
 
 SAVED_TO_DISK = ("dataset_info.json", "state.json", "dataset_dict.json")
+ABOUT = "dataset_infos.json"
+"""What a dataset on the Hub used to be described by, beside its rows."""
+PROSE = (".md", "")
+CONFIG = re.compile(r"^ *-? *config_name: *[\"']?([^\"'\s]+)", re.MULTILINE)
+"""https://huggingface.co/docs/hub/datasets-manual-configuration: at the head of README.md."""
+LISTED = 5
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +74,9 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
     kinds = ", ".join(_READERS)
     if path.is_dir():
         with readable(str(path)):
-            named = {found.relative_to(path): found for found in _files_below(path) if _kind(found) in _READERS and _leads_to_a_file(found)}
+            below = {found.relative_to(path): found for found in _files_below(path)}
+            named = {name: found for name, found in below.items() if _kind(found) in _READERS and name.name != ABOUT and _leads_to_a_file(found)}
+        unknown = sorted(PurePosixPath(name.as_posix()) for name in below if name not in named and name.suffix not in PROSE)
         if any(found.suffix == ".arrow" for found in named.values()):
             # What save_to_disk writes beside its tables describes them.
             named = {name: found for name, found in named.items() if name.name not in SAVED_TO_DISK}
@@ -75,13 +84,29 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
             raise DatasetError(f"{path}: no file of a known kind in this folder; known are {kinds}")
         taken, others = of_split(map(PurePosixPath, sorted(name.as_posix() for name in named)), split, place=str(path))
         if others:
-            log.info("%s: split %s; not read: %s", path, split, ", ".join(map(str, others[:5])) + (f" and {len(others) - 5} more" if len(others) > 5 else ""))
+            log.info("%s: split %s; not read: %s", path, split, _listed(others))
+        if unknown:
+            log.info("%s: not of a kind that can be read: %s", path, _listed(unknown))
+        _warn_of_configs(path, taken)
         return RawFiles(tuple(RawFile.hashed(path / name, str(name)) for name in taken))
     if not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
     if _kind(path) not in _READERS:
         raise DatasetError(f"{path}: not a kind of file that can be read (found {path.suffix or 'no suffix'}); convert it to one of {kinds}")
     return RawFiles((RawFile.hashed(path, path.name),))
+
+
+def _listed(names: Sequence[PurePosixPath]) -> str:
+    return ", ".join(map(str, names[:LISTED])) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def _warn_of_configs(path: Path, taken: Collection[PurePosixPath]) -> None:
+    """Says so where the files are of several configs, of which the Hub reads one."""
+    card = path / "README.md"
+    configs = CONFIG.findall(card.read_text(errors="replace").partition("\n---")[0]) if card.is_file() else []
+    read = [config for config in dict.fromkeys(configs) if any(name.parts[0] == config for name in taken)]
+    if len(read) > 1:
+        log.warning("%s: README.md has %s as configs of their own, and all are read; name one of these folders to read one", path, " and ".join(read))
 
 
 def _files_below(path: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Place, Wording
 from sgpo_data.sources.record import Record
-from sgpo_data.sources.turns import SourceTurn, are_turns, read_history, read_text, read_turns
+from sgpo_data.sources.turns import SourceTurn, are_turns, read_history, read_text, read_turns, unwrapped
 
 PASSAGES = ("context", "passage")
 """Columns that hold one text in some sets, and lists of titles and sentences in others."""
@@ -38,8 +38,8 @@ class Parts:
         return Place(self.record.place)
 
     def value(self, part: str) -> object:
-        """None if no column gives it, or the column is null."""
-        return self.record.values.get(self.binding.columns[part]) if part in self.binding.columns else None
+        """None if no column gives it, or the column is null; turns that a text holds as JSON, and one turn alone, are a list of turns."""
+        return unwrapped(self.record.values.get(self.binding.columns[part]), self.place(part)) if part in self.binding.columns else None
 
     def text(self, part: str) -> str:
         """Raises OddRowError if it is none."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.pointers import pointer_fault
 
 COMPRESSIONS: dict[str, Literal["detect", "gzip", "zstd", "bz2"]] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
@@ -25,7 +26,9 @@ class RawFile:
 
     @classmethod
     def hashed(cls, path: Path, name: str) -> Self:
-        """The file as it is now; raises DatasetError if it cannot be read."""
+        """The file as it is now; raises DatasetError if it cannot be read, or is a Git LFS pointer."""
+        if fault := pointer_fault(path):
+            raise DatasetError(f"{name}: {fault}")
         with readable(name), path.open("rb") as file:
             return cls(path, name, hashlib.file_digest(file, "sha256").hexdigest(), _stamp(path))
 

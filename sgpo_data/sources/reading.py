@@ -7,7 +7,7 @@ from sgpo_data.sources.odd_row import Wording, described, role
 from sgpo_data.sources.parts import Binding, Parts
 from sgpo_data.sources.record import Prompt, Record
 from sgpo_data.sources.shapes import SHAPES
-from sgpo_data.sources.turns import truth
+from sgpo_data.sources.turns import says_something, truth
 
 TOOLS = ("tools", "functions")
 
@@ -40,7 +40,7 @@ def _filled(answer: str | None) -> str | None:
 def _offer_no_tools(parts: Parts, messages: list[Message]) -> None:
     """Tools that nothing calls are not read, and named."""
     tools = [name for name in parts.unread if name.rpartition(".")[2] in TOOLS]
-    if parts.value("tools"):
+    if says_something(parts.value("tools")):
         tools.append(parts.binding.columns["tools"])
     if tools and any(message["role"] == "tool" for message in messages):
         raise parts.row.inside(tools[-1]).odd("offers tools, which are not read, and a turn holds the result of one")

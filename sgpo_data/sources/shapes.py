@@ -1,16 +1,18 @@
 """The shapes of raw rows: what each is known by, and how its parts become a conversation and its answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Wording, described, role
 from sgpo_data.sources.parts import Parts
 from sgpo_data.sources.record import Prompt
-from sgpo_data.sources.turns import SourceTurn, read_text, read_transcript
+from sgpo_data.sources.turns import SourceTurn, read_open_transcript, read_text, read_transcript
 
 ShapeName = Literal["preference", "messages", "instruction", "question", "prompt"]
+LABELS = ("label", "kto_tag")
+"""What TRL and LLaMA-Factory call whether an answer is a good one."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -49,7 +51,7 @@ def _from_prompt(parts: Parts) -> Prompt:
     turns = [*parts.history(), *_prompt_turns(parts)]
     if context := parts.optional("context").strip():
         turns[-1] = Message(role=turns[-1]["role"], content=f"{context}\n\n{turns[-1]['content']}")
-    return Prompt(turns, parts.answer("reference"), parts.answer("rejected"))
+    return _trimmed(parts, Prompt(turns, parts.answer("reference"), parts.answer("rejected")))
 
 
 def _from_instruction(parts: Parts) -> Prompt:
@@ -90,16 +92,29 @@ def _choices(parts: Parts) -> dict[str, str]:
 
 def _answered(parts: Parts, choices: Mapping[str, str]) -> str | None:
     """The answer as text: of several given ones the first, of a choice its label and text."""
-    value = parts.value("answer")
-    if isinstance(value, Mapping):
-        value = value.get("text")
+    value = _text_of_answer(parts, parts.value("answer"))
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        if len(set(value)) > 1:
+            parts.unread.append(f"{parts.binding.columns['answer']} after the first")
         value = value[0] if value else None
     if choices and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
         value = list(choices)[value]
     if isinstance(value, str) and value in choices:
         return f"{value}. {choices[value]}"
     return None if value is None else read_text(value, parts.place("answer")) if isinstance(value, str) else parts.answer("answer")
+
+
+def _text_of_answer(parts: Parts, value: object) -> object:
+    """Of an object, what it has as its text; what else it holds is named as not read."""
+    if not isinstance(value, Mapping):
+        return value
+    # https://huggingface.co/datasets/mandarjoshi/trivia_qa has the answer under `value`, SQuAD several under `text`.
+    filled = {key: held for key, held in value.items() if held not in (None, "", [], {})}
+    found = next((key for key in ("text", "value") if key in filled), None)
+    if filled and found is None and "text" not in value:
+        raise parts.place("answer").odd("is an object without text or value")
+    parts.unread.extend(f"{parts.binding.columns['answer']}.{key}" for key in filled if key != found)
+    return None if found is None else value[found]
 
 
 def _from_preference(parts: Parts) -> Prompt:
@@ -110,7 +125,7 @@ def _from_preference(parts: Parts) -> Prompt:
             raise parts.row.odd("chosen is {} and there is no prompt column", described(chosen))
         return _from_conversations(parts, *([SourceTurn(message, target=True, unread=()) for message in messages] for messages in both if messages))
     if not isinstance(chosen, list):
-        return Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected"))
+        return _trimmed(parts, Prompt(_prompt_turns(parts), parts.text("chosen"), parts.text("rejected")))
     return _from_conversations(parts, parts.turns_of("chosen", chosen), parts.turns_of("rejected", rejected))
 
 
@@ -123,7 +138,9 @@ def _from_conversations(parts: Parts, chosen: list[SourceTurn], rejected: list[S
         raise parts.row.odd("chosen and rejected differ before their last turn{}", Wording(f" ({len(chosen)} and {len(rejected)} turns)", ""))
     # Conversations in full hold the prompt themselves; a prompt column beside them is often its last turn only.
     given = "prompt" in parts.binding.columns or isinstance(parts.value("input"), Mapping)
-    return Prompt(before or (_prompt_turns(parts) if given else []), chosen[-1].learned, rejected[-1].learned)
+    if not before and not given:
+        raise parts.row.odd("chosen has no turn before its answer, and no column is known as the prompt; name it with source.columns prompt=...")
+    return Prompt(before or _prompt_turns(parts), chosen[-1].learned, rejected[-1].learned)
 
 
 def _prompt_turns(parts: Parts) -> list[Message]:
@@ -134,8 +151,24 @@ def _prompt_turns(parts: Parts) -> list[Message]:
         return [turn.message for turn in parts.turns_of("input", given["messages"])]
     if isinstance(parts.value("prompt"), list):
         return [turn.message for turn in parts.turns("prompt")]
+    if (turns := _transcript(parts)) is not None:
+        return turns
     text, more = parts.text("prompt"), parts.optional("input")
     return [Message(role="user", content=f"{text}\n\n{more}" if more.strip() else text)]
+
+
+def _transcript(parts: Parts) -> list[Message] | None:
+    """The turns of a prompt that is written as in https://huggingface.co/datasets/Dahoas/full-hh-rlhf: `Human: ... Assistant:`."""
+    value = parts.value("prompt")
+    return read_open_transcript(value) if isinstance(value, str) and not parts.value("input") else None
+
+
+def _trimmed(parts: Parts, read: Prompt) -> Prompt:
+    """Behind a transcript the space before an answer is that of its mark."""
+    if _transcript(parts) is None:
+        return read
+    reference, rejected = (answer and answer.strip() for answer in (read.reference, read.rejected))
+    return replace(read, reference=reference, rejected=rejected)
 
 
 SHAPES: dict[str, RowShape] = {
@@ -146,7 +179,7 @@ SHAPES: dict[str, RowShape] = {
         parts={
             "chosen": ("chosen", "preferred_output"),
             "rejected": ("rejected", "non_preferred_output"),
-            "prompt": ("prompt", "question", "instruction"),
+            "prompt": ("prompt", "question", "instruction", "conversations"),
             "input": ("input", "context"),
             "history": ("history",),
             "system": ("system", "system_prompt"),
@@ -160,10 +193,10 @@ SHAPES: dict[str, RowShape] = {
         parts={
             "messages": ("messages", "conversations", "conversation"),
             "reference": ("reference",),
-            "rejected": ("rejected",),
+            "rejected": ("rejected", "rejected_response"),
             "system": ("system", "system_prompt"),
             "tools": ("tools", "functions"),
-            "label": ("label",),
+            "label": LABELS,
         },
     ),
     "instruction": RowShape(
@@ -173,7 +206,7 @@ SHAPES: dict[str, RowShape] = {
             "instruction": ("instruction",),
             "input": ("input", "context"),
             "output": ("output", "response", "reference"),
-            "label": ("label",),
+            "label": LABELS,
             "history": ("history",),
             "system": ("system", "system_prompt"),
         },
@@ -197,7 +230,7 @@ SHAPES: dict[str, RowShape] = {
             "prompt": ("prompt",),
             "reference": ("reference", "response", "completion", "answer"),
             "rejected": ("rejected",),
-            "label": ("label",),
+            "label": LABELS,
             "context": ("context",),
             "history": ("history",),
             "system": ("system", "system_prompt"),

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from sgpo_data.rows import Message
 from sgpo_data.sources.odd_row import Place, Wording, described
 
@@ -12,20 +14,29 @@ ROLES = {
     "gpt": "assistant",
     "chatgpt": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
     "model": "assistant",
     "developer": "system",
     "function": "tool",
     "observation": "tool",
 }
-"""Names of roles elsewhere (ShareGPT, Gemini, OpenAI, GLM), and ours; others stay as they are."""
+"""Names of roles elsewhere (ShareGPT, Cohere, LangChain, Gemini, OpenAI, GLM), and ours; others stay as they are."""
 KEYS = (("role", "content"), ("from", "value"))
 REASONING = ("reasoning_content", "reasoning", "thinking")
 """What DeepSeek, vLLM and gpt-oss files call the thought before an answer."""
 CALLS = ("tool_calls", "function_call")
+TRAINED = ("loss", "train", "training")
+"""What ms-swift and Axolotl files call, true or false, whether a turn is to be learned."""
+EMPTY_TEXTS = frozenset(["", "[]", "{}", "null"])
+"""Nothing, as columns of text write it."""
 OWN_ROLES = frozenset(["system", "user", "assistant", "tool"])
 READ_KEYS = frozenset(["role", "content", "from", "value", "weight", *CALLS])
 TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 """https://huggingface.co/datasets/Anthropic/hh-rlhf: a conversation as one text."""
+SPEAKER = re.compile(r"""["'](?:role|from)["']:""")
+PYTHON_TURNS = re.compile(r"\s*\[\s*\{[^{}]{0,40}'(?:role|from)': '(\w+)'|\s*\[\s*\{'(?:content|value)': .*'(?:role|from)': '(\w+)'\s*\}", re.DOTALL)
+"""Turns as pandas writes a list into a cell of text; what is in them cannot be told for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +85,18 @@ def _turn(turn: object, place: Place) -> SourceTurn:
     role = read_text(turn[keys[0]], place.inside(keys[0]))
     if not role.strip():
         raise place.odd("has an empty role")
-    if role == "function_call" or any(turn.get(key) for key in CALLS):
+    if role == "function_call" or any(says_something(turn.get(key)) for key in CALLS):
         raise place.odd("calls a tool, which is not read")
     content = _content(turn[keys[1]], place.inside(keys[1]))
     role = _role(role)
     thought = next((key for key in REASONING if turn.get(key)), None) if role == "assistant" else None
     if thought:
         content = f"<think>\n{read_text(turn[thought], place.inside(thought)).strip()}\n</think>\n\n{content}"
-    read = READ_KEYS | {thought}
+    trained = {key: turn[key] for key in TRAINED if isinstance(turn.get(key), bool)}
+    read = READ_KEYS | {thought, *trained}
     unread = tuple(str(key) for key, value in turn.items() if key not in read and value not in (None, "", [], {}))
-    return SourceTurn(Message(role=role, content=content), target=_learned(turn.get("weight"), place.inside("weight")), unread=unread)
+    target = _learned(turn.get("weight"), place.inside("weight")) and all(trained.values())
+    return SourceTurn(Message(role=role, content=content), target=target, unread=unread)
 
 
 def _role(name: str) -> str:
@@ -130,6 +143,37 @@ def read_transcript(text: str) -> list[Message] | None:
 ROLES_OF_TRANSCRIPT = {"Human": "user", "Assistant": "assistant"}
 
 
+def read_open_transcript(text: str) -> list[Message] | None:
+    """The turns of a transcript that ends where the assistant is to speak; None if it is no such text."""
+    turns = read_transcript(text) if text.lstrip().startswith("Human:") else None
+    return turns[:-1] if turns and turns[-1] == Message(role="assistant", content="") else None
+
+
+def unwrapped(value: object, place: Place) -> object:
+    """The turns that a text holds as JSON, or the list of one turn that stands alone; any other value as it is.
+
+    Raises OddRowError for turns that are written as Python writes them.
+    """
+    if isinstance(value, Mapping):
+        return [value] if _is_spoken([value]) else value
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")) or not SPEAKER.search(value):
+        return value
+    try:
+        turns = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        found = PYTHON_TURNS.match(value)
+        if found and _role(found[1] or found[2]) in OWN_ROLES:
+            raise place.odd("holds turns as Python prints a list, not as JSON; write the column with json.dumps") from None
+        return value
+    listed = [turns] if isinstance(turns, Mapping) else turns
+    return listed if _is_spoken(listed) else value
+
+
+def _is_spoken(value: object) -> bool:
+    """Whether these are turns of roles that are known, and not what else has such keys."""
+    return are_turns(value) and isinstance(value, list) and all(_role(str(turn.get("role") or turn.get("from"))) in OWN_ROLES for turn in value)
+
+
 def read_history(value: object, place: Place) -> Iterator[Message]:
     """Earlier rounds as Alpaca files have them: pairs of question and answer.
 
@@ -143,6 +187,11 @@ def read_history(value: object, place: Place) -> Iterator[Message]:
             raise inside.odd("is {}, not a question and its answer", described(pair))
         yield Message(role="user", content=read_text(pair[0], inside))
         yield Message(role="assistant", content=read_text(pair[1], inside))
+
+
+def says_something(value: object) -> bool:
+    """Whether tools or calls are there: columns of text write none as `[]`."""
+    return bool(value) and not (isinstance(value, str) and value.strip() in EMPTY_TEXTS)
 
 
 def read_text(value: object, place: Place) -> str:

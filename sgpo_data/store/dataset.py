@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, SchemaError, first_line
+from sgpo_data.pointers import pointer_fault
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.files import file_digest
@@ -198,6 +199,9 @@ def open_dataset(folder: Path) -> Dataset:
     gone = [record.name for record in manifest.files if not (folder / record.name).is_file()]
     if gone:
         raise DatasetError(f"{folder}: {gone[0]} is gone; copy it back, or remove the folder and run its stage again")
+    for record in manifest.files:
+        if fault := pointer_fault(folder / record.name):
+            raise DatasetError(f"{folder / record.name}: {fault}")
     return Dataset(folder, manifest)
 
 

@@ -36,7 +36,10 @@ _OPEN_END = r"(?:[\p{L}\p{M}--[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]]|
 _LAST_LINE = 40
 """Characters below which a last line is that of a poem, a list or a signature."""
 _TOKEN_NEAR = r"<[|｜/<A-Za-z]|\[/?INST\]|### "
-_TALK_NEAR = r"(?i)improve|rewr[io]t|revis|refine|better|updated|correct|\bedit|polished|enhanced|\bnew\b|draft|reference|change|adjustment|original"
+_TALK_NEAR = (
+    r"(?i)improve|rewr[io]t|revis|refine|better|updated|correct|\bedit|polished|enhanced|\bnew\b|draft|reference|change|adjustment|original|version"
+    r"|verbessert|überarbeitet|korrigiert|amélior|révis|corrig|réécrit|mejorad|改|优化|润色"
+)
 """What any residue has in it, talk of it at either end; other texts are spared the slower patterns."""
 _ENDS = 420
 _CHINESE_JAPANESE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}]"

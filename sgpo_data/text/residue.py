@@ -21,6 +21,12 @@ _BETTER = r"(?:improved|rewritten|revised|refined|better|updated|corrected|edite
 _NOUNS = ("answer", "response", "draft", "reply", "rewrite")
 _GIVEN = ("draft", "reference", "text", "sentence", "passage")
 """What a user can give to be worked on."""
+_ASKED = re.compile(
+    r"rewr[io]t|revis|refin|improv|correct|polish|edit|proofread|shorten|simplif|paraphras|rephras|summar|translat|concise|version"
+    r"|überarbeit|verbesser|korrig|améliore|corrig|mejor|revisa|改|润色|翻译|版",
+    re.IGNORECASE,
+)
+"""Words of a prompt that asks for another version of a text, which an answer may then announce."""
 _TEXT = rf"(?:{'|'.join(_NOUNS)})"
 _WORD = r"(?!(?:to|of|for|with|in|on|that|which|who)\b)[\w,-]{1,20} "
 _INTRODUCED = r"(?:(?:sure|certainly|absolutely|of course|okay|ok|as requested)\W{1,3})?(?:here(?:['’]s| is)|below is) "
@@ -28,9 +34,15 @@ _OPENING = re.compile(
     r"\W{0,8}(?:"
     rf"{_INTRODUCED}(?:the|my|your|an?) (?:{_WORD}){{0,3}}?{_BETTER}"
     rf",? (?:{_WORD}){{0,3}}?(?:version of (?:the|your|my) (?:{_WORD})?)?{_TEXT}\b"
-    rf"|(?:the |my )?{_BETTER} {_TEXT}\W{{0,4}}(?::|\n)"
+    rf"|(?:the |my )?{_BETTER} {_TEXT}(?: \([^()\n]{{1,30}}\))?\W{{0,4}}(?::|\n)"
     rf"|(?:{_INTRODUCED})?(?:the |my |your |an? )?(?:rewritten|revised|refined|improved|corrected|polished) version\W{{0,4}}(?::|\n)"
     rf"|(?:please )?(?:rewrite|revise|edit|improve|refine|correct) the (?:original |given )?{_TEXT}\b"
+    rf"|{_INTRODUCED}(?:the|a|an|my|your) (?:more [\w-]{{1,20}}|clearer|shorter|simpler) version\W{{0,4}}(?::|\n)"
+    r"|(?:rewritten|revised|refined|improved|corrected|polished)\W{0,3}:\W{0,3}\n"
+    r"|hier ist (?:die|eine) (?:verbesserte|überarbeitete|korrigierte) (?:antwort|version|fassung)\b"
+    r"|voici (?:la|une|ma) (?:réponse|version) (?:améliorée|révisée|corrigée|réécrite)\b"
+    r"|aquí (?:está|tienes?) (?:la|una|mi) (?:respuesta|versión) (?:mejorada|revisada|corregida)\b"
+    r"|(?:以下|这)是(?:我)?(?:改进|修改|改写|优化|润色)(?:后|过)的(?:回答|答案|版本|回复)"
     r"|the reference (?:answer |text )?(?:is|was|has|says|states|changed|mentions|gives|shows|should|could|needs|does|can)\b"
     r"|(?:compared (?:to|with)|unlike) the (?:original |first )?draft\b"
     r"|the (?:original |first )?draft "
@@ -38,6 +50,7 @@ _OPENING = re.compile(
     r")",
     re.IGNORECASE,
 )
+_ANNOUNCED = re.compile(r"\b(?:version|fassung|versión)\b|版本|^\W*(?:rewritten|revised|refined|improved|corrected|polished)\W*$", re.IGNORECASE)
 _TALK = re.compile(
     rf"\bthe (?:(?:original |given )?draft|reference) (?:answer|response)\b"
     rf"|\bI(?:['’]ve| have)? (?:rewrote|rewritten|revised|improved|refined|edited|corrected) the (?:{_WORD})?{_TEXT}\b"
@@ -85,6 +98,7 @@ def _talk_near(text: str, start: int, beside: Sequence[str]) -> str | None:
 
 
 def _spoken_of(talk: str, beside: Sequence[str]) -> bool:
-    """Whether it talks of a draft, a reference or a text that was there before any rewrite."""
+    """Whether it talks of a draft, a reference or a text that was there before any rewrite, or announces the version that was asked for."""
     lowered = talk.lower()
-    return any(noun in lowered and any(noun in other.lower() for other in beside) for noun in _GIVEN)
+    announced = _ANNOUNCED.search(talk) is not None and any(_ASKED.search(other) for other in beside)
+    return announced or any(noun in lowered and any(noun in other.lower() for other in beside) for noun in _GIVEN)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from made import made_dataset
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_model import CONTEXT, question, tiny_config, tiny_tokenizer, write_model
 from transformers import AutoModelForCausalLM
 
-from sgpo_data.engines.loading import WeightsLoading
+from sgpo_data.engines.loading import WeightsLoading, weights_loading
 from sgpo_data.engines.local.weights import load_weights
 from sgpo_data.engines.opening import check_openable, open_engine
 from sgpo_data.errors import ModelError
@@ -198,3 +198,33 @@ def test_an_adapter_without_weights_is_refused_and_not_asked_of_the_hub(
     (other / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"adapter: no adapter_model\.safetensors, so the adapter has no weights; give the whole folder"):
         load(folder, other)
+
+
+def test_an_adapter_of_another_kind_that_lacks_a_weight_is_refused(folder: Path, tmp_path: Path) -> None:
+    kind = IA3Config(target_modules=["k_proj"], feedforward_modules=[], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(folder), kind).save_pretrained(str(tmp_path / "adapter"))
+    opened(folder, tmp_path / "adapter")
+    edited(tmp_path / "adapter/adapter_model.safetensors", lacking)
+    with pytest.raises(ModelError, match=r"the adapter does not fit .*: it lacks base_model\..*ia3_l"):
+        opened(folder, tmp_path / "adapter")
+
+
+def test_an_adapter_in_the_place_of_a_model_is_called_that(adapter: Path) -> None:
+    with pytest.raises(ModelError, match="adapter: an adapter, not a whole model; give the model that it was trained over, and this folder as its adapter"):
+        weights_loading("transformers", "auto", None, adapter)
+
+
+@pytest.mark.parametrize("name", ["model-Q4.gguf", "consolidated.00.pth", "__0_0.distcp"])
+def test_weights_of_another_kind_are_named(name: str, folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    (other / "model.safetensors").rename(other / name)
+    with pytest.raises(ModelError, match=rf"no weights \(model\.safetensors\), only {name}; give a folder"):
+        opened(other)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors", "chat_template.jinja"])
+def test_a_file_of_a_model_that_git_lfs_did_not_fetch_is_named(name: str, folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    (other / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n")
+    with pytest.raises(ModelError, match=rf"{name}: a Git LFS pointer, not the file itself; run git lfs pull in {other}"):
+        find_model(str(other))

@@ -224,3 +224,46 @@ def test_a_message_without_content_is_an_empty_answer(server: AnyAnswer) -> None
     for message in (None, {}, {"role": "assistant", "content": None, "reasoning_content": "Hm."}):
         found = answered(server, 200, json.dumps({**WHOLE, "choices": [{**CHOICE, "message": message}]}).encode())
         assert (found.text, found.finish) == ("", "empty")
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("stop", "stop"), ("STOP", "stop"), ("eos", "stop"), ("end_turn", "stop"), (None, "stop"),
+        ("length", "length"), ("model_length", "length"), ("MAX_TOKENS", "length"),
+        ("content_filter", "refused"), ("SAFETY", "refused"), ("sensitive", "refused"), ("tool_calls", "refused"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_was_cut_or_withheld_is_not_a_whole_one_whatever_the_server_calls_that(reason: str | None, finish: str, server: AnyAnswer) -> None:
+    found = answered(server, 200, json.dumps({**WHOLE, "choices": [{**CHOICE, "finish_reason": reason}]}).encode())
+    assert found.finish == finish
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "insufficient_system_resource", "network_error"])
+def test_an_answer_that_the_server_broke_off_is_asked_again_by_the_same_command(reason: str, server: AnyAnswer) -> None:
+    line = refused(lambda: answered(server, 200, json.dumps({**WHOLE, "choices": [{**CHOICE, "finish_reason": reason}]}).encode()))
+    assert line is not None
+    assert f"the server broke off an answer ({reason}); the same command goes on from here" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "finish"),
+    [
+        (422, "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000", "too_long"),
+        (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens", "too_long"),
+        (400, "the request exceeds the available context size, try increasing it", "too_long"),
+        (400, "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).", "too_long"),
+        (400, "This model's maximum prompt length is 131072 but the request contains 200000 tokens.", "too_long"),
+        (400, "prompt is too long: 200001 tokens > 200000 maximum", "too_long"),
+        (400, "The response was filtered due to the prompt triggering the content management policy", "refused"),
+        (403, "Your input was flagged", "refused"),
+    ],
+)
+def test_what_servers_say_of_one_prompt_is_a_row(status: int, words: str, finish: str, server: AnyAnswer) -> None:
+    assert answered(server, status, json.dumps({"error": {"message": words, "code": status}}).encode()).finish == finish
+
+
+def test_a_key_that_is_refused_is_not_taken_for_a_prompt(server: AnyAnswer) -> None:
+    line = refused(lambda: answered(server, 403, b'{"error": {"message": "Forbidden"}}'))
+    assert line is not None
+    assert "the key of environment variable NO_KEY is not set (403)" in line

@@ -124,3 +124,14 @@ def test_keys_that_differ_in_capitals_alone_are_refused_and_not_lost(text: str, 
 def test_csv_row_with_a_cell_too_many_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"Expected 2 columns, got 3"):
         rows_of(written("a,b\n1,2\n1,2,3\n", tmp_path / "x.csv"))
+
+
+def test_an_empty_line_is_a_row_only_where_there_is_one_column(tmp_path: Path) -> None:
+    assert rows_of(written('a,b\n1,"x\n\ny"\n\n2,z\n\n', tmp_path / "x.csv")) == [(1, "x\n\ny"), (2, "z")]
+    assert rows_of(written("a\n1\n\n2\n", tmp_path / "x.csv")) == [(1,), (None,), (2,)]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
+def test_a_pointer_of_git_lfs_is_called_that(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=f"{name}: a Git LFS pointer, not the file itself; run git lfs pull in {tmp_path}"):
+        rows_of(written("version https://git-lfs.github.com/spec/v1\noid sha256:x\nsize 1\n", tmp_path / name))

@@ -117,6 +117,30 @@ NEIGHBOURS: dict[str, tuple[Raw, Said]] = {
         {"messages": [{**SYSTEM, "role": "SYSTEM"}, {**U, "role": "User"}, {**A, "role": "Assistant"}]},
         ([("system", "Be brief."), *HI], "yo", None),
     ),
+    "full-hh-rlhf": (
+        {"prompt": "\n\nHuman: hi\n\nAssistant: a\n\nHuman: so?\n\nAssistant:", "chosen": " yo", "rejected": " no"},
+        ([("user", "hi"), ("assistant", "a"), ("user", "so?")], "yo", "no"),
+    ),
+    "Nectar": ({"prompt": "\n\nHuman: hi\n\nAssistant: ", "answers": [{"answer": "yo", "rank": 1.0}]}, (HI, None, None)),
+    "a transcript that does not end open": ({"prompt": "Human: hi\n\nAssistant: a", "answer": " yo"}, ([("user", "Human: hi\n\nAssistant: a")], " yo", None)),
+    "LLaMA-Factory KTO": (
+        {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}], "kto_tag": False},
+        (HI, None, "yo"),
+    ),
+    "LLaMA-Factory ranking": (
+        {"conversations": [{"from": "human", "value": "hi"}], "chosen": {"from": "gpt", "value": "yo"}, "rejected": {"from": "gpt", "value": "no"}},
+        (HI, "yo", "no"),
+    ),
+    "ms-swift preference": ({"messages": [U, A], "rejected_response": "no"}, (HI, "yo", "no")),
+    "ms-swift loss": ({"messages": [U, {**A, "loss": False}]}, (HI, None, None)),
+    "Axolotl train": ({"messages": [U, {**A, "train": False}, U, {**B, "training": True}]}, ([*HI, ("assistant", "yo"), *HI], "no", None)),
+    "Cohere": ({"messages": [{"role": "User", "content": "hi"}, {"role": "Chatbot", "content": "yo"}]}, (HI, "yo", None)),
+    "LangChain": ({"messages": [{"role": "human", "content": "hi"}, {"role": "ai", "content": "yo"}]}, (HI, "yo", None)),
+    "TriviaQA": ({"question": "hi", "answer": {"value": "yo", "aliases": ["y"]}}, (HI, "yo", None)),
+    "turns as text": ({"prompt": json.dumps([U]), "chosen": json.dumps([A]), "rejected": json.dumps(B)}, (HI, "yo", "no")),
+    "messages as text": ({"messages": json.dumps([U, A])}, (HI, "yo", None)),
+    "an answer that is JSON": ({"prompt": "hi", "answer": '[{"from": "A", "value": 1}]'}, (HI, '[{"from": "A", "value": 1}]', None)),
+    "calls and tools as empty text": ({"messages": [U, {**A, "tool_calls": "[]"}], "tools": "[]"}, (HI, "yo", None)),
     "tools that nothing calls": ({"messages": [U, A], "tools": [{"type": "function"}]}, (HI, "yo", None)),
     "tools beside a prompt": ({"prompt": "hi", "chosen": "yo", "rejected": "no", "tools": [{"type": "function"}]}, (HI, "yo", "no")),
 }
@@ -186,6 +210,11 @@ ODD: dict[str, tuple[Raw, str]] = {
     "a result beside tools": ({"messages": [U, A, RESULT], "tools": [{"type": "function"}]}, "tools offers tools, which are not read, and a turn holds"),
     "null": ({"messages": [U, {"role": "assistant", "content": None}]}, "messages: content is null, not text"),
     "a picture": ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, A]}, "messages: content is of another kind, not text"),
+    "turns as Python prints them": ({"messages": str([U, A])}, "messages holds turns as Python prints a list, not as JSON"),
+    "turns as pandas prints them": (
+        {"messages": "[{'content': 'hi', 'role': 'user'}\n {'content': 'yo', 'role': 'assistant'}]"},
+        "messages holds turns as Python",
+    ),
     "a weight that is none": ({"messages": [U, {**A, "weight": "low"}]}, "messages: weight is text, not 0 or 1"),
 }
 
@@ -436,3 +465,42 @@ def test_links_in_a_folder_are_followed_once_and_a_dead_one_is_refused(tmp_path:
     (tmp_path / "near/dead.jsonl").symlink_to(tmp_path / "gone")
     with pytest.raises(DatasetError, match=r"dead\.jsonl: a link to .*gone, where nothing is; mend the link"):
         read(tmp_path / "near")
+
+
+def test_an_answer_of_unknown_keys_is_an_odd_row(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="answer is an object without text or value"):
+        read(written(tmp_path / "x.jsonl", lines({"question": "hi", "answer": {"gold": "yo"}})))
+
+
+def test_what_of_an_answer_is_not_read_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    said(written(tmp_path / "x.jsonl", lines({"question": "hi", "answers": {"text": ["yo", "hey"], "answer_start": [0, 4]}})))
+    assert "not read: answers.answer_start, answers after the first (1 row)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet", "x.jsonl.gz", "x.arrow"])
+def test_a_pointer_of_git_lfs_is_called_that(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / name, f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12\n")
+    for place in (path, tmp_path):
+        with pytest.raises(DatasetError, match=f"{name}: a Git LFS pointer, not the file itself; run git lfs pull in {tmp_path}"):
+            read(place)
+
+
+def test_files_of_a_folder_that_hold_no_rows_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for name in ("a.jsonl", "b.jsonl.zip", "c.xlsx", "dataset_infos.json", "README.md", "LICENSE"):
+        written(tmp_path / "x" / name, '{"prompt": "hi"}')
+    assert said(tmp_path / "x") == [(HI, None, None)]
+    assert "x: not of a kind that can be read: b.jsonl.zip, c.xlsx, dataset_infos.json" in caplog.text
+    assert "README" not in caplog.text
+
+
+def test_a_clone_of_several_configs_says_that_all_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("main/train.jsonl", "socratic/train.jsonl"):
+        written(tmp_path / "x" / name, lines({"prompt": name}))
+    written(tmp_path / "x/README.md", "---\nconfigs:\n- config_name: main\n  data_files: main/*\n- config_name: socratic\n---\n")
+    assert len(read(tmp_path / "x")) == 2
+    assert "README.md has main and socratic as configs of their own, and all are read" in caplog.text
+    caplog.clear()
+    assert len(read(tmp_path / "x/main")) == 1
+    assert "configs" not in caplog.text

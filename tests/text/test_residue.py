@@ -31,6 +31,13 @@ from sgpo_data.text.residue import residue
         ("**Revised version**:\nParis.", "**Revised version**:"),
         ("Fine.<end_of_utterance>", "<end_of_utterance>"),
         ("Improved answer:\nParis.", "Improved answer:"),
+        ("Improved Response (concise):\nParis.", "Improved Response (concise):"),
+        ("**Rewritten:**\n\nParis.", "**Rewritten:**"),
+        ("Here is a more concise version:\nParis.", "Here is a more concise version:"),
+        ("Hier ist die verbesserte Antwort:\nParis.", "Hier ist die verbesserte Antwort"),
+        ("Voici la réponse améliorée :\nParis.", "Voici la réponse améliorée"),
+        ("Aquí está la respuesta mejorada:\nParís.", "Aquí está la respuesta mejorada"),
+        ("以下是改进后的回答：\n巴黎。", "以下是改进后的回答"),
         ("## Rewritten draft\nParis", "## Rewritten draft"),
         ("Paris.\n\nRevised Answer: Paris", "Revised Answer:"),
         ("Paris. I have rewritten the draft to be shorter.", "I have rewritten the draft"),
@@ -65,6 +72,7 @@ def test_residue_is_what_a_template_or_the_task_left_behind(text: str, found: st
         "Below is the improved recipe. New version: 2.0. A revised version of the law was passed.",
         "I revised the contract and improved the garden.",
         "A better answer can be found in the manual.",
+        "Improved roads, revised laws: both help. A more concise version exists.",
         "Draft a reply to the customer; the first draft was late.",
         "word " * 200 + "Here is the improved answer" + " word" * 200,
     ],
@@ -97,6 +105,9 @@ def test_a_run_of_words_of_a_template_is_residue_and_everyday_words_are_not(text
         ("Rewrite the draft so that it rhymes: that is the task.", "What does 'rewrite the draft so that it rhymes' mean?"),
         ("Here is an improved version of the draft: Dear Sir, ...", "Improve this draft of a letter: Dear Sir"),
         ("I made a minor edit to the original text.", "Correct this text: She don't."),
+        ("Here is the revised version:\nDear Sir", "Please revise this letter: Dear Sir"),
+        ("Revised:\nDear Sir", "Shorten this: Dear Sir"),
+        ("Here is a more formal version:\nDear Sir", "Rephrase it formally: Hi"),
         ("The reference is to chapter two.", "Whom does the reference in line 4 point to?"),
         ("The request is sent first; then the reference is resolved.", "How does a request with a reference travel?"),
     ],
@@ -151,3 +162,10 @@ def test_residue_is_that_of_the_template_in_use(text: str, found: str | None) ->
 def test_runs_of_a_script_without_spaces_are_longer(text: str, found: str | None) -> None:
     template = Template("zh.jinja", "请改写草稿，使其更好地回答请求。\n{{ response }}")
     assert residue(text, wording_of((template,))) == found
+
+
+@pytest.mark.parametrize("text", ["参考答案：巴黎。", "【参考答案】\n巴黎。", "草稿：巴黎\n原文：里昂"])
+def test_a_heading_with_a_wide_colon_or_brackets_is_a_heading(text: str) -> None:
+    template = Template("zh.jinja", "草稿：{{ response }}\n原文：{{ response }}\n【参考答案】\n{{ reference }}\n")
+    assert residue(text, wording_of((template,))) is not None
+    assert residue("答案：巴黎。", wording_of((template,))) is None

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.local.batch import AnswerBatch, TokenizedAnswer, TokenizedPrompt
+from sgpo_data.engines.local.weights import not_finite
 from sgpo_data.errors import EngineError
 from sgpo_data.rows import Finish
 
@@ -110,6 +111,6 @@ class Decoding:
 
     def _generation(self, finished: TokenizedAnswer) -> Generation:
         if not math.isfinite(finished.nll):
-            raise EngineError(f"{self._model.name_or_path}: the logits are not finite in {self._model.dtype}; use dtype float32 or bfloat16")
+            raise not_finite(self._model)
         stopped = finished.ids[-1] in self._stop_ids
         return self._chat.generation(finished.prompt.request, finished.ids, stopped=stopped, nll=finished.nll)

@@ -15,6 +15,7 @@ from sgpo_data.engines import Likelihood, Scored, ScoreRequest
 from sgpo_data.engines.chat import Chat, renderings
 from sgpo_data.engines.local.packable import Way
 from sgpo_data.engines.local.trees import Tree
+from sgpo_data.engines.local.weights import not_finite
 from sgpo_data.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Scoring:
         except torch.OutOfMemoryError:
             return None
         if not all(map(math.isfinite, values)):
-            raise EngineError(f"{self._model.name_or_path}: the logits are not finite in {self._model.dtype}; use dtype float32 or bfloat16")
+            raise not_finite(self._model)
         return values
 
     def _lower_budget(self, batch: Sequence[Tree]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sgpo_data.engines.reading import check_generation_config, read_by_library
-from sgpo_data.errors import MissingExtraError, ModelError
+from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+OTHER_KINDS = ("*.gguf", "*.pth", "*.distcp", "*.pt", "*.onnx")
+"""Weights of llama.cpp, of Meta, of FSDP and of others, which transformers does not read."""
 NAMED = 3
 """Weights that a refusal names."""
 
@@ -58,7 +60,8 @@ def check_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json, so this is no model folder; give a folder that save_pretrained wrote")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise ModelError(f"{folder}: no weights (model.safetensors); give a folder that save_pretrained wrote")
+        others = next((f", only {path.name}" for kind in OTHER_KINDS for path in sorted(folder.glob(kind))), "")
+        raise ModelError(f"{folder}: no weights (model.safetensors){others}; give a folder that save_pretrained wrote")
 
 
 def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
@@ -136,7 +139,9 @@ def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
         whole = PeftModel(model, PeftConfig.from_pretrained(str(adapter)))
         # What does not fit is left out or left as it was drawn, which peft tells only here.
         loaded: Any = set_peft_model_state_dict(whole, load_peft_weights(str(adapter), device="cpu"))
-    missing = sorted(name for name in loaded.missing_keys if "lora_" in name)
+    # `lora_`, `ia3_` and so on; the weights of the model are missing in every adapter.
+    own = str(getattr(whole.base_model, "prefix", "lora_"))
+    missing = sorted(name for name in loaded.missing_keys if own in name)
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
         raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: it {what}; give the model that it was trained over")
@@ -168,6 +173,13 @@ def weights_at_tied_embeddings(model: PeftModel) -> list[str]:
     ends = (base.get_input_embeddings(), base.get_output_embeddings())  # type: ignore[no-untyped-call]
     tied = {name for name, module in model.named_modules() if module in ends}
     return sorted(name for name, _ in model.named_parameters() if "lora_" in name and any(name.startswith(f"{end}.") for end in tied))
+
+
+def not_finite(model: PreTrainedModel) -> EngineError:
+    """What to say of logits that are NaN or infinite: a narrow type overflows, and in a wide one the weights are to blame."""
+    narrow = str(model.dtype) == "torch.float16"
+    advice = "use dtype float32 or bfloat16" if narrow else "the weights, or those of the adapter, hold NaN or infinity; give others"
+    return EngineError(f"{model.name_or_path}: the logits are not finite in {model.dtype}; {advice}")
 
 
 def _named(names: list[str]) -> str:

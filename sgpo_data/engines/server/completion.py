@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 
@@ -15,6 +16,16 @@ MOST_TOKENS = 2**31 - 1
 """What column sampled_tokens holds."""
 LEAST_NLL = -1e-3
 """A sum of probabilities of 1 may lie below 0 by rounding; what lies lower is no likelihood."""
+Ending = Literal["whole", "cut", "withheld", "broken"]
+ENDINGS: Mapping[str, Ending] = {
+    "length": "cut", "max_tokens": "cut", "model_length": "cut", "max_output_tokens": "cut",
+    "content_filter": "withheld", "content_filtered": "withheld", "guardrail_intervened": "withheld", "safety": "withheld", "recitation": "withheld",
+    "prohibited_content": "withheld", "blocklist": "withheld", "spii": "withheld", "sensitive": "withheld", "refusal": "withheld",
+    "tool_calls": "withheld", "function_call": "withheld", "tool_use": "withheld",
+    "abort": "broken", "error": "broken", "network_error": "broken", "insufficient_system_resource": "broken",
+}  # fmt: skip
+"""Reasons to finish, in small letters, of OpenAI, Mistral, Anthropic, Bedrock, Gemini, GLM, vLLM and DeepSeek; any other is a whole answer.
+What calls a tool that nobody offered is no answer."""
 TEXT_PARTS = frozenset(["text", "output_text"])
 REASONING_PARTS = frozenset(["thinking", "reasoning"])
 """Parts that are no answer, as `reasoning_content` beside the content is none."""
@@ -41,6 +52,11 @@ class Completion:
     """Nats, summed over all of them; None unless there is a log-probability for each."""
     first: tuple[tuple[str, float], ...] | None = None
     """The likeliest first tokens, each with its log-probability; None if the server does not tell."""
+
+    @property
+    def ending(self) -> Ending:
+        """What the reason to finish says of the answer."""
+        return ENDINGS.get((self.finish_reason or "").lower(), "whole")
 
 
 def completion(body: bytes) -> Completion:

@@ -23,10 +23,13 @@ log = logging.getLogger(__name__)
 
 ROW_STATUSES = frozenset([400, 413, 422])
 """What a server says about one request; any other 4xx is about all of them."""
-TOO_LONG = ("context_length", "context length", "max_model_len", "maximum model length", "too long", "too many tokens", "context window")
-"""Words of the servers for a prompt that does not fit: OpenAI, vLLM, llama.cpp, TGI."""
-BROKEN_OFF = frozenset(["abort", "error"])
-"""How vLLM says that it gave up."""
+TOO_LONG = (
+    "context_length", "context length", "max_model_len", "maximum model length", "too long", "too many tokens", "context window", "context size",
+    "prompt length", "token count", "must have less than", "inputs` tokens +", "maximum number of tokens",
+)  # fmt: skip
+"""Words of the servers for a prompt that does not fit: OpenAI, vLLM, llama.cpp, xAI, Gemini, TGI."""
+FLAGGED = ("flagged", "moderation", "content policy", "content_filter")
+"""Words for a prompt that is not let through: OpenRouter says them with 403."""
 NEUTRAL: Mapping[str, JsonValue] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """No limit and no penalty, named in each request: for what is not, vLLM and SGLang take the model's generation_config, llama.cpp values of its own."""
 SHARED = ("max_tokens", "max_completion_tokens", "seed", "temperature", "top_p", "top_k", "model")
@@ -113,6 +116,8 @@ class Endpoint:
         try:
             answer = completion(await self._asked(request))
         except openai.APIStatusError as error:
+            if error.status_code == 403 and any(word in _words(error) for word in FLAGGED):
+                return self._refused(request, error)
             if error.status_code not in ROW_STATUSES:
                 raise self._failure(error) from None
             if request.labels and most_likely > MOST_LIKELY[1] and "top_logprobs" in _words(error):
@@ -188,11 +193,11 @@ class Endpoint:
         return await self._answer(request)
 
     def _generation(self, request: GenerateRequest, answer: Completion) -> Generation:
-        if answer.finish_reason in BROKEN_OFF:
+        if answer.ending == "broken":
             raise ServerError(f"{self._place}: the server broke off an answer ({answer.finish_reason}); the same command goes on from here")
-        if answer.text is None or answer.finish_reason == "content_filter":
+        if answer.text is None or answer.ending == "withheld":
             return _none(request, "refused")
-        finish: Finish = "length" if answer.finish_reason == "length" else "stop" if answer.text.strip() else "empty"
+        finish: Finish = "length" if answer.ending == "cut" else "stop" if answer.text.strip() else "empty"
         labels = _labels(request, answer.first)
         return Generation(request.key, text=answer.text, finish=finish, nll=answer.nll, tokens=answer.tokens, labels=labels)
 
