@@ -122,7 +122,8 @@ class _Planner:
         made: list[JobInput] = []
         for number in range(1, phase.rounds + 1):
             start = self._start(phase, first)
-            made.append(self._stages(phase, position, number, start))
+            if not phase.evaluates_alone:
+                made.append(self._stages(phase, position, number, start))
             out = start
             if phase.train is not None:
                 self.last = out = self._train(phase, phase.train, position, number, start=start, first=first, inputs=made[-phase.data_rounds :])

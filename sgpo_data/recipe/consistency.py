@@ -58,6 +58,8 @@ def recipe_faults(phases: Mapping[int, Phase], names: Sequence[str]) -> list[Fau
 
 def _sequence(phase: Phase) -> Iterator[Fault]:
     """Each stage reads what the one before it writes; the first one reads the source."""
+    if phase.evaluates_alone:
+        return
     if phase.source is None:
         yield Fault(("source",), f"is missing, and phase {phase.name} has nothing to read; add [phases.source] with path = a file or a Hub dataset")
     if not phase.stages and phase.train is None:

@@ -104,7 +104,7 @@ class Phase(BaseModel):
     filter: Filter | None = Field(None, description="Decide what is kept.")
     pair: Pair | None = Field(None, description="Make pairs or examples.")
     train: Train | None = Field(None, description="Train the next model.")
-    evaluate: Evaluate | None = Field(None, description="Evaluate the model that comes out.")
+    evaluate: Evaluate | None = Field(None, description="Evaluate the model that comes out; of a phase that has nothing else, the one that comes in.")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -118,6 +118,11 @@ class Phase(BaseModel):
         roles = [(stage, role) for stage in STAGES for role in model_roles(stage)]
         named = [(stage, role, getattr(self, role.name, None)) for stage, role in roles]
         return tuple(NamedModel(stage, role.name, model, _UNNAMED[role.unnamed]) for stage, role, model in named if model is not None)
+
+    @property
+    def evaluates_alone(self) -> bool:
+        """Whether all it does is to evaluate the model that comes in, such as the recipe's before anything is trained."""
+        return self.evaluate is not None and self.source is None and self.train is None and not self.stages
 
     @property
     def trains_improver(self) -> bool:

@@ -39,6 +39,15 @@ path = "prompts.jsonl"
 [phases.evaluate]
 set = "set.json"
 """
+BEFORE = """
+model = "./model"
+
+[[phases]]
+name = "before"
+[phases.evaluate]
+set = "set.json"
+
+[[phases]]{rest}"""
 JUDGED = f"""{RECIPE}judge = "./judge"
 baseline = "theirs.json"
 """
@@ -85,6 +94,24 @@ def test_an_evaluation_is_the_last_steps_of_its_round(place: Path, how: Executio
 
 def test_without_a_judge_the_set_is_only_answered(place: Path, how: Execution) -> None:
     assert [step.link.name for step in steps_of(RECIPE, place, how)][2:] == ["questions", "answers"]
+
+
+def test_a_phase_that_only_evaluates_asks_the_model_that_comes_in_and_changes_no_other_step(place: Path, how: Execution) -> None:
+    before = BEFORE.format(rest=RECIPE.partition("[[phases]]")[2])
+    steps = steps_of(before, place, how)
+    assert [(step.phase, step.stage) for step in steps[:2]] == [("before", "evaluate questions"), ("before", "evaluate answers")]
+    # Nothing is trained in between, so the answers are the same ones.
+    assert steps[1].job.name == steps[-1].job.name
+    assert [step.job.name for step in steps[2:]] == [step.job.name for step in steps_of(RECIPE, place, how)]
+
+
+def test_a_run_that_begins_with_an_evaluation_reports_it_and_freezes_to_the_same_plan(place: Path, how: Execution) -> None:
+    run(BEFORE.format(rest=RECIPE.partition("[[phases]]")[2]), place, how, EvenJudge())
+    found = open_run("x", how.root)
+    assert [each.place for each in found.rounds] == ["before-1", "policy-1"]
+    assert page(found, health(found)).count("whole answers") >= 2
+    frozen = how.root / "x" / FROZEN
+    assert [step.job.name for step in plan_recipe(parsed(frozen.read_text(), frozen), how)][1].startswith("responses@")
 
 
 def test_a_run_judges_what_it_made_and_a_second_one_asks_nobody(place: Path, how: Execution) -> None:
@@ -197,6 +224,7 @@ def test_a_card_tells_the_evaluation_of_the_published_round(place: Path, how: Ex
         (('baseline = "theirs.json"', ""), "phases.1.evaluate: baseline: is the model that is evaluated"),
         (('judge = "./judge"', 'judge = "nobody"'), "phases.1.evaluate.judge: no phase before this one is called so"),
         (('set = "set.json"', 'set = "set.json"\nanswers.samples = 2'), "samples: each question is answered once"),
+        (('[phases.source]\npath = "prompts.jsonl"\n[phases.seed]\n', "rounds = 2\n"), "phases.1.rounds: every round would make the same"),
         (('set = "set.json"', 'set = "other.json"'), "phases.1.evaluate: .*no such set or file"),
     ],
 )
