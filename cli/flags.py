@@ -57,7 +57,8 @@ def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: s
 def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspect.Parameter:
     mapping = get_origin(field.annotation) is dict
     # Entries of a table are given one by one.
-    names = (f"--{key}/--no-{key}",) if field.annotation is bool else (f"--{entry_flag(key)}",) if mapping else (f"--{key}",)
+    switch = bool in (field.annotation, *get_args(field.annotation))
+    names = (f"--{key}/--no-{key}",) if switch else (f"--{entry_flag(key)}",) if mapping else (f"--{key}",)
     option = typer.Option(*names, help=field.description, metavar="NAME=VALUE" if mapping else None, rich_help_panel=panel)
     if mapping:
         default = ()
