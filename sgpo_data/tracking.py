@@ -44,11 +44,11 @@ def track(execution: Execution, name: str, points: Sequence[tuple[int, Mapping[s
 def _to_tensorboard(folder: Path, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(log_dir=str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(log_dir=str(folder))
     for step, numbers in points:
         for key, value in numbers.items():
-            writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
-    writer.close()  # type: ignore[no-untyped-call]
+            writer.add_scalar(key, value, step)
+    writer.close()
 
 
 def _to_server(execution: Execution, name: str, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:

@@ -56,18 +56,18 @@ def share_on_cpus() -> None:
     begin = AcceleratorState.__init__
 
     def begun(self: AcceleratorState, *given: object, fsdp_plugin: "FullyShardedDataParallelPlugin | None" = None, **named: object) -> None:
-        begin(self, *given, fsdp_plugin=fsdp_plugin, **named)  # type: ignore[arg-type]
+        begin(self, *given, fsdp_plugin=fsdp_plugin, **named)
         if fsdp_plugin is not None and self.distributed_type == DistributedType.MULTI_CPU:
             if self.mixed_precision != "no":
                 fsdp_plugin.set_mixed_precision(self.mixed_precision)
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
             PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
-    AcceleratorState.__init__ = begun  # type: ignore[method-assign]
+    AcceleratorState.__init__ = begun
 
 
 def forget_zero3() -> None:
     """From here on a model is loaded whole again, by each process that loads one."""
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    unset_hf_deepspeed_config()
+    unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
+from accelerate import PartialState
 from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -30,7 +31,7 @@ from sgpo_data.store.cost import DONE, PastCost
 from sgpo_data.store.files import write_text
 from sgpo_data.tracking import TENSORBOARD, tensorboard_folder
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.rows import token_rows
+from sgpo_data.training.rows import kept_rows, token_rows
 from sgpo_data.training.settings import loading_keys, recorded, total_steps, trl_config
 from sgpo_data.training.sharding import forget_zero3, refuse_whole_copies, share_on_cpus
 from sgpo_data.training.start import checked_start, lora_config
@@ -86,6 +87,9 @@ def _run_training(task: TrainingTask) -> TrainingResult:
     data, lengths = rows_read.data, rows_read.lengths
     gpu = task.execution.device != "cpu" and torch.cuda.is_available()
     config = trl_config(task, len(lengths), max(max(each) for each in lengths), gpu=gpu)
+    if task.train.precompute_ref_log_probs and task.train.needs.compares:
+        with PartialState().main_process_first():
+            data = kept_rows(data, task.work / "rows")
     try:
         trainer = _trainer(task, config, data, tokenizer)
     except (ValueError, NotImplementedError, ImportError) as error:
@@ -125,6 +129,8 @@ def _tensorboard(task: TrainingTask) -> TrainerCallback:
 
 
 def _silence() -> None:
+    # Of the reference's answers beforehand.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()

@@ -26,7 +26,8 @@ NEAR = 1e-4
 """Between logged numbers of one process and of two, of the larger of 1 and the number: sums in another order, over some steps."""
 
 
-def written(place: Path) -> TrainJob:
+def written(place: Path) -> tuple[TrainJob, TrainJob]:
+    """A training, and the same whose reference answers before the first step."""
     start = find_model(str(write_model(place / "start")))
     rows = [
         {
@@ -41,7 +42,10 @@ def written(place: Path) -> TrainJob:
         for number in range(8)
     ]
     pairs = made_dataset(place / "pairs", "pairs", rows)
-    return planned_training(Train(batch_rows=4, epochs=2, learning_rate=1e-3), (input_of(pairs, str(pairs.folder)),), start)
+    train = Train(batch_rows=4, epochs=2, learning_rate=1e-3)
+    before = train.model_copy(update={"precompute_ref_log_probs": True})
+    given = (input_of(pairs, str(pairs.folder)),)
+    return planned_training(train, given, start), planned_training(before, given, start)
 
 
 def numbers(model: Model) -> dict[str, tuple[float, ...]]:
@@ -49,10 +53,10 @@ def numbers(model: Model) -> dict[str, tuple[float, ...]]:
 
 
 def test_two_processes_that_share_the_weights_train_to_the_same_curve_as_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    job, how = written(tmp_path), Execution(root=tmp_path / "runs", progress="none", device="cpu", status=tmp_path / "status.json")
-    one = do_train(job, tmp_path / "one", how)
+    (held, before), how = written(tmp_path), Execution(root=tmp_path / "runs", progress="none", device="cpu", status=tmp_path / "status.json")
+    one = do_train(held, tmp_path / "one", how)
     with caplog.at_level(logging.INFO):
-        two = do_train(job, tmp_path / "two", how.model_copy(update={"sharding": "fsdp", "data_parallel": 2}))
+        two = do_train(before, tmp_path / "two", how.model_copy(update={"sharding": "fsdp", "data_parallel": 2}))
     assert "train: 2 processes share the weights by fsdp" in caplog.messages
     alone, together = numbers(one), numbers(two)
     assert together.keys() == alone.keys()
