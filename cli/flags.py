@@ -58,7 +58,8 @@ def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspe
     mapping = get_origin(field.annotation) is dict
     # Entries of a table are given one by one.
     flag = dashed(entry_flag(key) if mapping else key)
-    names = (f"--{flag}/--no-{flag}",) if field.annotation is bool else (f"--{flag}",)
+    switch = bool in (field.annotation, *get_args(field.annotation))
+    names = (f"--{flag}/--no-{flag}",) if switch else (f"--{flag}",)
     option = typer.Option(*names, help=field.description, metavar="NAME=VALUE" if mapping else None, rich_help_panel=panel)
     if mapping:
         default = ()

@@ -39,7 +39,8 @@ def init(
 
 def _next_lines(recipe: "ShippedRecipe", path: Path) -> str:
     """What to type next, a command a line."""
-    commands = [*recipe.preparation, f"sgpo run {path} --dry-run   # the plan, or what the run would refuse", f"sgpo run {path}"]
+    run = f"sgpo run {path} {recipe.flags}".rstrip()
+    commands = [*recipe.preparation, f"{run} --dry-run   # the plan, or what the run would refuse", run]
     if find_spec("torch") is None:
         commands.insert(0, "pip install 'sgpo-data[models]'")
     return "\n".join(("next:", *(f"  {command}" for command in commands)))

@@ -15,6 +15,7 @@ from sgpo_data.health.options import Guards
 
 from .flags import built, parameters
 from .opener import opener
+from .printing.trainings import format_trainings, training_memory
 
 if TYPE_CHECKING:
     from sgpo_data.loop.estimate import Estimate
@@ -75,14 +76,19 @@ def _command() -> Callable[..., None]:
 def run_loop(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes: bool, as_json: bool, guards: Guards, keep_going: bool) -> None:
     """Runs the recipe, with its guards, and prints the reference of the last model or dataset, or a summary."""
     from sgpo_data.health.guards import TrainingGuard
+    from sgpo_data.health.tracked import track_run
     from sgpo_data.loop.loop import run_recipe
+    from sgpo_data.loop.rounds import open_run
     from sgpo_data.recipe.file import read_recipe
+    from sgpo_data.tracking import NONE
 
     def confirmed(changes: "Changes") -> bool:
         return yes or _agreed(changes)
 
     guard = TrainingGuard(read_recipe(recipe), execution, guards, keep_going)
     ran = run_recipe(recipe, execution, confirm=confirmed, open_model=open_model, guard=guard)
+    if execution.report_to != NONE:
+        track_run(open_run(read_recipe(recipe).name, execution.root), execution)
     if as_json:
         print(orjson.dumps({"recipe": str(recipe), "steps": [_summary(each) for each in ran]}).decode())
     else:
@@ -130,11 +136,14 @@ def _print_plan(path: Path, execution: Execution, *, open_model: "OpenModel", as
 
     recipe = read_recipe(path)
     steps = plan_recipe(recipe, execution)
-    if open_model is loaded_model:
+    here = open_model is loaded_model
+    if here:
         check_models(recipe, steps, execution)
     found = estimates(steps, execution.store)
     if as_json:
-        print(orjson.dumps([_planned(each) for each in found]).decode())
+        trainings = training_memory(steps, execution) if here else ()
+        taken = {step.link: {"device_bytes": parts, "seconds_of_1000_rows": seconds} for step, parts, seconds in trainings}
+        print(orjson.dumps([_planned(each) | taken.get(each.step.link, {}) for each in found]).decode())
         return
     rows = [COLUMNS, *map(_cells, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -142,6 +151,8 @@ def _print_plan(path: Path, execution: Execution, *, open_model: "OpenModel", as
         words = [cell.ljust(width) if at in (0, 2, 3) else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
         print("  ".join(words).rstrip())
     _print_total(found)
+    for line in format_trainings(steps, execution) if here else ():
+        print(line, file=sys.stderr)
     changes = changes_of(recipe, steps, execution)
     if changes.costly:
         print(changes, file=sys.stderr)

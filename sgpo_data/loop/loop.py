@@ -2,14 +2,14 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sgpo_data.errors import RecipeError
+from sgpo_data.errors import RecipeError, first_line
 from sgpo_data.execution import Execution
 from sgpo_data.loop.estimate import record
 from sgpo_data.loop.fit import check_models
@@ -21,6 +21,7 @@ from sgpo_data.recipe.recipe import Recipe
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.running.engines import open_model as open_engine_or_copies
 from sgpo_data.running.overlap import OverlappingJobs
+from sgpo_data.status import STATUS, begin_status, end_status
 from sgpo_data.store.state import state
 
 log = logging.getLogger(__name__)
@@ -108,8 +109,21 @@ def run_recipe(
         text = frozen_text(recipe, steps, folder.folder, known=known)
         assert reads_back(text, steps, folder.folder, execution, known=known), text
         folder.begin(text, [_use(step, folder) for step in steps], execution.store)
-        with closing(Engines(execution, open_model=open_model)) as engines:
-            return list(_make_in_order(steps, execution, engines, guard))
+        kept = execution.status or folder.folder / STATUS
+        watched = execution.model_copy(update={"status": kept})
+        with _stopped_in(kept), closing(Engines(watched, open_model=open_model)) as engines:
+            return list(_make_in_order(steps, watched, engines, guard))
+
+
+@contextmanager
+def _stopped_in(status: Path) -> Iterator[None]:
+    """Tells monitors how it ended."""
+    try:
+        yield
+    except BaseException as error:
+        end_status(status, "stopped", first_line(error))
+        raise
+    end_status(status, "done")
 
 
 def changes_of(recipe: Recipe, steps: Sequence[Step], execution: Execution) -> Changes:
@@ -121,11 +135,18 @@ def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines
     left = deque(steps)
     while left:
         step = left.popleft()
+        assert execution.status is not None
+        begin_status(execution.status, _place(step, len(steps) - len(left), len(steps)))
         jobs = OverlappingJobs.of(step.job, left[0].job) if left else None
         if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
             yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:
             yield _make(step, execution, engines, guard)
+
+
+def _place(step: Step, number: int, steps: int) -> Mapping[str, str | int]:
+    own: dict[str, str | int] = {"phase": step.phase, "round": step.round, "stage": step.stage, "making": str(step.link)}
+    return {**own, "step": number, "steps": steps}
 
 
 def _make_at_once(jobs: OverlappingJobs, step: Step, then: Step, execution: Execution, engines: Engines) -> Iterator[StepResult]:
@@ -140,7 +161,8 @@ def _make(step: Step, execution: Execution, engines: Engines, guard: Guard | Non
     before = state(step.folder)
     if guard is not None and before != "made":
         guard.before(step, engines)
-    step.job.make(step.folder, execution, engines)
+    name = f"{execution.run_name or step.link.parent.parent.name}/{step.link.parent.name}"
+    step.job.make(step.folder, execution.model_copy(update={"run_name": name}), engines)
     link(step.link, step.folder)
     if guard is not None:
         guard.after(step, engines)

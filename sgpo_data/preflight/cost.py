@@ -11,8 +11,8 @@ from sgpo_data.preflight.check import Bound, Check
 from sgpo_data.training.job import TrainJob
 
 DISK = Bound(warn=0.8, fail=1.0, least=False)
-CHECKPOINT_BYTES = 12
-"""Of each weight in a checkpoint, of which one is kept: the weight and two moments in float32."""
+CHECKPOINT_BYTES = 14
+"""Of each weight in a checkpoint, of which one is kept: at most the weight in 16 bits and, in float32, its copy and two moments."""
 SCORED_PASSES = 3.0
 """A training step in forward passes: one forward, and one backward of twice its work."""
 

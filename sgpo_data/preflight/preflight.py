@@ -13,7 +13,7 @@ from sgpo_data.preflight.answers import answer_checks
 from sgpo_data.preflight.check import Check, skipped
 from sgpo_data.preflight.cost import cost_checks
 from sgpo_data.preflight.likelihood import gates_check, likelihood_checks, unlike_checks
-from sgpo_data.preflight.memory import BYTES, memory_checks, model_size
+from sgpo_data.preflight.memory import memory_checks
 from sgpo_data.preflight.model import context_checks, opened_chat, template_checks, weights_check
 from sgpo_data.preflight.policies import policy_checks
 from sgpo_data.preflight.sample import Sampled, make_sample, sample_recipe
@@ -28,6 +28,7 @@ from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.training.job import TrainJob
+from sgpo_data.training.memory import BYTES, model_size
 
 
 def preflight(path: Path, execution: Execution, *, rows: int, device_memory: float | None = None, open_model: OpenModel = open_engine) -> list[Check]:
@@ -107,8 +108,8 @@ def _budget(model: Model, sampled: Sequence[Sampled], steps: Sequence[Step], exe
         yield from cost_checks(steps, execution, weights=0, width=4)
         return
     size, writing = model_size(model.folder), [stage for each in sampled for stage in each.generating if stage.context_tokens is not None]
-    trainings = {step.phase: (step.job.train, step.job.reference is not None) for step in steps if isinstance(step.job, TrainJob)}
+    trainings = {step.phase: step.job for step in steps if isinstance(step.job, TrainJob)}
     longest = max((stage.context_tokens or 0 for stage in writing), default=execution.batch_tokens)
     loading = WeightsLoading(writing[0].engine, writing[0].dtype, longest, quantization=writing[0].quantization) if writing else None
-    yield from memory_checks(size, loading, trainings, execution, device_memory, longest=longest)
+    yield from memory_checks(size, loading, trainings, execution, device_memory)
     yield from cost_checks(steps, execution, weights=size.weights, width=BYTES.get(loading.dtype if loading else "float32", 4))

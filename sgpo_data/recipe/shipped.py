@@ -14,6 +14,7 @@ from sgpo_data.paths import local_path
 _FOLDER = resources.files("sgpo_data.recipes")
 _CLAUSE = re.compile(r"# (.+?)(?:\. |\.?$)", re.MULTILINE)
 _PREPARATION = re.compile(r"^#(?: Before it:| {10,}) *(.+)$", re.MULTILINE)
+_FLAGS = re.compile(r"^# Run it with: (.+)$", re.MULTILINE)
 _ABOVE = '"../'
 """How a recipe that comes along names a file of the folder it is run in; its own folder is `recipes/` there."""
 
@@ -36,6 +37,12 @@ class ShippedRecipe:
         """The commands that make what it reads, as its comment `Before it:` lists them."""
         head = self.text.partition("\nmodel = ")[0]
         return tuple(_PREPARATION.findall(head))
+
+    @property
+    def flags(self) -> str:
+        """The flags that it is meant to be run with, as its comment `Run it with:` has them; empty if none."""
+        found = _FLAGS.search(self.text)
+        return found.group(1) if found else ""
 
     @property
     def files(self) -> tuple[str, ...]:

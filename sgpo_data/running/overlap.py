@@ -62,7 +62,7 @@ class OverlappingJobs:
             first_made()
 
         totals = {job.stage.stage_name: rows for job in (self.first, self.second)}
-        with progress(totals, style=execution.progress) as (of_first, of_second):
+        with progress(totals, style=execution.progress, status=execution.status) as (of_first, of_second):
             lanes = Overlap(_lane(self.first, into[0], of_first), _lane(self.second, into[1], of_second), source.rows())
             lanes.stream(opened, first_whole=first_whole)
         finish(into[1], self.second.summary(rows))

@@ -78,7 +78,7 @@ class RowJob(StageJob):
         """Makes every missing row; each one is safe as soon as it is finished."""
         self.check_fit(source)
         opened = partial(self._opened, into, source, engines)
-        with progress({self.stage.stage_name: self.rows_of(source)}, style=execution.progress) as (report,):
+        with progress({self.stage.stage_name: self.rows_of(source)}, style=execution.progress, status=execution.status) as (report,):
             stream(self.stage, source.rows(), into, author=self.author, opened=opened, report=report)
         return self.summary(source.manifest.rows)
 

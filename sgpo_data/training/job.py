@@ -1,6 +1,5 @@
 """A training: what decides its weights, known before it is done, and doing it once."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from sgpo_data.engines.loading import DTYPES
 from sgpo_data.errors import ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.names import MODEL as HELD
@@ -25,10 +23,13 @@ from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
+from sgpo_data.tracking import check_tracker
 from sgpo_data.training.authors import refuse_other_authors, refuse_other_policies
 from sgpo_data.training.card import model_card
+from sgpo_data.training.checkpoint import checkpoint_context, checkpoint_dtype
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.options import Train
+from sgpo_data.training.options import Train, TrainingLayout
+from sgpo_data.training.sharding import check_sharding
 from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, TrainingTask
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class TrainJob:
     @property
     def identity(self) -> Identity:
         """All that decides the weights."""
-        fields: JsonValue = self.train.model_dump(mode="json", exclude={"reference"})
+        fields: JsonValue = self.train.model_dump(mode="json", exclude={"reference", *TrainingLayout.model_fields})
         models = {"start": self.start.record} | ({"reference": self.reference.record} if self.reference else {})
         version = schema(self.train.needs.reads).version
         inputs = tuple(given.record for given in self.inputs)
@@ -69,6 +70,11 @@ class TrainJob:
     def name(self) -> str:
         """Name of its folder in the store."""
         return str(TrainedModel.made(self.identity.fingerprint).name)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of prompt and answer together, at most: as told, and as the model can read."""
+        return min(self.train.max_tokens, checkpoint_context(self.start.config) or self.train.max_tokens)
 
     @property
     def origin(self) -> ModelRecord | None:
@@ -116,6 +122,7 @@ class TrainJob:
         from sgpo_data.engines.local.weights import load_weights
         from sgpo_data.training.start import checked_start
 
+        check_execution(execution, self.train)
         checked_start(self.start.config, self.train)
         if self.reference is not None and self.reference.config != self.start.config:
             load_weights(self.reference.config, dtype="float32", device="meta")
@@ -150,6 +157,7 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
     if _made(job, folder):
         log.info("%s: trained already", folder)
     else:
+        check_execution(execution, job.train)
         datasets = [open_dataset(given.folder) for given in job.inputs]
         if job.train.needs.reads == "pairs":
             refuse_other_policies(job.train, job.start.record.identity, datasets)
@@ -158,6 +166,12 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
                 freeze_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
                 _train(job, folder, datasets, execution)
     return find_model(str(folder))
+
+
+def check_execution(execution: Execution, train: Train) -> None:
+    """Raises MissingExtraError if a tracker or a library that is asked for is not installed, RecipeError if weights cannot be shared out so."""
+    check_tracker(execution)
+    check_sharding(execution.sharding, train)
 
 
 def _made(job: TrainJob, folder: Path) -> bool:
@@ -201,31 +215,19 @@ def _task(job: TrainJob, work: Path, datasets: list[Dataset], execution: Executi
     reference = None
     if job.reference and not (job.train.lora.rank and job.reference.record.identity == job.start.record.identity):
         reference = _present(job.reference).folder
-    dtype, context = _shape(start.folder)
     return TrainingTask(
         train=job.train,
         files=tuple(path for dataset in datasets for path in dataset.paths),
         start=start.folder,
         start_identity=start.record.identity,
         reference=reference,
-        dtype=dtype,
-        longest=min(job.train.max_tokens, context or job.train.max_tokens),
+        dtype=checkpoint_dtype(start.folder),
+        longest=job.longest,
         work=work,
         seconds_before=done_before(work.parent).seconds,
         devices=1,
         execution=execution,
     )
-
-
-def _shape(folder: Path) -> tuple[str, int | None]:
-    """Type of the weights, and the longest context if the model has one."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); give a model folder") from error
-    dtype, context = config.get("dtype") or config.get("torch_dtype"), config.get("max_position_embeddings") or config.get("n_positions")
-    return dtype if dtype in DTYPES else "float32", context if isinstance(context, int) else None
 
 
 def _present(model: Model) -> Model:

@@ -1,41 +1,67 @@
 """Where a training runs: in this process, or by Accelerate on several devices."""
 
+import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import torch
 
 from sgpo_data.errors import EngineError
 from sgpo_data.store.files import write_text
+from sgpo_data.training.sharding import launch_config
 from sgpo_data.training.task import TrainingResult, TrainingTask
 from sgpo_data.training.trl import run_training
+
+log = logging.getLogger(__name__)
 
 
 def run_task(task: TrainingTask) -> TrainingResult:
     """What came of the training.
 
-    On a machine with several GPUs all of them train, or the one that the device names, each in a process that Accelerate starts.
-    Raises as `trained` does; EngineError if one of several processes fails, which says why on standard error.
+    On a machine with several GPUs all of them train, or the one that the device names, each in a process that Accelerate starts; weights are shared out over
+    them as --sharding says, on a CPU over as many processes as --data-parallel.
+    Raises as `run_training` does; EngineError if one of several processes fails, which says why on standard error.
     """
-    device = task.execution.device
+    how = task.execution
+    chosen, visible = _devices(how.device)
+    processes = len(chosen) if visible else how.data_parallel if how.sharding == "fsdp" else 1
+    if processes == 1 and how.sharding != "none":
+        log.info("train: one device, so --sharding %s has nothing to share out", how.sharding)
+        task = task.model_copy(update={"execution": how.model_copy(update={"sharding": "none"})})
+    if processes == 1 and visible <= 1:
+        return run_training(task)
+    return _launched(task.model_copy(update={"devices": processes}), chosen, visible)
+
+
+def _devices(device: str) -> tuple[list[int], int]:
+    """The GPUs that train, and how many there are."""
     visible = 0 if device == "cpu" else torch.cuda.device_count()
     numbers = [device.removeprefix("cuda:")] if device.startswith("cuda:") else ["0"] if device == "cuda" else []
     if not (device in ("auto", "cpu") or (numbers and numbers[0].isdecimal() and int(numbers[0]) < visible)):
         raise EngineError(f"--device {device}: no such device among the {visible} GPUs here; give auto, cpu, cuda or cuda:N")
-    chosen = [int(number) for number in numbers] or list(range(visible))
-    if visible <= 1:
-        return run_training(task)
-    told, result = task.work / "task.json", task.work / "trained.json"
-    write_text(told, task.model_copy(update={"devices": len(chosen)}).model_dump_json())
+    return [int(number) for number in numbers] or list(range(visible)), visible
+
+
+def _launched(task: TrainingTask, chosen: list[int], visible: int) -> TrainingResult:
+    if task.execution.sharding != "none":
+        log.info("train: %d processes share the weights by %s", task.devices, task.execution.sharding)
+    told, result, sharding = task.work / "task.json", task.work / "trained.json", task.execution.sharding
+    write_text(told, task.model_dump_json())
     result.unlink(missing_ok=True)
-    visible_names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    names = [visible_names[number] for number in chosen] if len(visible_names) == visible else list(map(str, chosen))
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", str(len(chosen))]
-    several = ["--multi_gpu"] if len(chosen) > 1 else []
-    command = [*launch, *several, "-m", "sgpo_data.training.trl", str(told)]
-    # What the processes print is for people: standard output is for the reference alone.
-    code = subprocess.run(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(names)}, stdout=sys.stderr, check=False).returncode
+    environment = {**os.environ, **(_seen(chosen, visible) if visible else {})}
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", str(task.devices)]
+    with launch_config(sharding) if sharding != "none" else nullcontext() as config:
+        several = ["--config_file", str(config), "--main_process_port", "0"] if config else ["--multi_gpu"] if len(chosen) > 1 else []
+        command = [*launch, *several, "-m", "sgpo_data.training.trl", str(told)]
+        # What the processes print is for people: standard output is for the reference alone.
+        code = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
     if code or not result.is_file():
         raise EngineError(f"train: a training process ended with code {code}; its own line above says why, and the same command goes on from there")
     return TrainingResult.model_validate_json(result.read_bytes())
+
+
+def _seen(chosen: list[int], visible: int) -> dict[str, str]:
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[number] if len(names) == visible else str(number) for number in chosen)}

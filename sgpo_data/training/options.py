@@ -45,7 +45,24 @@ class Lora(BaseModel):
     target_modules: str = Field("all-linear", description="Layers that get an adapter: all-linear, or names with commas between.")
 
 
-class Train(ChatTemplate):
+class TrainingLayout(BaseModel):
+    """How a training lies in memory, and by which kernels: its weights are the same up to rounding, so none of it is in a fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gradient_checkpointing: bool | None = Field(
+        None, description="Compute activations again in the backward pass in place of keeping them; on a GPU, and not on a CPU, if not given."
+    )
+    attn_implementation: str | None = Field(
+        None, description="Attention kernel as transformers names it: eager, sdpa, flash_attention_2; the model's own choice if not given."
+    )
+    use_liger_kernel: bool = Field(False, description="Kernels of Liger for the layers; liger-kernel has to be installed.")
+    precompute_ref_log_probs: bool = Field(
+        False, description="dpo: ask the reference about all pairs before the first step, so that no copy of it is held beside the weights that train."
+    )
+
+
+class Train(TrainingLayout, ChatTemplate):
     """Train the model that comes next: on pairs (dpo) or on examples (sft), by TRL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +88,14 @@ class Train(ChatTemplate):
     max_tokens: int = Field(1024, ge=8, description="Longest prompt and answer together; longer ones are left out, and counted.")
     seed: int = Field(0, ge=0, description="Seed of order and dropout.")
     lora: Lora = Field(default_factory=Lora)
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Type of the weights in training, and of the reference; auto is that of the checkpoint, and float32 where that is another."
+    )
+    optimizer_dtype: Literal["float32", "weights"] = Field(
+        "float32",
+        description="float32: the optimizer's states, and a copy of trained weights that are bfloat16; weights: all in the type of the weights, which takes "
+        "half the memory and loses steps that are small against a weight.",
+    )
     allow_policies: tuple[str, ...] = Field(
         (), description="dpo: identities whose pairs are taken besides those of the model itself; given for given preferences."
     )

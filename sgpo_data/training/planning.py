@@ -6,6 +6,7 @@ from sgpo_data.errors import MissingExtraError, RecipeError, SchemaError
 from sgpo_data.names import GIVEN, model_identity
 from sgpo_data.references.model import Model, find_model, recorded_model
 from sgpo_data.store.input import JobInput
+from sgpo_data.training.checkpoint import checkpoint_dtype
 from sgpo_data.training.job import TrainJob
 from sgpo_data.training.options import OBJECTIVES, Train
 from sgpo_data.training.settings import trl_faults
@@ -21,7 +22,7 @@ def planned_training(train: Train, inputs: tuple[JobInput, ...], start: Model, *
     Raises MissingExtraError without the models extra, SchemaError if an input is of the wrong table, RecipeError if an option makes no sense,
     ModelError if a model is not there.
     """
-    for package in PACKAGES:
+    for package in (*PACKAGES, *(("liger_kernel",) if train.use_liger_kernel else ())):
         if find_spec(package) is None:
             raise MissingExtraError("models", package)
     wanted = train.needs.reads
@@ -40,8 +41,16 @@ def planned_training(train: Train, inputs: tuple[JobInput, ...], start: Model, *
         raise RecipeError("train: starts from a whole model and compares with one, not with an adapter over it; merge the adapter into its model first")
     allowed = tuple(sorted({_identity(each) for each in train.allow_policies}))
     rate = train.needs.learning_rate if train.learning_rate is None else train.learning_rate
-    frozen = train.model_copy(update={"learning_rate": rate, "allow_policies": allowed, "sft_weight": train.settled_sft_weight})
+    settled = {"learning_rate": rate, "allow_policies": allowed, "sft_weight": train.settled_sft_weight, "dtype": _dtype(train, start)}
+    frozen = train.model_copy(update=settled)
     return TrainJob(frozen, inputs, start, (reference or _reference(train, start)) if train.needs.compares else None)
+
+
+def _dtype(train: Train, start: Model) -> str:
+    if train.dtype != "auto":
+        return train.dtype
+    # In float16 small gradients vanish.
+    return "bfloat16" if checkpoint_dtype(start.config) == "bfloat16" else "float32"
 
 
 def _identity(policy: str) -> str:

@@ -1,9 +1,11 @@
 """What is trained on, as token ids: cut out of the one rendering that is also scored, with every row that cannot be trained on counted."""
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import datasets  # type: ignore[import-untyped]
 
@@ -67,6 +69,16 @@ def token_rows(task: TrainingTask, chat: Chat) -> TokenRows:
     if not rows:
         raise DatasetError(f"train: all {len(raw)} rows are longer than {task.longest} tokens, the shortest has {min(too_long)}; raise max_tokens")
     return TokenRows(datasets.Dataset.from_list(rows), lengths, len(too_long), dict(unusable))
+
+
+def kept_rows(data: datasets.Dataset, folder: Path) -> datasets.Dataset:
+    """The same rows, as files of this folder: what is computed of them beforehand is kept beside them, for every process that trains and after a kill."""
+    if not folder.is_dir():
+        aside = folder.with_name(f"{folder.name}.writing")
+        shutil.rmtree(aside, ignore_errors=True)
+        data.save_to_disk(str(aside))
+        aside.rename(folder)
+    return datasets.load_from_disk(str(folder))
 
 
 def _read(chat: Chat, prompt: list[Message], answer: list[Message]) -> Rendering | None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast, get_type_hints
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from sgpo_data.errors import MissingExtraError, RecipeError
-from sgpo_data.training.options import Train
+from sgpo_data.training.checkpoint import caps_attention
+from sgpo_data.training.options import Train, TrainingLayout
 from sgpo_data.training.task import CHECKPOINTS, TrainingTask
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _NOTHING_CUT = "is fixed: nothing is truncated, what is longer than max_tokens i
 _NO_PUSH = "is fixed: nothing is pushed by training; use sgpo publish"
 _NO_EVALUATION = "is fixed: nothing is held out in training"
 _SAVED = "is fixed: a killed training goes on from its last checkpoint by itself"
+_LAYOUT = "has a key of its own, beside trl"
+_SHARDING = "is no matter of the recipe; use --sharding"
+_TRACKER = "is no matter of the recipe; use --report_to, --project and --run_name"
 _CURVES = "is fixed: the curves are in log.parquet"
 _TEMPLATE = "is fixed: the tokenizer and the chat template are those of the model"
 OURS = {
@@ -56,10 +60,13 @@ OURS = {
     "chat_template_path": _TEMPLATE,
     "eos_token": _TEMPLATE,
     "pad_token": _TEMPLATE,
+    **dict.fromkeys(("report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"), _TRACKER),
+    **dict.fromkeys(TrainingLayout.model_fields, _LAYOUT),
+    **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "accelerator_config", "parallelism_config"), _SHARDING),
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_token", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision"), _NO_PUSH),
     **dict.fromkeys(("eval_strategy", "eval_steps", "eval_on_start", "do_eval", "do_predict", "load_best_model_at_end"), _NO_EVALUATION),
     **dict.fromkeys(("save_strategy", "save_steps", "save_total_limit", "save_only_model", "resume_from_checkpoint"), _SAVED),
-    **dict.fromkeys(("report_to", "run_name", "logging_strategy", "logging_steps", "logging_first_step", "logging_nan_inf_filter"), _CURVES),
+    **dict.fromkeys(("logging_strategy", "logging_steps", "logging_first_step", "logging_nan_inf_filter"), _CURVES),
 }
 # Names of places and accounts, which decide nothing; so do hub_*, trackio_* and *_token.
 _UNRECORDED = ("output_dir", "run_name", "project", "local_rank", "resume_from_checkpoint", "push_to_hub")
@@ -97,14 +104,13 @@ def trl_config(task: TrainingTask, rows: int, longest: int, *, gpu: bool) -> "DP
     Raises RecipeError if the rows of a step cannot be shared out evenly.
     """
     train = task.train
-    device_rows = rows_at_once(task, longest)
+    device_rows = rows_at_once(train, longest, batch_tokens=task.execution.batch_tokens, devices=task.devices)
     steps = total_steps(train, rows)
     logging_steps = ceil(steps / LOGGED_POINTS)
     defaults: dict[str, object] = {
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
-        "gradient_checkpointing": gpu,
-        "bf16": gpu and task.dtype != "float32" and not train.trl.get("fp16"),
+        "bf16": _computes_in_bf16(task, gpu=gpu),
     }
     ours: dict[str, object] = {
         "output_dir": str(task.work / CHECKPOINTS),
@@ -112,11 +118,14 @@ def trl_config(task: TrainingTask, rows: int, longest: int, *, gpu: bool) -> "DP
         "learning_rate": train.learning_rate,
         "seed": train.seed,
         "max_length": task.longest,
+        "model_init_kwargs": loading_keys(task),
+        "gradient_checkpointing": gpu if train.gradient_checkpointing is None else train.gradient_checkpointing,
+        "use_liger_kernel": train.use_liger_kernel,
         "per_device_train_batch_size": device_rows,
         "gradient_accumulation_steps": train.batch_rows // task.devices // device_rows,
         "use_cpu": not gpu,
         "dataloader_pin_memory": gpu,
-        "report_to": "none",
+        **_tracker(task),
         "disable_tqdm": True,
         "log_level": "error",
         "logging_strategy": "steps",
@@ -132,16 +141,44 @@ def trl_config(task: TrainingTask, rows: int, longest: int, *, gpu: bool) -> "DP
     return _config_class(train)(**{**defaults, **_given(train), **ours})  # type: ignore[arg-type]
 
 
-def rows_at_once(task: TrainingTask, longest: int) -> int:
-    """Rows that each device computes at once: what fits in batch_tokens and divides its share of a step."""
-    share, rest = divmod(task.train.batch_rows, task.devices)
+def loading_keys(task: TrainingTask) -> dict[str, JsonValue]:
+    """How the weights are loaded, those of the reference likewise."""
+    attention = task.train.attn_implementation or ("eager" if caps_attention(task.start) else None)
+    told = cast(dict[str, JsonValue], task.train.trl.get("model_init_kwargs") or {})
+    return {**told, "dtype": task.train.dtype, **({"attn_implementation": attention} if attention else {})}
+
+
+def _tracker(task: TrainingTask) -> dict[str, object]:
+    """TensorBoard is told by a callback that knows its folder; a Space of trackio is made by its own environment variables alone."""
+    how = task.execution
+    return {
+        "report_to": how.report_to if how.report_to in ("wandb", "trackio") else "none",
+        "run_name": how.run_name or task.work.parent.name,
+        "project": how.project,
+        "trackio_static_space_id": False,
+    }
+
+
+def _computes_in_bf16(task: TrainingTask, *, gpu: bool) -> bool:
+    """Sharded weights of 16 bits are kept in float32 for the optimizer, and computed with in bfloat16, by the same setting."""
+    train, sharded = task.train, task.execution.sharding != "none"
+    if sharded and train.dtype == "bfloat16":
+        return train.optimizer_dtype == "float32"
+    return gpu and task.dtype != "float32" and not train.trl.get("fp16")
+
+
+def rows_at_once(train: Train, longest: int, *, batch_tokens: int, devices: int) -> int:
+    """Rows that each device computes at once: what fits in batch_tokens and divides its share of a step.
+
+    Raises RecipeError if the rows of a step cannot be shared out evenly.
+    """
+    share, rest = divmod(train.batch_rows, devices)
     if rest or not share:
-        raise RecipeError(f"batch_rows: {task.train.batch_rows} cannot be shared by {task.devices} devices; give a multiple of {task.devices}")
+        raise RecipeError(f"batch_rows: {train.batch_rows} cannot be shared by {devices} devices; give a multiple of {devices}")
     # The SFT loss of a pair is a mean over the tokens computed at once, so that more rows at once would weigh them differently.
-    if task.train.settled_sft_weight or "sft" in cast(list[str], _given(task.train).get("loss_type", [])):
+    if train.settled_sft_weight or "sft" in cast(list[str], _given(train).get("loss_type", [])):
         return 1
-    answers = len(task.train.needs.answers)
-    most = max(1, task.execution.batch_tokens // (longest * answers))
+    most = max(1, batch_tokens // (longest * len(train.needs.answers)))
     return max(rows for rows in range(1, share + 1) if share % rows == 0 and rows <= most)
 
 
@@ -163,7 +200,7 @@ def _objective(train: Train) -> dict[str, object]:
     if not train.needs.compares:
         return {"completion_only_loss": True}
     # TRL switches off every dropout of the model by default, that of the adapter included.
-    whole: dict[str, object] = {"beta": train.beta, "disable_dropout": train.lora.dropout == 0}
+    whole: dict[str, object] = {"beta": train.beta, "disable_dropout": train.lora.dropout == 0, "precompute_ref_log_probs": train.precompute_ref_log_probs}
     return {**whole, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, train.settled_sft_weight]} if train.settled_sft_weight else whole
 
 
@@ -191,8 +228,8 @@ def _fault(train: Train, key: str, config: str, types: Mapping[str, object]) -> 
         return TrlFault(f"trl.{key}", f"no key of trl.{config}{_nearest(key, types)}", value)
     if key in ("loss_type", "loss_weights") and train.needs.compares and train.settled_sft_weight:
         return TrlFault(f"trl.{key}", "follows from sft_weight; give one of the two", value)
-    if key == "model_init_kwargs" and isinstance(value, dict) and {"trust_remote_code", "revision"} & value.keys():
-        return TrlFault(f"trl.{key}", "cannot set trust_remote_code or revision: no code of a model is run, and the model is the one given", value)
+    if key == "model_init_kwargs" and isinstance(value, dict) and (fault := _loading_fault(value)):
+        return TrlFault(f"trl.{key}", fault, value)
     taken = _given(train)[key]
     adapter: TypeAdapter[object] = TypeAdapter(cast(type[object], types[key]), config=ConfigDict(arbitrary_types_allowed=True))
     try:
@@ -202,6 +239,15 @@ def _fault(train: Train, key: str, config: str, types: Mapping[str, object]) -> 
     if key == "loss_type" and train.needs.compares:
         wrong = next((loss for loss in cast(list[str], taken) if loss not in DPO_LOSSES), None)
         return TrlFault(f"trl.{key}", f"no loss of trl.DPOTrainer; it has {', '.join(DPO_LOSSES)}", wrong) if wrong else None
+    return None
+
+
+def _loading_fault(keys: Mapping[str, JsonValue]) -> str | None:
+    """What is wrong with these keys of loading."""
+    if {"trust_remote_code", "revision"} & keys.keys():
+        return "cannot set trust_remote_code or revision: no code of a model is run, and the model is the one given"
+    if {"dtype", "torch_dtype", "attn_implementation"} & keys.keys():
+        return "cannot set dtype or attn_implementation, which have keys of their own, beside trl"
     return None
 
 

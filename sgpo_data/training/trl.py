@@ -3,10 +3,10 @@
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
+from accelerate import PartialState
 from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl.trainer.dpo_trainer import DPOTrainer
-from trl.trainer.sft_trainer import SFTTrainer
 
 from sgpo_data.engines.chat import Chat
 from sgpo_data.engines.local.weights import load_weights
@@ -30,38 +29,24 @@ from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.store.cost import DONE, PastCost
 from sgpo_data.store.files import write_text
+from sgpo_data.tracking import TENSORBOARD, tensorboard_folder
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.rows import token_rows
-from sgpo_data.training.settings import recorded, total_steps, trl_config
+from sgpo_data.training.rows import kept_rows, token_rows
+from sgpo_data.training.settings import loading_keys, recorded, total_steps, trl_config
+from sgpo_data.training.sharding import forget_zero3, refuse_whole_copies, share_on_cpus
 from sgpo_data.training.start import checked_start, lora_config
 from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, TrainingResult, TrainingTask
+from sgpo_data.training.trainers import ExampleTrainer, PairTrainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
+LESS_MEMORY = "lower --batch-tokens, set train.gradient_checkpointing or train.lora.rank, or share by --sharding fsdp"
 CURVE_TYPES: dict[str, pa.DataType] = {"step": pa.int32(), "epoch": pa.float64(), "name": pa.string(), "value": pa.float64()}
 # Counted from the last start on, so it would tell of kills.
 _UNLOGGED = ("step", "epoch", "num_tokens", "total_flos")
-
-
-class _Dpo(DPOTrainer):
-    """DPO on rows that are tokenized, whose step is the mean over its pairs, also where the last pairs of an epoch do not fill what is computed at once."""
-
-    def _prepare_dataset(self, dataset: datasets.Dataset, *_: object) -> datasets.Dataset:
-        return dataset
-
-    def get_batch_samples(
-        self, epoch_iterator: Iterator[object], num_batches: int, device: torch.device
-    ) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor | int | None]:
-        samples, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._step_batches, self._step_rows = len(samples), sum(len(each["input_ids"]) for each in samples)
-        return samples, items
-
-    def compute_loss(self, model: object, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: object = None) -> torch.Tensor:
-        loss: torch.Tensor = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
-        return loss * (len(inputs["input_ids"]) * self._step_batches / self._step_rows)
 
 
 class _Told(TrainerCallback):
@@ -94,24 +79,33 @@ def run_training(task: TrainingTask) -> TrainingResult:
 
 def _run_training(task: TrainingTask) -> TrainingResult:
     _silence()
+    # Of what wandb calls a project it reads this alone.
+    os.environ.setdefault("WANDB_PROJECT", task.execution.project)
     chat = checked_start(task.start, task.train)
     tokenizer = _complete(chat)
     rows_read = token_rows(task, chat)
     data, lengths = rows_read.data, rows_read.lengths
     gpu = task.execution.device != "cpu" and torch.cuda.is_available()
     config = trl_config(task, len(lengths), max(max(each) for each in lengths), gpu=gpu)
+    if task.train.precompute_ref_log_probs and task.train.needs.compares:
+        with PartialState().main_process_first():
+            data = kept_rows(data, task.work / "rows")
     try:
         trainer = _trainer(task, config, data, tokenizer)
     except (ValueError, NotImplementedError, ImportError) as error:
         raise RecipeError(f"train: trl refuses these settings: {first_line(error)}; change the keys of trl, lora or the objective") from error
+    refuse_whole_copies(task.execution.sharding, str(trainer.accelerator.distributed_type.value))
     steps, tokens_per_row = total_steps(task.train, len(lengths)), sum(map(sum, lengths)) / len(lengths)
     rows = min(math.ceil(len(lengths) * task.train.epochs), steps * task.train.batch_rows)
-    with progress({f"train {task.train.objective}": rows}, style=task.execution.progress if trainer.is_world_process_zero() else "none") as (report,):
+    style, status = (task.execution.progress, task.execution.status) if trainer.is_world_process_zero() else ("none", None)
+    with progress({f"train {task.train.objective}": rows}, style=style, status=status) as (report,):
         trainer.add_callback(_Told(task, report, rows, tokens_per_row))
+        if task.execution.report_to == TENSORBOARD and trainer.is_world_process_zero():
+            trainer.add_callback(_tensorboard(task))
         try:
             trainer.train(resume_from_checkpoint=_last_checkpoint(task.work / CHECKPOINTS))
         except torch.cuda.OutOfMemoryError as error:
-            raise EngineError(f"train: the device has no memory left ({first_line(error)}); lower --batch-tokens, or train with lora") from error
+            raise EngineError(f"train: the device has no memory left ({first_line(error)}); {LESS_MEMORY}") from error
     metrics = _write_curves(task, trainer.state)
     _write_model(task, trainer)
     return TrainingResult(
@@ -126,7 +120,17 @@ def _run_training(task: TrainingTask) -> TrainingResult:
     )
 
 
+def _tensorboard(task: TrainingTask) -> TrainerCallback:
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    folder = tensorboard_folder(task.execution, task.execution.run_name or task.work.parent.name)
+    return TensorBoardCallback(SummaryWriter(log_dir=str(folder)))  # type: ignore[no-untyped-call]
+
+
 def _silence() -> None:
+    # Of the reference's answers beforehand.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()
@@ -134,14 +138,19 @@ def _silence() -> None:
     warnings.filterwarnings("ignore", module=r"(torch|transformers|trl|peft|accelerate)\b")
 
 
-def _trainer(task: TrainingTask, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> DPOTrainer | SFTTrainer:
+def _trainer(task: TrainingTask, config: TrainingArguments, data: datasets.Dataset, tokenizer: "PreTrainedTokenizerBase") -> PairTrainer | ExampleTrainer:
     adapter = lora_config(task.train.lora)
     # Given by path: TRL would look for the name the model was saved under, which may be another model by now.
     given = {"model": str(task.start), "args": config, "train_dataset": data, "processing_class": tokenizer, "peft_config": adapter}
     if not task.train.needs.compares:
-        trainer: DPOTrainer | SFTTrainer = SFTTrainer(**given)
+        trainer: PairTrainer | ExampleTrainer = ExampleTrainer(**given)
     else:
-        trainer = _Dpo(ref_model=None if task.reference is None else _loaded(task.reference), **given)
+        trainer = PairTrainer(ref_model=_reference(task), **given)
+        if task.train.precompute_ref_log_probs:
+            # It has answered for every pair.
+            trainer.ref_model = None
+    # Sharded, the weights themselves are float32 and are computed with in 16 bits.
+    trainer.in_float32 = task.train.optimizer_dtype == "float32" and task.execution.sharding == "none"
     trainer.remove_callback(PrinterCallback)
     model = cast(PreTrainedModel, trainer.model)
     _savable(cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model)
@@ -159,8 +168,20 @@ def _complete(chat: Chat) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def _loaded(folder: Path) -> PreTrainedModel:
-    model = load_weights(folder, dtype="float32")
+def _reference(task: TrainingTask) -> PreTrainedModel | None:
+    """The reference as its own weights; None if the start answers for it: with its adapter off, or before its first step."""
+    # Sharded, weights are shared out only when training begins, and the start cannot answer before.
+    before = task.train.precompute_ref_log_probs and task.execution.sharding == "none"
+    if task.reference is None or (before and task.reference == task.start):
+        return None
+    model = _loaded(task.reference, task.train.dtype)
+    if attention := loading_keys(task).get("attn_implementation"):
+        model.set_attn_implementation(str(attention))
+    return model
+
+
+def _loaded(folder: Path, dtype: str = "float32") -> PreTrainedModel:
+    model = load_weights(folder, dtype=dtype)
     fit_threads(model)
     return _savable(model)
 
@@ -211,13 +232,15 @@ def _write_curves(task: TrainingTask, state: TrainerState) -> dict[str, float]:
     return {name: value for _, _, name, value in rows if math.isfinite(value)}
 
 
-def _write_model(task: TrainingTask, trainer: DPOTrainer | SFTTrainer) -> None:
+def _write_model(task: TrainingTask, trainer: PairTrainer | ExampleTrainer) -> None:
     """Writes the weights whole, in the type of the start's, beside copies of all else that makes the start a model."""
     saved, folder = task.work / "saved", task.work / MODEL
     trainer.save_model(str(saved))
     if not trainer.is_world_process_zero():
         return
     shutil.rmtree(folder, ignore_errors=True)
+    if task.execution.sharding == "zero3":
+        forget_zero3()
     model = PeftModel.from_pretrained(_loaded(task.start), str(saved)).merge_and_unload() if task.train.lora.rank else _loaded(saved)
     model.to(getattr(torch, task.dtype))
     if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
@@ -241,8 +264,11 @@ def _write_adapter(task: TrainingTask, saved: Path, folder: Path) -> None:
 
 def main(path: Path) -> int:
     """One of several training processes, as Accelerate starts them: the task is a file, and so is what comes of it."""
+    task = TrainingTask.model_validate_json(path.read_bytes())
+    if task.execution.sharding == "fsdp":
+        share_on_cpus()
     try:
-        result = run_training(TrainingTask.model_validate_json(path.read_bytes()))
+        result = run_training(task)
     except SgpoError as error:
         print(error, file=sys.stderr)  # noqa: T201 (a process of its own)
         return error.exit_code
