@@ -85,8 +85,9 @@ docs: install
 pictures: install
 	$(BIN)/python docs/draw.py quickstart
 
+# A file's tests stay in one process, which makes what they share once; the longest files go first, see tests/conftest.py.
 tests: install vllm smollm2 public
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
