@@ -52,7 +52,10 @@ real: smollm2 runs/smollm2/config.json
 runs/smollm2/config.json: | smollm2
 	$(BIN)/python -m sgpo_data.toy smollm2 runs/smollm2
 
-test: lint types layers wheel docs tests
+# The checks are of one process each, so two go at once.
+test: install
+	$(MAKE) --jobs 2 lint types layers wheel docs
+	$(MAKE) tests
 
 lint: install
 	$(BIN)/ruff check .
