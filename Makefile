@@ -52,7 +52,10 @@ real: smollm2 runs/smollm2/config.json
 runs/smollm2/config.json: | smollm2
 	$(BIN)/python -m sgpo_data.toy smollm2 runs/smollm2
 
-test: lint types layers wheel docs tests
+# The checks are of one process each, so two go at once.
+test: install
+	$(MAKE) --jobs 2 lint types layers wheel docs
+	$(MAKE) tests
 
 lint: install
 	$(BIN)/ruff check .
@@ -85,8 +88,9 @@ docs: install
 pictures: install
 	$(BIN)/python docs/draw.py quickstart
 
+# A file's tests stay in one process, which makes what they share once; the longest files go first, see tests/conftest.py.
 tests: install vllm smollm2 public
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -21,6 +21,8 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
 os.environ.setdefault("COLUMNS", "120")
 
+TESTS = Path(__file__).parent
+
 # The Hub of this process; it resets every connection until a test asks for `hub`. No test reaches another one, or the caches and the login of a user.
 SERVER = Server()
 threading.Thread(target=SERVER.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -29,6 +31,28 @@ atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {"HF_ENDPOINT": SERVER.url, "HF_HOME": HOME}
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
+
+LONGEST = (
+    "running/test_real.py",
+    "running/test_kill.py",
+    "test_docs.py",
+    "engines/test_vllm_engine.py",
+    "engines/test_vllm_server.py",
+    "running/test_pipeline.py",
+    "engines/test_openai_engine.py",
+    "loop/test_loop.py",
+    "publishing/test_reproduce.py",
+    "health/test_guards.py",
+    "evaluation/test_tasks.py",
+    "publishing/test_publish_kill.py",
+)
+"""Files that take a minute or more, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, so that at the end no process waits for another that has just begun one of them."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).as_posix(), len(LONGEST)))
 
 
 @pytest.fixture

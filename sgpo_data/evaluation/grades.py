@@ -62,8 +62,13 @@ class Share:
         return self.met / self.of
 
 
-def graded_dataset(identity: Identity, execution: Execution, work: Callable[[], Graded], folder: Path | None = None) -> Dataset:
-    """The grades, in the store unless a folder is given; made once."""
+def grades_folder(identity: Identity, execution: Execution, folder: Path | None) -> Path:
+    """Where the grades of this identity stand: in the store unless a folder is given."""
+    return folder or execution.store / str(MadeName.made("grades", identity.fingerprint))
+
+
+def graded_dataset(identity: Identity, folder: Path, work: Callable[[], Graded]) -> Dataset:
+    """The grades; made once."""
 
     def made(into: Unfinished) -> StageSummary:
         found = work()
@@ -71,8 +76,7 @@ def graded_dataset(identity: Identity, execution: Execution, work: Callable[[], 
         answers = {(each["task"], each["item"], each["sample"]) for each in found.grades}
         return StageSummary(rows_in=len(answers), outcome="task", facts=found.facts, exact=found.exact)
 
-    place = folder or execution.store / str(MadeName.made("grades", identity.fingerprint))
-    return make(place, identity, table="grades", part_rows=PART_ROWS, work=made)
+    return make(folder, identity, table="grades", part_rows=PART_ROWS, work=made)
 
 
 def share(questions: Iterable[Sequence[bool]]) -> Share:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from sgpo_data.errors import DatasetError, MissingExtraError, ModelError, SchemaError, first_line, got
 from sgpo_data.evaluation.answer_texts import AnswerTexts
-from sgpo_data.evaluation.grades import Grade, Graded, Share, graded_dataset, share
+from sgpo_data.evaluation.grades import Grade, Graded, Share, graded_dataset, grades_folder, share
 from sgpo_data.evaluation.sets import Question, QuestionSet
 from sgpo_data.evaluation.statistics import installed
 from sgpo_data.execution import Execution
@@ -61,7 +61,7 @@ def ifeval(questions: QuestionSet, answers: AnswerTexts, execution: Execution, f
     checkers = _checkers()
     asked = [_asked(question, questions.place) for question in questions.questions]
     identity = ifeval_identity(questions, answers.record, answers.name)
-    return graded_dataset(identity, execution, lambda: Graded(list(_grades(checkers, asked, answers)), {}, exact=True), folder)
+    return graded_dataset(identity, grades_folder(identity, execution, folder), lambda: Graded(list(_grades(checkers, asked, answers)), {}, exact=True))
 
 
 def ifeval_identity(questions: QuestionSet, answers: InputRecord, model: str) -> Identity:

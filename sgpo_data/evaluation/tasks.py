@@ -2,23 +2,25 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
 from sgpo_data.engines.loading import automatic, check_installed
 from sgpo_data.errors import DatasetError, UsageError, first_line, nearest
-from sgpo_data.evaluation.grades import Grade, Graded, graded_dataset
+from sgpo_data.evaluation.grades import Grade, Graded, graded_dataset, grades_folder
 from sgpo_data.evaluation.statistics import installed
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.files import file_digest
-from sgpo_data.store.manifest import Identity
+from sgpo_data.store.manifest import MANIFEST, Identity
 
 REVISION = 1
 """Raised when the same run begins to give other grades."""
@@ -53,18 +55,37 @@ def tasks(run: TaskRun, model: Model, execution: Execution, *, include: Path | N
     installed("lm_eval", "tasks")
     engine = automatic("generate") if run.engine == "auto" else run.engine
     check_installed(engine)
-    manager = installed("lm_eval.tasks", "tasks").TaskManager(include_path=None if include is None else str(include))
-    for name in run.tasks:
-        if name not in manager.all_tasks:
-            raise UsageError(f"--tasks: lm-eval has no {name}{nearest(name, _like(name, manager.all_tasks))}")
-    fields = {**asdict(run), "tasks": list(run.tasks), "engine": engine, "lm_eval": metadata.version("lm-eval"), "include": _digest(include)}
+    digest = _digest(include)
+    fields = {**asdict(run), "tasks": list(run.tasks), "engine": engine, "lm_eval": metadata.version("lm-eval"), "include": digest}
     identity = Identity(stage="tasks", revision=REVISION, schema_version=schema("grades").version, fields=fields, inputs=(), models={"policy": model.record})
 
+    place = grades_folder(identity, execution, folder)
+    if not (place / MANIFEST).is_file():
+        _refuse_unknown(run.tasks, _manager(include, digest).all_tasks)
+
     def work() -> Graded:
-        found = _evaluated(run, engine, model, execution, manager, batch_size)
+        found = _evaluated(run, engine, model, execution, _manager(include, digest), batch_size)
         return Graded(list(_grades(found, model.record.identity)), dict(_facts(found)), exact=False)
 
-    return graded_dataset(identity, execution, work, folder)
+    return graded_dataset(identity, place, work)
+
+
+class _Manager(Protocol):
+    @property
+    def all_tasks(self) -> list[str]: ...
+
+
+@cache
+def _manager(include: Path | None, digest: str | None) -> _Manager:
+    """lm-eval's, with the task files of this folder as they are; it reads thousands of files of its own, which takes long."""
+    manager: _Manager = installed("lm_eval.tasks", "tasks").TaskManager(include_path=None if include is None else str(include))
+    return manager
+
+
+def _refuse_unknown(names: Iterable[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--tasks: lm-eval has no {name}{nearest(name, _like(name, known))}")
 
 
 def _like(name: str, known: list[str]) -> list[str]:
@@ -81,7 +102,7 @@ def _digest(include: Path | None) -> str | None:
     return hashlib.sha256("".join(f"{path.relative_to(include)}\0{file_digest(path)}\n" for path in files).encode()).hexdigest()
 
 
-def _evaluated(run: TaskRun, engine: str, model: Model, execution: Execution, manager: object, batch_size: int) -> Mapping[str, object]:
+def _evaluated(run: TaskRun, engine: str, model: Model, execution: Execution, manager: _Manager, batch_size: int) -> Mapping[str, object]:
     arguments: dict[str, object] = {"pretrained": str(model.folder), "dtype": run.dtype, "trust_remote_code": False}
     if engine == "vllm":
         arguments |= {"tensor_parallel_size": execution.tensor_parallel} | ({} if model.adapter is None else {"lora_local_path": str(model.adapter)})

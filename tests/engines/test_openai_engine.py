@@ -14,7 +14,9 @@ import orjson
 import pytest
 from chat_server import Fault, serving
 from pydantic import JsonValue
+from sgpo_data.cli.main import app
 from tiny_model import question, sampled
+from typer.testing import CliRunner, Result
 from vllm_server import closed_port, vllm_serving
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
@@ -275,6 +277,11 @@ def sgpo(folder: Path, *flags: str) -> list[str]:
     return [*SGPO, "seed", *given, *flags]
 
 
+def invoked(command: list[str]) -> Result:
+    """The same command in this process, where no process is what is tested."""
+    return CliRunner().invoke(app, command[len(SGPO) :])
+
+
 def write_prompts(folder: Path, rows: int) -> None:
     (folder / "prompts.jsonl").write_bytes(b"".join(orjson.dumps({"messages": question(f"question {row}")}) + b"\n" for row in range(rows)))
 
@@ -342,22 +349,23 @@ def test_a_server_whose_model_changed_makes_no_row_again(tmp_path: Path) -> None
     """A model at a server is what it is called: rows of the name are not made twice, whoever answers to it, and say that nobody can verify them."""
     write_prompts(tmp_path, 6)
     with serving() as server:
-        subprocess.run(sgpo(tmp_path, "--base-url", server.url), check=True, capture_output=True)
+        assert invoked(sgpo(tmp_path, "--base-url", server.url)).exit_code == 0
     rows = open_dataset(tmp_path / "out").scan().collect()
     assert set(rows["policy"]) == {"endpoint:m"}
     with serving(lambda text, before: None if text == "models" else "length") as other:
-        again = subprocess.run(sgpo(tmp_path, "--base-url", other.url), check=True, capture_output=True, text=True)
+        again = invoked(sgpo(tmp_path, "--base-url", other.url))
+        assert again.exit_code == 0, again.stderr
         assert not other.asked
         assert again.stdout.splitlines()[-1] == str(tmp_path / "out")
         assert open_dataset(tmp_path / "out").scan().collect().equals(rows)
         # Another prompt is another input, and so is another name another model.
         write_prompts(tmp_path, 7)
-        changed = subprocess.run(sgpo(tmp_path, "--base-url", other.url), check=False, capture_output=True, text=True)
-        assert changed.returncode == 1, changed.stderr
+        changed = invoked(sgpo(tmp_path, "--base-url", other.url))
+        assert changed.exit_code == 1, changed.stderr
         assert "another fingerprint" in changed.stderr.splitlines()[-1]
         assert not other.asked
         named = [flag.replace("openai:m", "openai:n").replace(str(tmp_path / "out"), str(tmp_path / "named")) for flag in sgpo(tmp_path)]
-        subprocess.run([*named, "--base-url", other.url], check=True, capture_output=True)
+        assert invoked([*named, "--base-url", other.url]).exit_code == 0
     assert set(open_dataset(tmp_path / "named").scan().collect()["finish"]) == {"length"}
 
 
