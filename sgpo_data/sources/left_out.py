@@ -15,6 +15,7 @@ NAMES = 100
 """Names that are kept and said: rows of JSON can have any number of keys."""
 
 EXAMPLE_CHARACTERS = 200
+NAMELESS = "a column without a name"
 
 
 @dataclass
@@ -57,7 +58,7 @@ class LeftOut:
         if self.error is not None and not read:
             raise self.error
         if self.names:
-            names = ", ".join(list(self.names)[:NAMES]) + (" and more" if len(self.names) > NAMES else "")
+            names = ", ".join(name or NAMELESS for name in list(self.names)[:NAMES]) + (" and more" if len(self.names) > NAMES else "")
             log.info("%s: not read: %s (%s)", self.reference, names, _counted(self.rows))
         if self.reasons:
             listed = [f"{count} {reason} (first: {self.first[reason]})" for reason, count in list(self.reasons.items())[:REASONS]]

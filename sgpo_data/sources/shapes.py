@@ -177,8 +177,8 @@ SHAPES: dict[str, RowShape] = {
         required=("chosen", "rejected"),
         decisive=True,
         parts={
-            "chosen": ("chosen", "preferred_output"),
-            "rejected": ("rejected", "non_preferred_output"),
+            "chosen": ("chosen", "preferred_output", "chosen_response"),
+            "rejected": ("rejected", "non_preferred_output", "rejected_response"),
             "prompt": ("prompt", "question", "instruction", "conversations"),
             "input": ("input", "context"),
             "history": ("history",),

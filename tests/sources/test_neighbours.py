@@ -132,6 +132,7 @@ NEIGHBOURS: dict[str, tuple[Raw, Said]] = {
         (HI, "yo", "no"),
     ),
     "ms-swift preference": ({"messages": [U, A], "rejected_response": "no"}, (HI, "yo", "no")),
+    "distilabel": ({"instruction": "hi", "chosen_response": "yo", "rejected_response": "no", "chosen_rating": 5}, (HI, "yo", "no")),
     "ms-swift loss": ({"messages": [U, {**A, "loss": False}]}, (HI, None, None)),
     "Axolotl train": ({"messages": [U, {**A, "train": False}, U, {**B, "training": True}]}, ([*HI, ("assistant", "yo"), *HI], "no", None)),
     "Cohere": ({"messages": [{"role": "User", "content": "hi"}, {"role": "Chatbot", "content": "yo"}]}, (HI, "yo", None)),
@@ -476,6 +477,12 @@ def test_what_of_an_answer_is_not_read_is_named(tmp_path: Path, caplog: pytest.L
     caplog.set_level(logging.INFO)
     said(written(tmp_path / "x.jsonl", lines({"question": "hi", "answers": {"text": ["yo", "hey"], "answer_start": [0, 4]}})))
     assert "not read: answers.answer_start, answers after the first (1 row)" in caplog.text
+
+
+def test_the_index_that_pandas_writes_is_named_though_it_has_no_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert said(written(tmp_path / "x.csv", ",prompt\n0,hi\n")) == [(HI, None, None)]
+    assert "not read: a column without a name (1 row)" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet", "x.jsonl.gz", "x.arrow"])
