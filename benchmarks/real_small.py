@@ -69,7 +69,7 @@ def _resize(phase: dict[str, dict[str, object]], given: argparse.Namespace) -> N
 
 def rows_of_data(run: Run) -> list[Mapping[str, object]]:
     """What each phase made, and what was kept of it."""
-    found = []
+    found: list[Mapping[str, object]] = []
     for each in run.rounds:
         if "filtered" in each.datasets:
             outcomes = each.datasets["filtered"].manifest.outcomes
@@ -118,9 +118,10 @@ def rows_of_time(run: Run) -> list[Mapping[str, object]]:
 
 
 def _cost(made: Round) -> tuple[float, int]:
-    manifests = [dataset.manifest for dataset in made.datasets.values()]
-    trained = [] if made.model is None else [made.model.manifest]
-    return sum(each.seconds for each in (*manifests, *trained)), sum(each.tokens for each in (*manifests, *trained))
+    costs = [(dataset.manifest.seconds, dataset.manifest.tokens) for dataset in made.datasets.values()]
+    if made.model is not None:
+        costs.append((made.model.manifest.seconds, made.model.manifest.tokens))
+    return sum(seconds for seconds, _ in costs), sum(tokens for _, tokens in costs)
 
 
 def answers_beside(before: Dataset, after: Dataset) -> str:
@@ -128,6 +129,8 @@ def answers_beside(before: Dataset, after: Dataset) -> str:
     answers = {row["prompt_id"]: row["response"] for row in before.rows()}
     differ = [row for row in after.rows() if row["response"] != answers.get(row["prompt_id"])]
     whole = before.manifest.rows
+    if not differ:
+        return f"None of {whole} answers differs."
     lines = [f"{len(differ)} of {whole} answers differ. The first {min(SHOWN, len(differ))} that do, cut at 300 characters:"]
     for row in differ[:SHOWN]:
         question = row["messages"][-1]["content"]
