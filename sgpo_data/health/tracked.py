@@ -19,7 +19,7 @@ def track_run(run: Run, execution: Execution) -> None:
 
 def round_numbers(run: Run) -> list[tuple[int, Mapping[str, float]]]:
     """The numbers of each round, named `health/<phase>/<measure>` and `evaluation/<phase>/<measure>`; what is not measured is left out."""
-    found = []
+    found: list[tuple[int, Mapping[str, float]]] = []
     for made, healthy in zip(run.rounds, health(run).rounds, strict=True):
         measured = {f"health/{made.phase}/{each.measure.name}": each.value for each in healthy.findings if each.value is not None}
         summary = evaluation_summary(made.datasets)

@@ -122,7 +122,7 @@ def _run_training(task: TrainingTask) -> TrainingResult:
 
 def _tensorboard(task: TrainingTask) -> TrainerCallback:
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     folder = tensorboard_folder(task.execution, task.execution.run_name or task.work.parent.name)
     return TensorBoardCallback(SummaryWriter(log_dir=str(folder)))  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ import torch
 from made import made_dataset
 from safetensors.torch import load_file
 from tiny_model import question, tiny_config, tiny_tokenizer, write_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers import Trainer as LibraryTrainer
 
 from sgpo_data.errors import MissingExtraError
@@ -182,7 +182,12 @@ def test_no_second_copy_is_held_of_a_reference_that_answers_before_training(
 
     loaded: list[Path] = []
     whole = trl._loaded
-    monkeypatch.setattr(trl, "_loaded", lambda folder, dtype="float32": (loaded.append(folder), whole(folder, dtype))[1])
+
+    def load(folder: Path, dtype: str = "float32") -> PreTrainedModel:
+        loaded.append(folder)
+        return whole(folder, dtype)
+
+    monkeypatch.setattr(trl, "_loaded", load)
     do_train(job(DPO.model_copy(update={"epochs": 1, "precompute_ref_log_probs": True}), start, pairs), place / "unheld", how)
     assert start.folder not in loaded
 

@@ -53,8 +53,11 @@ def rows(place: Path, train: Train, letters: int) -> Dataset:
     def answer(letter: str) -> list[Message]:
         return [Message(role="assistant", content=letter * letters)]
 
-    own = {"prompt": question("zz"), "sample": 0, "source": "test"}
-    by = {"pairs": {"chosen": answer("z"), "rejected": answer("q"), "policy": None}, "examples": {"completion": answer("z"), "kind": "reference"}}
+    own: dict[str, object] = {"prompt": question("zz"), "sample": 0, "source": "test"}
+    by: dict[str, dict[str, object]] = {
+        "pairs": {"chosen": answer("z"), "rejected": answer("q"), "policy": None},
+        "examples": {"completion": answer("z"), "kind": "reference"},
+    }
     table = train.needs.reads
     return made_dataset(place / table, table, [{**own, **by[table], "prompt_id": f"{number:032x}"} for number in range(2)])
 
