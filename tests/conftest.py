@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from hub_answers import OWNER
 from hub_server import Hub, Server
+from vllm_server import vllm_serving, write_served_model
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -29,6 +30,19 @@ atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {"HF_ENDPOINT": SERVER.url, "HF_HOME": HOME}
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def served_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model that the server of the tests serves."""
+    return write_served_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def vllm_server(served_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That model at a real vLLM server, started once for all tests that ask it."""
+    with vllm_serving(served_model, tmp_path_factory.mktemp("log")) as url:
+        yield url
 
 
 @pytest.fixture
