@@ -51,7 +51,7 @@ def publish(
         raise UsageError("publish: name the datasets before the repository, or a run with --run")
     checked_tag(tag)
     if run is None and len(given) == 1 and (model := _model_folder(typed(given[0]), root)) is not None:
-        version = model_publication(model, name, tag=tag, license=license, allow_secrets=allow_secrets)
+        version = model_publication(model, name, tag=tag, license=license, evaluations=_evaluations(model, root), allow_secrets=allow_secrets)
     else:
         of_run = _of_run(run, root) if run else _PublishedRun([], None, None)
         configs = [*of_run.configs, *(_config(reference, root) for reference in given)]
@@ -69,6 +69,16 @@ def _model_folder(reference: str, root: Path) -> Path | None:
 
     folders = [folder for folder in (local_path(reference), local_path(root / reference)) if (folder / "config.json").is_file()]
     return folders[0] if folders else None
+
+
+def _evaluations(folder: Path, root: Path) -> "list[EvaluationSummary]":
+    """What the runs of the root found of the model in this folder."""
+    from sgpo_data.names import TrainedModel
+    from sgpo_data.publishing.model_evaluations import model_evaluations
+    from sgpo_data.references.model import model_manifest
+
+    manifest = model_manifest(folder)
+    return [] if manifest is None else model_evaluations(str(TrainedModel.made(manifest.fingerprint)), root)
 
 
 class _PublishedRun(NamedTuple):
