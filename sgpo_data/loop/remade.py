@@ -23,7 +23,7 @@ from sgpo_data.sources.options import EvaluationReference, Source, SourceReferen
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.record import Record
 from sgpo_data.sources.source import EvaluationSet, OpenedReference, OpenedSource
-from sgpo_data.stages import TableStage
+from sgpo_data.stages import Stage, TableStage
 from sgpo_data.stages.improve.templates import Template, load_template
 from sgpo_data.stages.order import STAGES
 from sgpo_data.store.input import JobInput
@@ -108,7 +108,8 @@ class _Remaking:
         return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets, others))
 
     def _job(self, identity: Identity) -> StageJob:
-        kind = next((stage for stage in (*STAGES, Judge) if stage.stage_name == identity.stage), None)
+        kinds: tuple[type[Stage], ...] = (*STAGES, Judge)
+        kind = next((stage for stage in kinds if stage.stage_name == identity.stage), None)
         if kind is None:
             raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}

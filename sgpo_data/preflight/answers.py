@@ -32,6 +32,8 @@ def answer_checks(sampled: Sampled) -> Iterator[Check]:
     yield from _ends([row["finish"] for row in asked], f"answers stop ({name})", f"answers empty ({name})", "seed")
     if "improved" in sampled.datasets:
         yield from _rewrites(sampled, [row for row in sampled.datasets["improved"].rows() if row["improved_finish"] not in NOT_REWRITTEN])
+    if VERDICTS in sampled.datasets:
+        yield from _judge(name, judgement(sampled.datasets[VERDICTS], model=None))
     if "filtered" in sampled.datasets:
         rows = list(sampled.datasets["filtered"].rows())
         yield from _preferred(sampled, rows)
@@ -60,26 +62,25 @@ def _rewrites(sampled: Sampled, rows: list[Row]) -> Iterator[Check]:
         yield share(f"refine copies references ({name})", copies, len(whole), COPIED, advice, of="rewrites")
 
 
+def _judge(phase: str, found: Judged) -> Iterator[Check]:
+    """Whether the judge can be believed."""
+    told = ", ".join(f"{count} {verdict}" for verdict, count in found.results.verdicts.items())
+    advice = f"of its answers, {told}; read judgement with sgpo sql in {found.dataset.folder}, and name another judge or another verdicts.prompt"
+    yield share(f"judge gives verdicts ({phase})", found.results.judged, found.results.comparisons, JUDGED, advice, of="rewrites in both orders")
+    if (first := found.results.first_preferred) is not None:
+        advice = "the judge goes by the place of an answer more than by what it says; name another judge, or ask it with verdicts.prompt = 'grade'"
+        yield measured(f"judge prefers the first answer ({phase})", first, "of the score", BLIND if first > 0.5 else BLIND_SECOND, advice)
+
+
 def _preferred(sampled: Sampled, rows: list[Row]) -> Iterator[Check]:
-    """Whether a reward model or a judge finds rewrites better, and whether the judge can be believed; nothing where the phase has neither."""
-    name, role, verdicts = sampled.phase.name, sampled.role or "improve", sampled.datasets.get(VERDICTS)
-    if verdicts is not None:
-        found = judgement(verdicts, model=None)
-        yield share(f"judge gives verdicts ({name})", found.results.judged, found.results.comparisons, JUDGED, _asking(found), of="rewrites in both orders")
-        if (first := found.results.first_preferred) is not None:
-            advice = "the judge goes by the place of an answer more than by what it says; name another judge, or ask it with verdicts.prompt = 'grade'"
-            yield measured(f"judge prefers the first answer ({name})", first, "of the score", BLIND if first > 0.5 else BLIND_SECOND, advice)
+    """Whether a reward model or a judge finds rewrites better; nothing where the phase has neither."""
+    name, role = sampled.phase.name, sampled.role or "improve"
     steps = [better - worse for row in rows if (better := row["improved_reward"]) is not None and (worse := row["response_reward"]) is not None]
     if sampled.phase.reward_model is not None or sampled.phase.judge is not None:
         advice = f"rewrites are other words and no better; change improve.{role}_template, raise improve.sampling.temperature, or train the improver"
         yield share(
             f"{role} makes better ({name})", sum(step > 0 for step in steps) + sum(step == 0 for step in steps) / 2, len(steps), BETTER, advice, of="rewrites"
         )
-
-
-def _asking(found: Judged) -> str:
-    told = ", ".join(f"{count} {verdict}" for verdict, count in found.results.verdicts.items())
-    return f"of its answers, {told}; read judgement with sgpo sql in {found.dataset.folder}, and name another judge or another verdicts.prompt"
 
 
 def _kept(phase: str, rows: list[Row], outcomes: dict[str, int]) -> Check:

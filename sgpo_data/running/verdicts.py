@@ -1,4 +1,4 @@
-"""The rewards that verdicts give to the rows they judge: how far a rewrite is preferred to its response, from 0 to 1, and the rest to the response."""
+"""The rewards that verdicts give to rows: to a rewrite how far it is preferred, from 0 to 1, to its response the rest."""
 
 import duckdb
 

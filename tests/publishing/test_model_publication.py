@@ -60,7 +60,12 @@ def test_a_published_model_is_the_same_model_where_it_is_read(hub: Hub, trained:
 def test_the_card_holds_what_was_found_of_the_model(hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = EvaluationSummary("alpaca_eval.json", "train:1", answered=804, questions=805)
     asked: list[str] = []
-    monkeypatch.setattr("sgpo_data.publishing.model_evaluations.model_evaluations", lambda model, root: asked.append(model) or [found])
+
+    def of_runs(model: str, root: Path) -> list[EvaluationSummary]:
+        asked.append(model)
+        return [found]
+
+    monkeypatch.setattr("sgpo_data.publishing.model_evaluations.model_evaluations", of_runs)
     code, out, err = sgpo("publish", str(trained), "org/m", "--tag", "v1")
     assert code == 0, err
     card = (find_model(out.strip()).folder / "README.md").read_text()
