@@ -34,14 +34,14 @@ def ifeval(
     The checkers are those of the authors, as lm-eval carries them. Each verdict is a row of grades; an empty or missing answer follows nothing.
     Intervals are 95 %, by a bootstrap over prompts.
     """
-    from sgpo_data.evaluation.answer_texts import answers_of
     from sgpo_data.evaluation.ifeval import ifeval as graded
     from sgpo_data.evaluation.ifeval import ifeval_result
+    from sgpo_data.evaluation.recorded import recorded
     from sgpo_data.evaluation.sets import open_set
     from sgpo_data.paths import local_path
 
     execution = Execution(root=root)
-    made = graded(open_set(set_, execution), answers_of(typed(answers), root), execution, None if out is None else local_path(out))
+    made = graded(open_set(set_, execution), recorded(typed(answers), root), execution, None if out is None else local_path(out))
     result = ifeval_result(made)
     if as_json:
         print(orjson.dumps({"reference": made.reference, **asdict(result)}).decode())

@@ -18,7 +18,6 @@ from .opener import opener
 
 if TYPE_CHECKING:
     from sgpo_data.evaluation.judging import Judged
-    from sgpo_data.running.engines import OpenModel
 
 MAX_TOKENS = "sampling__max_tokens"
 OWN = ("prompt", "reading", "labels")
@@ -61,9 +60,10 @@ def _command() -> Callable[..., None]:
         # Arrow takes a while to import: --help does without.
         from sgpo_data.evaluation.comparisons import compared
         from sgpo_data.evaluation.judging import check_installed, judged
-        from sgpo_data.evaluation.recorded import recorded
+        from sgpo_data.evaluation.recorded import recorded, rewritten
         from sgpo_data.evaluation.sets import open_set
         from sgpo_data.paths import local_path
+        from sgpo_data.references.dataset import existing
         from sgpo_data.references.model import find_model
         from sgpo_data.running.engines import Engines
 
@@ -72,10 +72,11 @@ def _command() -> Callable[..., None]:
         check_installed()
         execution, stage = built(Execution, given), _stage(given)
         found = find_model(str(given["judge"]))
+        root = execution.root
         questions = None if given["set_"] is None else open_set(str(given["set_"]), execution)
-        ours = recorded(model, execution.root, column="improved" if baseline is None else "response")
-        pair = compared(ours, recorded(baseline or model, execution.root), execution, questions=questions)
-        with closing(Engines(execution, open_model=_opener(context, stage))) as engines:
+        ours, theirs = rewritten(existing(model, root), model) if baseline is None else (recorded(model, root), recorded(baseline, root))
+        pair = compared(ours, theirs, execution, questions=questions)
+        with closing(Engines(execution, open_model=opener(context))) as engines:
             made = judged(pair, stage, found, execution, engines=engines, out=local_path(str(given["out"])) if given["out"] else None)
         _write_files(made, given)
         print_judged(made, as_json=as_json)
@@ -95,12 +96,6 @@ def _stage(given: Mapping[str, object]) -> Judge:
     if not given["labels"]:
         del fields["labels"]
     return built(Judge, fields)
-
-
-def _opener(context: typer.Context, stage: Judge) -> "OpenModel":
-    from sgpo_data.evaluation.judge.local import scoring_labels
-
-    return scoring_labels(opener(context)) if stage.reading == "label" else opener(context)
 
 
 def _write_files(made: "Judged", given: Mapping[str, object]) -> None:

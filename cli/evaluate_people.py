@@ -14,7 +14,7 @@ from sgpo_data.execution import ROOT, Execution
 from .references import typed
 
 if TYPE_CHECKING:
-    from sgpo_data.evaluation.answer_texts import AnswerPairs
+    from sgpo_data.evaluation.answer_pairs import AnswerPairs
     from sgpo_data.evaluation.people import PeopleResult, ReviewAgreement, WinRate
 
 PAGE = Path("review.html")
@@ -47,7 +47,7 @@ def people(
     With --votes the same answers and the files make rows of evaluations, and the numbers: win rate of A with its interval (95 %, bootstrap over
     comparisons, a tie counts half), Krippendorff's alpha among people, agreement with the judge and with the filter.
     """
-    from sgpo_data.evaluation.answer_texts import answer_pairs
+    from sgpo_data.evaluation.answer_pairs import answer_pairs
 
     if judge is not None and not votes:
         raise UsageError(f"--judge {judge}: is held against votes; give the files with --votes")

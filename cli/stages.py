@@ -37,12 +37,13 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
         from .printing.what_if import print_what_if
 
         reference, out, model, adapter = given["reference"], given.get("out"), given.get("model"), given.get("adapter")
+        verdicts = str(given["verdicts"]) if given.get("verdicts") else None
         execution = built(Execution, given)
         asked = given.get("what_if")
         if isinstance(asked, list) and asked:
             if out:
                 raise UsageError(f"--out: --what-if writes nothing (got {out}); leave one out")
-            print_what_if(built(Filter, given), typed(str(reference)), asked, root=execution.root, as_json=bool(given["json"]))
+            print_what_if(built(Filter, given), typed(str(reference)), asked, verdicts=verdicts, root=execution.root, as_json=bool(given["json"]))
             return
         job = job_of(
             built(stage, _with_templates(given)),
@@ -50,6 +51,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             model=str(model) if model else None,
             adapter=str(adapter) if adapter else None,
             reward_model=str(given["reward_model"]) if given.get("reward_model") else None,
+            verdicts=verdicts,
             source=built(Source, given, prefix="source."),
             execution=execution,
         )
@@ -87,6 +89,8 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
         if name == "model":
             found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
     if stage is Filter:
+        text = "Evaluations of its rewrites, as sgpo evaluate judge or people wrote them: they are its rewards, for ppl.strategy margin and rules."
+        found["verdicts"] = (Annotated[str | None, typer.Option("--verdicts", metavar="EVALUATIONS", help=text)], None)
         text = "Write nothing; print where the rows would go with each of these values. Several keys: each combination."
         found["what_if"] = (Annotated[list[str], typer.Option("--what-if", metavar="KEY=VALUE,VALUE", help=text)], [])
     positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY

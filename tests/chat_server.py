@@ -1,7 +1,8 @@
-"""A server with the OpenAI protocol whose answers are a function of the request, and which fails as it is told."""
+"""A server with the OpenAI protocol whose answers are a function of the request, and which fails as it is told: the one that every test asks."""
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +13,22 @@ Fault = Callable[[str, int], str | None]
 
 Body = dict[str, object]
 
+Complete = Callable[[Body, str, str], Body]
+"""From a request, its question and how its answer is to end: a completion."""
+
 
 class ChatServer(ThreadingHTTPServer):
-    """Answers `question / seed`; counts what it is asked and what it answers."""
+    """Answers `question / seed` unless it is told otherwise; counts what it is asked and what it answers."""
 
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, fault: Fault, *, gives_logprobs: bool = True, unknown: Sequence[str] = ()) -> None:
+    def __init__(self, fault: Fault, complete: Complete, *, gives_logprobs: bool, unknown: Sequence[str], seconds: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.fault = fault
+        self.complete = complete
+        self.seconds = seconds
+        """That an answer takes."""
         self.gives_logprobs = gives_logprobs
         self.unknown = unknown
         """Parameters that it refuses, one at a time, each with more words of the refusal behind it or none."""
@@ -67,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.under_way += 1
             server.most = max(server.most, server.under_way)
         try:
+            time.sleep(server.seconds)
             self._answer(body, text, server.fault(text, before))
         except (BrokenPipeError, ConnectionResetError):
             pass
@@ -88,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             with self.server.lock:
                 self.server.answered[text] += 1
-            self._send(200, completion(body, text, finish=fault or "stop"))
+            self._send(200, self.server.complete(body, text, fault or "stop"))
 
     def _status(self, fault: str) -> None:
         status, _, rest = fault.partition(" ")
@@ -104,18 +112,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def completion(body: Body, text: str, *, finish: str) -> Body:
+def echo(body: Body, text: str, finish: str) -> Body:
+    """The question and the seed, of four tokens."""
     entries: list[Body] = [{"token": "x", "logprob": -0.25, "bytes": None, "top_logprobs": []} for _ in range(4)]
-    logprobs = {"content": entries} if body.get("logprobs") else None
-    message = {"role": "assistant", "content": "" if finish == "empty" else f"{text} / {body.get('seed')}"}
-    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "stop" if finish == "empty" else finish}
-    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    said = "" if finish == "empty" else f"{text} / {body.get('seed')}"
+    return completion(body, said, entries, finish="stop" if finish == "empty" else finish)
+
+
+def completion(body: Body, said: str, entries: Sequence[Body], *, finish: str) -> Body:
+    """A reply that says this; `entries` are the log-probabilities of its tokens, given to those who ask for them."""
+    logprobs = {"content": list(entries)} if body.get("logprobs") and entries else None
+    choice = {"index": 0, "message": {"role": "assistant", "content": said}, "logprobs": logprobs, "finish_reason": finish}
+    usage = {"prompt_tokens": 3, "completion_tokens": max(len(entries), 1), "total_tokens": 3 + max(len(entries), 1)}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice], "usage": usage}
 
 
 @contextmanager
-def serving(fault: Fault = lambda text, before: None, *, gives_logprobs: bool = True, unknown: Sequence[str] = ()) -> Iterator[ChatServer]:
-    server = ChatServer(fault, gives_logprobs=gives_logprobs, unknown=unknown)
+def serving(
+    fault: Fault = lambda text, before: None,
+    *,
+    complete: Complete = echo,
+    gives_logprobs: bool = True,
+    unknown: Sequence[str] = (),
+    seconds: float = 0.0,
+) -> Iterator[ChatServer]:
+    server = ChatServer(fault, complete, gives_logprobs=gives_logprobs, unknown=unknown, seconds=seconds)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

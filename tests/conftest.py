@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from hub_answers import OWNER
 from hub_server import Hub, Server
+from vllm_server import vllm_serving, write_served_model
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -53,6 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first, so that at the end no process waits for another that has just begun one of them."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).as_posix(), len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def served_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model that the server of the tests serves."""
+    return write_served_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def vllm_server(served_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That model at a real vLLM server, started once for all tests that ask it."""
+    with vllm_serving(served_model, tmp_path_factory.mktemp("log")) as url:
+        yield url
 
 
 @pytest.fixture

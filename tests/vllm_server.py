@@ -1,6 +1,7 @@
 """A real vLLM server on the CPU, with the OpenAI protocol and a key."""
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +14,24 @@ from pathlib import Path
 import pytest
 
 KEY = "sk-right"
+OWN_SAMPLING = {"temperature": 0.3, "top_k": 2, "top_p": 0.5, "min_p": 0.4, "repetition_penalty": 1.9}
+LOSSY = (
+    "{%- if dated is defined %}{{- strftime_now('%d %b %Y') }}{% endif %}"
+    "{%- if without is defined %}{% set messages = messages | rejectattr('role', 'equalto', without) | list %}{% endif %}"
+)
+"""A template that loses the turns of a role, or writes the date, where it is told so."""
+
+
+def write_served_model(folder: Path) -> Path:
+    """The toy model, with settings and a template as models on the Hub have them: a server takes them for what a request does not name."""
+    from sgpo_data.toy.model import base_model
+
+    base_model(folder)
+    settings = json.loads((folder / "generation_config.json").read_bytes())
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "do_sample": True, **OWN_SAMPLING}))
+    template = folder / "chat_template.jinja"
+    template.write_text(LOSSY + template.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
 
 
 @contextmanager

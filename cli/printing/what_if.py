@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sgpo_data.running.what_if import FilterOutcome
 
 
-def print_what_if(stage: Filter, reference: str, asked: Sequence[str], *, root: Path, as_json: bool) -> None:
+def print_what_if(stage: Filter, reference: str, asked: Sequence[str], *, verdicts: str | None, root: Path, as_json: bool) -> None:
     """A table with a line for each combination of values: the rows, those each rule drops, those kept.
 
     Raises UsageError if a key or value is none of filter's, DatasetError if there is no such dataset.
@@ -21,7 +21,8 @@ def print_what_if(stage: Filter, reference: str, asked: Sequence[str], *, root: 
     from sgpo_data.references.dataset import existing
     from sgpo_data.running.what_if import alternatives, what_if
 
-    found = what_if(existing(reference, root), alternatives(stage, asked))
+    judged = None if verdicts is None else existing(verdicts, root)
+    found = what_if(existing(reference, root), alternatives(stage, asked), verdicts=judged)
     if as_json:
         print(orjson.dumps([_summary(each) for each in found]).decode())
         return

@@ -1,15 +1,15 @@
 """The answers of two models to the same prompts, matched by what was asked and laid side by side, the same whichever is named first."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import JsonValue
 
 from sgpo_data.errors import DatasetError, SchemaError, UsageError
 from sgpo_data.evaluation.judge.stage import Comparison
-from sgpo_data.evaluation.recorded import AnswersOf, Recorded, RecordedAnswer
+from sgpo_data.evaluation.recorded import AnswersOf, Key, Recorded, RecordedAnswer
 from sgpo_data.evaluation.sets import QuestionSet
 from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName
@@ -19,7 +19,7 @@ from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
-REVISION = 1
+REVISION = 2
 """Raised when the same answers begin to give other comparisons."""
 PART_ROWS = 131072
 
@@ -66,8 +66,9 @@ class Pairing:
     def identity(self) -> Identity:
         """All that decides the comparisons."""
         sides = (self.model, self.baseline) if self.model_is_first else (self.baseline, self.model)
-        inputs = tuple(InputRecord(reference=each.place, table=None, fingerprint=f"file:{each.digest}") for each in sides)
-        fields = {"names": list(self.first_names), "categories": None if self.questions is None else self.questions.digest}
+        inputs: tuple[InputRecord, ...] = tuple({each.record.fingerprint: each.record for each in sides}.values())
+        categories = None if self.questions is None else self.questions.digest
+        fields: dict[str, JsonValue] = {"names": list(self.first_names), "columns": [each.column for each in sides], "categories": categories}
         return Identity(stage="comparisons", revision=REVISION, schema_version=schema("comparisons").version, fields=fields, inputs=inputs, models={})
 
 
@@ -80,7 +81,7 @@ def compared(model: Recorded, baseline: Recorded, execution: Execution, *, quest
         raise UsageError(f"{model.place} and {baseline.place}: are the same answers, so there is nothing to compare")
     pairing = Pairing(model, baseline, questions)
     dataset = write_comparisons(pairing, model, baseline, execution.store / str(MadeName.made("comparisons", pairing.identity.fingerprint)))
-    unmatched = {name: len(each.answers) - dataset.manifest.rows for each, name in zip((model, baseline), pairing.names, strict=True)}
+    unmatched = {name: len(_written(each)) - dataset.manifest.rows for each, name in zip((model, baseline), pairing.names, strict=True)}
     return Compared(dataset, *pairing.names, {name: count for name, count in unmatched.items() if count})
 
 
@@ -102,11 +103,11 @@ def write_comparisons(pairing: Pairing, model: Recorded, baseline: Recorded, fol
 
 
 def _rows(first: Recorded, second: Recorded, names: tuple[str, str], categories: Mapping[str, str]) -> Iterator[Comparison]:
-    theirs = _numbered(second)
-    for key, answer in _numbered(first).items():
-        other = theirs.get(key)
-        if other is None:
+    theirs = _written(second)
+    for key, (answer, text) in _written(first).items():
+        if key not in theirs:
             continue
+        other, other_text = theirs[key]
         question = answer.question if answer.question is not None else other.question
         name = question if question is not None else str(answer.number)
         yield Comparison(
@@ -117,19 +118,14 @@ def _rows(first: Recorded, second: Recorded, names: tuple[str, str], categories:
             category=answer.category or other.category or categories.get(name),
             first=names[0],
             second=names[1],
-            first_answer=answer.text,
-            second_answer=other.text,
+            first_answer=text,
+            second_answer=other_text,
         )
 
 
-def _numbered(recorded: Recorded) -> dict[tuple[str, int], RecordedAnswer]:
-    """The answers by what was asked; those to equal prompts are told apart by their order."""
-    seen: Counter[str] = Counter()
-    found = {}
-    for answer in recorded.answers:
-        found[answer.prompt_id, seen[answer.prompt_id]] = answer
-        seen[answer.prompt_id] += 1
-    return found
+def _written(recorded: Recorded) -> dict[Key, tuple[RecordedAnswer, str]]:
+    """The answers that have a text."""
+    return {each.key: (each, each.text) for each in recorded.answers if each.text is not None}
 
 
 def _categories(questions: QuestionSet | None) -> dict[str, str]:

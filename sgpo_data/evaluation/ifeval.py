@@ -11,8 +11,8 @@ from types import ModuleType
 from pydantic import JsonValue
 
 from sgpo_data.errors import DatasetError, MissingExtraError, ModelError, SchemaError, first_line, got
-from sgpo_data.evaluation.answer_texts import AnswerTexts
 from sgpo_data.evaluation.grades import Grade, Graded, Share, graded_dataset, grades_folder, share
+from sgpo_data.evaluation.recorded import Recorded
 from sgpo_data.evaluation.sets import Question, QuestionSet
 from sgpo_data.evaluation.statistics import installed
 from sgpo_data.execution import Execution
@@ -50,7 +50,7 @@ class _Asked:
     kwargs: list[dict[str, object]]
 
 
-def ifeval(questions: QuestionSet, answers: AnswerTexts, execution: Execution, folder: Path | None = None) -> Dataset:
+def ifeval(questions: QuestionSet, answers: Recorded, execution: Execution, folder: Path | None = None) -> Dataset:
     """The grades of these answers, instruction by instruction; made once.
 
     Raises SchemaError if the set is not IFEval's, DatasetError if a question is not among the answers, MissingExtraError or ModelError if a checker or
@@ -119,9 +119,9 @@ def _asked(question: Question, place: str) -> _Asked:
     return _Asked(question.id, [str(name) for name in names], question.turns[0], [dict(value) if isinstance(value, dict) else {} for value in values])
 
 
-def _grades(checkers: ModuleType, asked: Sequence[_Asked], answers: AnswerTexts) -> Iterator[Grade]:
+def _grades(checkers: ModuleType, asked: Sequence[_Asked], answers: Recorded) -> Iterator[Grade]:
     by_prompt: dict[str, list[int]] = {}
-    for name, sample in answers.texts:
+    for name, sample in answers.by_key:
         by_prompt.setdefault(name, []).append(sample)
     missing = [each for each in asked if _prompt(each) not in by_prompt]
     if missing:
@@ -149,8 +149,8 @@ def _prompt(asked: _Asked) -> str:
     return prompt_id([Message(role="user", content=asked.prompt)])
 
 
-def _of_one(checkers: ModuleType, asked: _Asked, prompt: str, sample: int, answers: AnswerTexts) -> Iterator[Grade]:
-    _, text = answers.texts[prompt, sample]
+def _of_one(checkers: ModuleType, asked: _Asked, prompt: str, sample: int, answers: Recorded) -> Iterator[Grade]:
+    text = answers.by_key[prompt, sample].text
     for metric in METRICS:
         try:
             with _drawn_alike(asked.key):

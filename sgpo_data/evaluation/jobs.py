@@ -1,14 +1,13 @@
 """The steps of an evaluation as jobs of the loop: what a program makes of tables, and what a model is asked."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from sgpo_data.engines.loading import Loading
-from sgpo_data.evaluation.judge.local import scoring_labels
+from sgpo_data.evaluation.judge.local import judging
 from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.evaluation.judging import check_installed
 from sgpo_data.execution import Execution
@@ -33,6 +32,8 @@ class ProgramJob:
     rows: int | None
     """As many as it makes, None if that depends on what its inputs hold."""
     work: Callable[[Path, Execution], Dataset]
+    by_row: bool = False
+    """Whether it makes a row of each that it reads, but for those that have no text."""
 
     @property
     def name(self) -> str:
@@ -64,7 +65,7 @@ class ProgramJob:
 
     def rows_made(self, rows: int) -> int | None:
         """How many rows it makes."""
-        return self.rows
+        return rows if self.by_row else self.rows
 
     def output(self, folder: Path) -> JobInput:
         """What it makes, as the input of the next job."""
@@ -139,8 +140,7 @@ class AskingJob:
 
     def make(self, folder: Path, execution: Execution, engines: Engines) -> Dataset:
         """The rows in this folder; those that are missing are asked for now."""
-        stage = self.job.stage
-        if not (isinstance(stage, Judge) and stage.reading == "label"):
+        if not isinstance(self.job.stage, Judge):
             return self.job.make(folder, execution, engines)
-        with closing(engines.within(scoring_labels)) as scoring:
-            return self.job.make(folder, execution, scoring)
+        with judging(self.job.stage, engines) as asked:
+            return self.job.make(folder, execution, asked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from sgpo_data.errors import DatasetError, GateError, MissingExtraError
 from sgpo_data.evaluation.comparisons import Compared
+from sgpo_data.evaluation.judge.local import judging
 from sgpo_data.evaluation.judge.stage import Comparison, Judge
 from sgpo_data.execution import Execution
 from sgpo_data.references.dataset import existing
@@ -62,7 +63,8 @@ def judged(pair: Compared, judge: Judge, model: Model, execution: Execution, *, 
     """
     check_installed()
     job = planned(judge, input_of(pair.dataset, str(pair.dataset.folder)), model=model)
-    dataset = job.make(out or execution.store / job.name, execution, engines)
+    with judging(judge, engines) as asked:
+        dataset = job.make(out or execution.store / job.name, execution, asked)
     return _judged(dataset, pair.model, pair.unmatched)
 
 

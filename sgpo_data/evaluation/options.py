@@ -1,9 +1,9 @@
 """How the model of a phase is evaluated: a public set that it answers, and a judge that holds its answers against a baseline's."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from sgpo_data.evaluation.judge.prompt import SHIPPED, load_prompt
 from sgpo_data.evaluation.judge.stage import Judge
@@ -21,6 +21,22 @@ class Questions(BaseModel):
     set: str = Field(description=SET)
 
 
+def _follow_the_prompt(value: object) -> object:
+    """A prompt that ships here says how its verdict is read and how long it may be, unless the recipe does."""
+    if not isinstance(value, Mapping) or not isinstance(name := value.get("prompt"), str):
+        return value
+    if name not in SHIPPED:
+        raise ValueError(f"prompt: no such prompt; give {' or '.join(SHIPPED)} (got {name})")
+    reading, tokens = SHIPPED[name]
+    sampling = value.get("sampling", {})
+    longest = {"max_tokens": tokens, **sampling} if isinstance(sampling, Mapping) else sampling
+    return {"reading": reading, **value, "prompt": load_prompt(name), "sampling": longest}
+
+
+Verdicts = Annotated[Judge, BeforeValidator(_follow_the_prompt)]
+"""How a judge is asked, as recipes say it: a prompt is named."""
+
+
 class Evaluate(Questions):
     """Evaluate the model that comes out of each round: it answers a set; the answers to IFEval are checked, any are judged against a baseline's."""
 
@@ -31,7 +47,7 @@ class Evaluate(Questions):
         "model, or an official file of answers.",
     )
     answers: Seed = Field(default_factory=Seed, description="How it answers: keys of seed, all but samples.")
-    verdicts: Judge = Field(default_factory=Judge, description="How the judge is asked: flags of sgpo evaluate judge.")
+    verdicts: Verdicts = Field(default_factory=Judge, description="How the judge is asked: flags of sgpo evaluate judge.")
 
     @field_validator("answers")
     @classmethod
@@ -39,19 +55,6 @@ class Evaluate(Questions):
         if value.samples != 1:
             raise ValueError(f"samples: each question is answered once (got {value.samples}); remove it")
         return value
-
-    @field_validator("verdicts", mode="before")
-    @classmethod
-    def _follow_the_prompt(cls, value: object) -> object:
-        """A prompt that ships here says how its verdict is read and how long it may be, unless the recipe does."""
-        if not isinstance(value, Mapping) or not isinstance(name := value.get("prompt"), str):
-            return value
-        if name not in SHIPPED:
-            raise ValueError(f"prompt: no such prompt; give {' or '.join(SHIPPED)} (got {name})")
-        reading, tokens = SHIPPED[name]
-        sampling = value.get("sampling", {})
-        longest = {"max_tokens": tokens, **sampling} if isinstance(sampling, Mapping) else sampling
-        return {"reading": reading, **value, "prompt": load_prompt(name), "sampling": longest}
 
     @model_validator(mode="after")
     def _baseline_has_a_judge(self) -> Self:

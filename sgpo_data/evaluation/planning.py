@@ -6,22 +6,26 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sgpo_data.errors import RecipeError
-from sgpo_data.evaluation.answer_texts import answers_of
 from sgpo_data.evaluation.answers import questions_identity, write_questions
 from sgpo_data.evaluation.comparisons import Pairing, write_comparisons
 from sgpo_data.evaluation.ifeval import ifeval, ifeval_identity
 from sgpo_data.evaluation.jobs import AskingJob, ProgramJob
+from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.evaluation.options import Evaluate, Questions
-from sgpo_data.evaluation.recorded import AnswersOf, Recorded, recorded, responses_digest
+from sgpo_data.evaluation.recorded import AnswersOf, Recorded, recorded, rewritten, rewritten_of
 from sgpo_data.evaluation.sets import QuestionSet
+from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model
 from sgpo_data.running.planning import planned
 from sgpo_data.stages.seed import Seed
+from sgpo_data.store.dataset import Dataset, open_dataset
 from sgpo_data.store.input import JobInput
-from sgpo_data.store.manifest import InputRecord
+from sgpo_data.store.manifest import Identity
 
 ANSWERS, BASELINE_ANSWERS = "answers", "baseline"
-"""What the links to the answers are called; all others are called by their table."""
+"""What the links to the answers are called; all others of an evaluation are called by their table."""
+REWRITES, VERDICTS = "rewrites", "verdicts"
+"""What the links are called to the comparisons of rewrites with their responses, and to what the judge of a phase says of them."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,17 @@ def planned_evaluation(
     else:
         steps.append(_answers(options, questions, given, baseline, BASELINE_ANSWERS))
         other = _made(steps[-1], baseline, store)
-    comparisons, verdicts = _verdicts(options, side, other, judge, store, rows=len(questions.questions))
+    pairing = Pairing(side.answers, other.answers)
+    compared = ProgramJob(
+        pairing.identity,
+        "comparisons",
+        (side.input, other.input),
+        _NoFlags(),
+        inlined=True,
+        rows=len(questions.questions),
+        work=lambda folder, execution: write_comparisons(pairing, *_both(side, other, execution.root), folder),
+    )
+    comparisons, verdicts = _judged(compared, options.verdicts, judge, store, links=("comparisons", "evaluations"))
     judging = verdicts.job.job.stage if isinstance(verdicts.job, AskingJob) else options.verdicts
     return [*steps, comparisons, verdicts], whole.model_copy(update={"verdicts": judging})
 
@@ -104,15 +118,13 @@ def _answers(options: Evaluate, questions: QuestionSet, given: JobInput, model: 
 
 
 def _made(step: EvaluationStep, model: Model, store: Path) -> _Side:
-    job = step.job
-    folder = store / job.name
-    return _Side(AnswersOf(model.record.identity, str(folder), responses_digest(job.identity.fingerprint)), job.output(folder))
+    output = step.job.output(store / step.job.name)
+    return _Side(AnswersOf(model.record.identity, output.record), output)
 
 
 def _recorded(path: Path, store: Path) -> _Side:
     found = recorded(str(path), store.parent)
-    record = InputRecord(reference=str(path), table=None, fingerprint=f"file:{found.digest}")
-    return _Side(AnswersOf(found.name, found.place, found.digest), JobInput(record, path, None, None))
+    return _Side(found, JobInput(found.record, path, None, None))
 
 
 def _grades(questions: QuestionSet, side: _Side, model: Model) -> EvaluationStep:
@@ -124,25 +136,43 @@ def _grades(questions: QuestionSet, side: _Side, model: Model) -> EvaluationStep
         Questions(set=questions.place),
         inlined=False,
         rows=None,
-        work=lambda folder, execution: ifeval(questions, answers_of(side.answers.place, execution.root), execution, folder),
+        work=lambda folder, execution: ifeval(questions, recorded(side.answers.place, execution.root), execution, folder),
     )
     return EvaluationStep("evaluate ifeval", "grades", job)
 
 
-def _verdicts(options: Evaluate, ours: _Side, theirs: _Side, judge: Model, store: Path, *, rows: int) -> tuple[EvaluationStep, EvaluationStep]:
-    pairing = Pairing(ours.answers, theirs.answers)
+def planned_verdicts(judge: Judge, rows: JobInput, model: Model, *, store: Path) -> tuple[EvaluationStep, EvaluationStep]:
+    """The steps in which a model judges the rewrites of a dataset, which need not be made yet, against their responses.
+
+    Raises what planning a stage raises.
+    """
+    pairing = Pairing(*rewritten_of(rows.record))
     compared = ProgramJob(
         pairing.identity,
         "comparisons",
-        (ours.input, theirs.input),
+        (rows,),
         _NoFlags(),
         inlined=True,
-        rows=rows,
-        work=lambda folder, execution: write_comparisons(pairing, *_both(ours, theirs, execution.root), folder),
+        rows=None,
+        work=lambda folder, _: write_comparisons(pairing, *rewritten(open_dataset(rows.folder), rows.record.reference), folder),
+        by_row=True,
     )
-    job = planned(options.verdicts, compared.output(store / compared.name), model=judge)
+    return _judged(compared, judge, model, store, links=(REWRITES, VERDICTS))
+
+
+def recorded_comparisons(identity: Identity, inputs: tuple[JobInput, ...]) -> ProgramJob:
+    """The comparisons of a manifest, to be named by the command of their judge and not to be made here."""
+
+    def work(folder: Path, execution: Execution) -> Dataset:
+        raise AssertionError(folder)
+
+    return ProgramJob(identity, "comparisons", inputs, _NoFlags(), inlined=True, rows=None, work=work)
+
+
+def _judged(compared: ProgramJob, judge: Judge, model: Model, store: Path, *, links: tuple[str, str]) -> tuple[EvaluationStep, EvaluationStep]:
+    job = planned(judge, compared.output(store / compared.name), model=model)
     verdicts = AskingJob(job, job.stage, job.models)
-    return EvaluationStep("evaluate comparisons", "comparisons", compared), EvaluationStep("evaluate judge", "evaluations", verdicts)
+    return EvaluationStep("evaluate comparisons", links[0], compared), EvaluationStep("evaluate judge", links[1], verdicts)
 
 
 def _both(ours: _Side, theirs: _Side, root: Path) -> tuple[Recorded, Recorded]:

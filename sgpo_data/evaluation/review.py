@@ -8,7 +8,7 @@ from functools import cached_property
 import orjson
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.evaluation.answer_texts import AnswerPair, AnswerPairs
+from sgpo_data.evaluation.answer_pairs import AnswerPair, AnswerPairs
 from sgpo_data.rows import Message
 
 

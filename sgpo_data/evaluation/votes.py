@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sgpo_data.errors import DatasetError, SchemaError
-from sgpo_data.evaluation.answer_texts import AnswerPairs
+from sgpo_data.evaluation.answer_pairs import AnswerPairs
 from sgpo_data.evaluation.review import Item, Review, review
 from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName

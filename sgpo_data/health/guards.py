@@ -8,17 +8,20 @@ import polars as pl
 
 from sgpo_data.engines import Sampling
 from sgpo_data.errors import GateError, SgpoError
+from sgpo_data.evaluation.planning import VERDICTS
 from sgpo_data.execution import Execution
 from sgpo_data.health.options import Guards
-from sgpo_data.health.probe import AnswerNll, Conversation, HeldOutPrompt, Probe, counted_wins, sampled_sums
+from sgpo_data.health.preference import AnsweredTwice, counted_wins, judged_wins, rewarded_wins
+from sgpo_data.health.probe import AnswerNll, Conversation, HeldOutPrompt, Probe, sampled_sums
 from sgpo_data.health.signs import Sign, signs_after, signs_before
 from sgpo_data.loop.plan import Step
 from sgpo_data.recipe.recipe import FIRST, PREVIOUS, RECIPE, Phase, Recipe
-from sgpo_data.references.model import Model, find_model
+from sgpo_data.references.model import find_model, recorded_model
 from sgpo_data.running.engines import Engines
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.store.dataset import open_dataset
 from sgpo_data.store.guard import GuardRecord, Wins, guard_record, write_guard_record
+from sgpo_data.store.manifest import MANIFEST
 from sgpo_data.training.job import TrainJob
 
 log = logging.getLogger(__name__)
@@ -74,14 +77,13 @@ class TrainingGuard:
         before, answers = probe.likelihoods(job.start, rows), probe.answers(job.start, asked)
         trained = find_model(str(step.folder))
         after, answers_after = probe.likelihoods(trained, rows), probe.answers(trained, asked)
-        rewarding = self._reward_model(step)
         return _record(step).model_copy(
             update={
                 "chosen_change": _change(before[: len(pairs)], after[: len(pairs)]),
                 "reference_change": _change(before[len(pairs) :], after[len(pairs) :]),
                 "answers_before": sampled_sums(answers.values()) if asked else None,
                 "answers_after": sampled_sums(answers_after.values()) if asked else None,
-                "answer_wins": probe.wins(rewarding, asked, answers, answers_after) if rewarding and asked else None,
+                "answer_wins": self._answer_wins(step, AnsweredTwice(asked, answers, answers_after), engines),
             }
         )
 
@@ -93,13 +95,19 @@ class TrainingGuard:
     def _phase(self, step: Step) -> Phase:
         return next(phase for phase in self.recipe.phases if phase.name == step.phase)
 
-    def _reward_model(self, step: Step) -> Model | None:
-        word = self._phase(step).reward_model
-        return None if word is None else find_model(self.recipe.located(word))
+    def _answer_wins(self, step: Step, answered: AnsweredTwice, engines: Engines) -> Wins | None:
+        """Of the answers after the training, by what says in the phase which answer is better."""
+        phase, verdicts = self._phase(step), step.link.parent / VERDICTS
+        if phase.reward_model is not None:
+            return rewarded_wins(find_model(self.recipe.located(phase.reward_model)), answered, engines)
+        if not (verdicts / MANIFEST).is_file():
+            return None
+        judge = recorded_model(open_dataset(verdicts).manifest.identity.models["judge"], flag="judge")
+        return judged_wins(phase.verdicts, judge, answered, self.execution, engines)
 
     def _pair_wins(self, step: Step) -> Wins | None:
-        """Of the rows that this round keeps, by the rewards that score-ppl gave."""
-        if self._phase(step).reward_model is None:
+        """Of the rows that this round keeps, by their rewards."""
+        if self._phase(step).reward_model is None and self._phase(step).judge is None:
             return None
         rewards = ("response_reward", "improved_reward")
         filtered = open_dataset(step.link.parent / "filtered").scan()

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sgpo_data.health.measures import MEASURES, Measure, Thresholds
-from sgpo_data.health.numbers import FEWEST_STEPS, FEWEST_WORDS, Numbers, answer_words, few_steps, reference_nll_rise, row_numbers, trained_on, training_numbers
+from sgpo_data.health.numbers import (
+    FEWEST_REWARDED,
+    FEWEST_STEPS,
+    FEWEST_WORDS,
+    Numbers,
+    answer_words,
+    few_steps,
+    reference_nll_rise,
+    row_numbers,
+    trained_on,
+    training_numbers,
+)
 from sgpo_data.loop.rounds import Round, Run
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.guard import NUMBERS, guard_record
@@ -190,6 +201,8 @@ def _why(measure: Measure, made: Round) -> str:
             return "not trained yet" if "model" in made.missing else "nothing is trained"
         return _why_not_logged(measure, made) if measure.needs == "dpo" else "not measured around its training"
     if made.has(measure.needs):
+        if measure.name == "preferred":
+            return f"no reward model and no judge in its phase, or fewer than {FEWEST_REWARDED} rewrites that they compare"
         few = measure.name.endswith("_distinct_2")
         return f"fewer than {FEWEST_WORDS} words" if few else "no row has what it takes"
     return f"{measure.needs} not made yet" if measure.needs in made.missing else f"the phase makes no {measure.needs}"

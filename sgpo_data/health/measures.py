@@ -28,6 +28,7 @@ class Thresholds(Guards):
     max_early_accuracy: float = Field(0.95, ge=0, le=1, description="rewards/accuracies in the second quarter of the first epoch.")
     min_last_accuracy: float = Field(0.55, ge=0, le=1, description="rewards/accuracies over the last tenth of the steps.")
     min_edit: float = Field(0.05, ge=0, le=1, description="Median share of words that the rewrite changes.")
+    min_preferred: float = Field(0.55, ge=0, le=1, description="Share of rewrites that a reward model, a judge or people prefer to the response.")
     max_unchanged: float = Field(0.5, ge=0, le=1, description="Share of rewrites that are the response itself.")
     max_reference_nll_rise: float = Field(0.05, gt=0, description="Rise of the nll of references under a later scorer, in nats per token.")
     min_kept: float = Field(0.3, ge=0, le=1, description="Share of rows that are kept.")
@@ -100,6 +101,10 @@ MEASURES = (
     Measure(
         "edit", _SIGNAL, "words changed by the rewrite, median", "share", "scored", "below", "min_edit",
         "the rewrites hardly change anything: let refine see better references, change the template, or raise the temperature",
+    ),
+    Measure(
+        "preferred", "improver only paraphrases", "rewrites preferred to the response", "share", "scored", "below", "min_preferred",
+        "the rewrites are other words and no better: let refine see better references, train the improver on more examples, or keep by ppl.strategy = margin",
     ),
     Measure(
         "unchanged", "stuck", "rewrites equal to the response", "share", "improved", "above", "max_unchanged",

@@ -21,6 +21,8 @@ EARLY = (0.25, 0.5)
 """Epochs in which an accuracy is early: before it, the warmup has hardly moved the model."""
 FEWEST_STEPS = 10
 """Of a training: with fewer there is no last tenth, and a number is that of a batch or two."""
+FEWEST_REWARDED = 20
+"""Rewrites of which a share says something."""
 LEAST_COMMON = 50
 """References that two scorers must share for their likelihoods to be compared."""
 
@@ -151,11 +153,19 @@ def _aggregates(names: set[str]) -> dict[str, pl.Expr]:
         found |= _lengths("improved", pl.col("improved_tokens"))
         found |= {f"{of}_repeats": _repeats(of) for of in ("response", "improved")}
         found["edit"] = (pl.col("edited_words") / longer).filter(longer > 0).median()
+    if "improved_reward" in names:
+        found["preferred"] = _preferred()
     if "dropped_by" in names:
         # What was left out before anything was generated is no row that a filter lost.
         found["kept"] = pl.col("dropped_by").is_null().filter(pl.col("duplicate_of").is_null() & pl.col("contaminated_by").is_null()).mean()
         found["kept_since"] = found["kept"]
     return found
+
+
+def _preferred() -> pl.Expr:
+    """Share of the rewrites with the greater reward, a tie counting half; null of too few."""
+    step = pl.col("improved_reward") - pl.col("response_reward")
+    return pl.when(step.count() >= FEWEST_REWARDED).then((step.sign() + 1).mean() / 2)
 
 
 def _lengths(of: str, tokens: pl.Expr) -> dict[str, pl.Expr]:

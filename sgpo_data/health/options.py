@@ -11,11 +11,14 @@ class Guards(BaseModel):
     max_pair_gap: float = Field(
         0.4, description="Before dpo: nats by which the policy finds chosen less likely than rejected, per word that differs between them."
     )
-    min_pair_win_rate: float = Field(0.55, ge=0, le=1, description="Before dpo: share of pairs whose chosen the reward model of the phase prefers.")
+    min_pair_win_rate: float = Field(0.55, ge=0, le=1, description="Before dpo: share of pairs whose chosen the reward model or judge of the phase prefers.")
     max_chosen_fall: float = Field(0.1, ge=0, description="After dpo: fall of the log-likelihood of chosen, in nats per token.")
     max_reference_fall: float = Field(0.1, ge=0, description="After any training: fall of the log-likelihood of held-out references, in nats per token.")
     max_answer_growth: float = Field(0.25, gt=0, description="After dpo: growth of the mean length of answers to held-out prompts.")
     max_repeats_rise: float = Field(0.05, ge=0, le=1, description="After any training: rise of the share of 4-grams that repeat in such answers.")
     min_win_rate: float = Field(
-        0.4, ge=0, le=1, description="After any training: share of held-out prompts where the reward model of the phase prefers its answer to the start's."
+        0.4,
+        ge=0,
+        le=1,
+        description="After any training: share of held-out prompts whose answer the reward model or judge of the phase prefers to that before.",
     )

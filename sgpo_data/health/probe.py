@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sgpo_data.engines import GenerateRequest, RewardRequest, Sampling, ScoreRequest
+from sgpo_data.engines import GenerateRequest, Sampling, ScoreRequest
 from sgpo_data.engines.loading import WeightsLoading, weights_loading
 from sgpo_data.engines.opening import scorer_of
 from sgpo_data.references.model import Model
 from sgpo_data.rows import Message
 from sgpo_data.running.engines import Engines
 from sgpo_data.stages import row_seed
-from sgpo_data.store.guard import SampledAnswers, Wins
+from sgpo_data.store.guard import SampledAnswers
 from sgpo_data.text.measures import repeats
 from sgpo_data.text.words import words
 
@@ -49,7 +49,7 @@ class Probe:
 
     def likelihoods(self, model: Model, rows: Sequence[Conversation]) -> list[tuple[AnswerNll, ...]]:
         """Of every answer; a row that does not fit the context counts no nats and no token."""
-        scorer = scorer_of(self.engines.opened(_loading(model), model))
+        scorer = scorer_of(self.engines.opened(probe_loading(model), model))
         requests = (ScoreRequest((str(number), 0, ""), messages, answers) for number, (messages, answers) in enumerate(rows))
         likelihoods: Mapping[int, tuple[AnswerNll, ...]] = {
             int(scored.key[0]): tuple((each.nll, each.tokens) for each in scored.likelihoods if each.nll is not None) for scored in scorer.score(requests)
@@ -60,21 +60,8 @@ class Probe:
         """One to each prompt, by its id; a prompt that cannot be answered is left out."""
         sampling = self.sampling.model_copy(update={"max_tokens": min(self.sampling.max_tokens, LONGEST)})
         requests = [GenerateRequest((each.prompt_id, 0), each.messages, row_seed(sampling.seed, "guard", (each.prompt_id, 0)), sampling) for each in prompts]
-        results = self.engines.opened(_loading(model), model).generate(requests)
+        results = self.engines.opened(probe_loading(model), model).generate(requests)
         return {result.key[0]: ModelAnswer(result.text, result.tokens or 0, result.finish == "length") for result in results if result.text is not None}
-
-    def wins(self, rewarding: Model, prompts: Sequence[HeldOutPrompt], before: Mapping[str, ModelAnswer], after: Mapping[str, ModelAnswer]) -> Wins:
-        """Of the answers after over those before, as a reward model judges them."""
-        rewarder = self.engines.rewarder(_loading(rewarding), rewarding)
-        both = [each for each in prompts if each.prompt_id in before and each.prompt_id in after]
-        requests = [RewardRequest((each.prompt_id, 0), each.messages, (before[each.prompt_id].text, after[each.prompt_id].text)) for each in both]
-        return counted_wins(result.rewards for result in rewarder.reward(requests))
-
-
-def counted_wins(rewards: Iterable[Sequence[float | None]]) -> Wins:
-    """How often the second of two rewards is the greater one; a pair of which one is missing does not count."""
-    steps = [second - first for first, second in rewards if first is not None and second is not None]
-    return Wins(compared=len(steps), won=sum(step > 0 for step in steps), lost=sum(step < 0 for step in steps))
 
 
 def sampled_sums(answers: Iterable[ModelAnswer]) -> SampledAnswers:
@@ -89,6 +76,7 @@ def sampled_sums(answers: Iterable[ModelAnswer]) -> SampledAnswers:
     )
 
 
-def _loading(model: Model) -> WeightsLoading:
+def probe_loading(model: Model) -> WeightsLoading:
+    """How a model is loaded to be asked."""
     # The engine that both scores and samples, so that a model is loaded once for all that is asked of it.
     return weights_loading("transformers", "auto", None, model.config, work="score")

@@ -26,10 +26,10 @@ def signs_before(record: GuardRecord, guards: Guards) -> Iterator[Sign]:
         yield Sign(f"chosen against rejected before training: {gap:+.3f} nats per differing word", alarm if gap > guards.max_pair_gap else None)
     if (rate := record.pair_win_rate) is not None:
         alarm = (
-            f"the reward model prefers chosen in {rate:.0%} of the pairs (alarm below {guards.min_pair_win_rate:.0%}): keep pairs by ppl.strategy = margin "
-            "of filter, or train the improver on more examples"
+            f"the reward model or judge prefers chosen in {rate:.0%} of the pairs (alarm below {guards.min_pair_win_rate:.0%}): keep pairs by ppl.strategy = "
+            "margin of filter, or train the improver on more examples"
         )
-        yield Sign(f"pairs whose chosen the reward model prefers: {rate:.0%}", alarm if rate < guards.min_pair_win_rate else None)
+        yield Sign(f"pairs whose chosen the reward model or judge prefers: {rate:.0%}", alarm if rate < guards.min_pair_win_rate else None)
 
 
 def signs_after(record: GuardRecord, guards: Guards, *, compares: bool) -> Iterator[Sign]:
@@ -59,7 +59,7 @@ def signs_after(record: GuardRecord, guards: Guards, *, compares: bool) -> Itera
         yield Sign(f"repeated 4-grams of answers to held-out prompts: {rise:+.3f}", alarm if rise > guards.max_repeats_rise else None)
     if (rate := record.win_rate) is not None:
         alarm = (
-            f"the reward model prefers the answers of the trained model to {rate:.0%} of held-out prompts (alarm below {guards.min_win_rate:.0%}); look at its "
-            "pairs with sgpo inspect, or lower the learning rate"
+            f"the reward model or judge prefers the answers of the trained model to {rate:.0%} of held-out prompts (alarm below {guards.min_win_rate:.0%}); "
+            "look at its pairs with sgpo inspect, or lower the learning rate"
         )
-        yield Sign(f"held-out prompts where the reward model prefers the trained model: {rate:.0%}", alarm if rate < guards.min_win_rate else None)
+        yield Sign(f"held-out prompts where the reward model or judge prefers the trained model: {rate:.0%}", alarm if rate < guards.min_win_rate else None)

@@ -112,7 +112,8 @@ def _estimate(step: Step, measured: Mapping[str, list[MeasuredCost]], known: Map
 
 def _rows(step: Step, past: Sequence[MeasuredCost], known: Mapping[Path, int | None]) -> int | None:
     """How many rows the step will have; where that depends on what they hold, the share that earlier runs kept."""
-    inputs = [known[each.folder] if each.folder in known else _made_rows(each.folder) for each in step.job.inputs]
+    # What is given by a flag is looked up, and not gone through.
+    inputs = [known[each.folder] if each.folder in known else _made_rows(each.folder) for each in step.job.inputs if not each.flag]
     given = [rows for rows in inputs if rows is not None]
     if len(given) < len(inputs):
         return None

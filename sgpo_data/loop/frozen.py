@@ -60,9 +60,11 @@ def _table(phase: Phase, recipe: Recipe, folder: Path, known: ReferenceCache) ->
         source["decontaminate"] = [entry.moved(lambda path: _moved(path, recipe, folder, ReferenceCache())) for entry in entries]
         if phase.source is not None and phase.source.more:
             source["more"] = [entry.moved(lambda path: _moved(path, recipe, folder, ReferenceCache())) for entry in phase.source.further]
+    if phase.judge is None:
+        del data["verdicts"]
     roles = [(data, role.name) for stage in STAGES for role in model_roles(stage)]
     evaluate = data.get("evaluate")
-    for table, key in (*roles, (train, "reference"), (evaluate, "judge"), (evaluate, "baseline"), (evaluate, "set")):
+    for table, key in (*roles, (data, "judge"), (train, "reference"), (evaluate, "judge"), (evaluate, "baseline"), (evaluate, "set")):
         if isinstance(table, dict) and key in table:
             table[key] = _moved(str(table[key]), recipe, folder, known)
     return data

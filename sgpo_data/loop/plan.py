@@ -9,20 +9,22 @@ from pydantic import BaseModel
 
 from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
 from sgpo_data.evaluation.options import Evaluate
-from sgpo_data.evaluation.planning import planned_evaluation
+from sgpo_data.evaluation.planning import planned_evaluation, planned_verdicts
 from sgpo_data.evaluation.sets import SETS, QuestionSet, open_set
 from sgpo_data.execution import Execution
 from sgpo_data.loop.job import Job
 from sgpo_data.names import GIVEN, HubRows, without_revision
 from sgpo_data.paths import local_path
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase, PhaseSource, Recipe
-from sgpo_data.references.model import Model, find_model, recorded_model
+from sgpo_data.references.model import Model, find_model, model_folder, recorded_model
 from sgpo_data.running.planning import planned
 from sgpo_data.running.runner import find_input
 from sgpo_data.sources.options import EvaluationReference, Source
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.source import EvaluationSet, OpenedReference, OpenedSource, open_evaluation_sets, open_more, open_source
 from sgpo_data.stages import ModelRole
+from sgpo_data.stages.filter.filter import Filter
+from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.order import model_roles
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import ModelRecord
@@ -38,18 +40,15 @@ class Step:
     round: int
     stage: str
     """As on the command line; `source` for reading prompts, two words for a step of an evaluation."""
+    key: str
+    """Of the phase, that it stands under."""
     entry: BaseModel
-    """Its entry in the recipe, every default resolved."""
+    """What stands there, every default resolved."""
     job: Job
     folder: Path
     """In the store, named by its fingerprint."""
     link: Path
     """What the recipe calls it: `<root>/<recipe>/<phase>-<round>/<table or model>`; answers of an evaluation by whose they are."""
-
-    @property
-    def key(self) -> str:
-        """The key of the phase that it stands under."""
-        return self.stage.partition(" ")[0]
 
 
 @dataclass
@@ -132,13 +131,33 @@ class _Planner:
         self.of_phase[phase.name] = self.last
 
     def _stages(self, phase: Phase, position: int, number: int, start: Model) -> JobInput:
-        given = self._input(phase, position, number)
+        given = rewrites = self._input(phase, position, number)
         for stage in phase.stages:
+            verdicts = self._verdicts(phase, phase.judge, position, number, rewrites) if phase.judge and isinstance(stage, Filter) else None
             with self._placed(f"phases.{position}.{stage.stage_name}"):
                 model, reward_model, *_ = (*(self._model_of(role, phase, start, given) for role in model_roles(type(stage))), None, None)
-                job = planned(stage, given, model=model, reward_model=reward_model)
+                job = planned(stage, given, model=model, reward_model=reward_model, verdicts=verdicts)
             given = job.output(self._step(phase, number, stage.stage_name, job.options, job))
+            if isinstance(stage, Improve):
+                # What another scorer measures, no judge has to read again.
+                rewrites = given
         return given
+
+    def _verdicts(self, phase: Phase, judge: str, position: int, number: int, rewrites: JobInput) -> JobInput:
+        """What the judge of the phase says of its rewrites: given, or to be asked for."""
+        with self._placed(f"phases.{position}.judge"):
+            if (given := self._given_verdicts(judge)) is not None:
+                return given
+            steps = planned_verdicts(phase.verdicts, rewrites, self._named(judge, {}), store=self.execution.store)
+        for step in steps:
+            folder = self._step(phase, number, step.command, steps[-1].job.options, step.job, link=step.link, key="verdicts")
+        return steps[-1].job.output(folder)
+
+    def _given_verdicts(self, judge: str) -> JobInput | None:
+        root, reference = self.execution.root, self.recipe.located(judge)
+        if judge in (RECIPE, *self.of_phase) or model_folder(reference, root) is not None:
+            return None
+        return find_input(reference, root) or find_input(str(root / judge), root)
 
     def _input(self, phase: Phase, position: int, number: int) -> JobInput:
         source = phase.source
@@ -177,16 +196,16 @@ class _Planner:
             baseline = None if judge is None else self._baseline(evaluate.baseline, start)
             steps, entry = planned_evaluation(evaluate, questions, model, judge=judge, baseline=baseline, store=self.execution.store)
         for step in steps:
-            self._step(phase, number, step.command, entry, step.job, link=step.link)
+            self._step(phase, number, step.command, entry, step.job, link=step.link, key="evaluate")
 
     def _baseline(self, word: str, start: Model) -> Model | Path:
         file = local_path(self.recipe.located(word))
         return file if file.is_file() else self._named(word, {START: start})
 
-    def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job, *, link: str | None = None) -> Path:
+    def _step(self, phase: Phase, number: int, stage: str, entry: BaseModel, job: Job, *, link: str | None = None, key: str | None = None) -> Path:
         folder = self.execution.store / job.name
         place = self.execution.root / self.recipe.name / f"{phase.name}-{number}" / (link or job.writes)
-        self.steps.append(Step(phase.name, number, stage, entry, job, folder, place))
+        self.steps.append(Step(phase.name, number, stage, key or stage, entry, job, folder, place))
         return folder
 
     def _start(self, phase: Phase, first: Model) -> Model:

@@ -1,13 +1,17 @@
 """The steps that made a dataset, read back from the manifests of it and of all that came before it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from sgpo_data.errors import DatasetError, got
+from sgpo_data.evaluation.jobs import AskingJob
+from sgpo_data.evaluation.judge.prompt import SHIPPED, JudgePrompt, load_prompt
+from sgpo_data.evaluation.judge.stage import Judge
+from sgpo_data.evaluation.planning import recorded_comparisons
 from sgpo_data.execution import Execution
 from sgpo_data.loop.job import Job
 from sgpo_data.loop.plan import Step
@@ -19,6 +23,7 @@ from sgpo_data.sources.options import EvaluationReference, Source, SourceReferen
 from sgpo_data.sources.prompts import PromptsJob
 from sgpo_data.sources.record import Record
 from sgpo_data.sources.source import EvaluationSet, OpenedReference, OpenedSource
+from sgpo_data.stages import Stage, TableStage
 from sgpo_data.stages.improve.templates import Template, load_template
 from sgpo_data.stages.order import STAGES
 from sgpo_data.store.input import JobInput
@@ -27,6 +32,8 @@ from sgpo_data.training.job import TrainJob
 from sgpo_data.training.options import Train
 
 PHASE = "all"
+VOTED = "people"
+"""What people said is not made again: it is read where it lies."""
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -57,16 +64,28 @@ class _Remaking:
         self.given: dict[str, JobInput] = {}
         self.models: dict[str, Model] = {}
         self.steps: list[Step] = []
-        for fingerprint in self.of_dataset:
-            self._dataset(fingerprint)
+        for fingerprint, each in self.of_dataset.items():
+            if each.identity.stage != VOTED:
+                self._dataset(fingerprint)
 
     def _dataset(self, fingerprint: str) -> JobInput:
         """The dataset of this fingerprint, with its steps added unless they are there."""
         if fingerprint not in self.given:
-            manifest = self.of_dataset[fingerprint]
-            job = self._prompts(manifest.identity) if manifest.identity.stage == "source" else self._job(manifest.identity)
-            self.given[fingerprint] = job.output(self._added(manifest.identity.stage, job))
+            identity = self.of_dataset[fingerprint].identity
+            self.given[fingerprint] = self._made(identity)
         return self.given[fingerprint]
+
+    def _made(self, identity: Identity) -> JobInput:
+        if identity.stage == "source":
+            prompts = self._prompts(identity)
+            return prompts.output(self._added(identity.stage, prompts))
+        if identity.stage == "comparisons":
+            compared = recorded_comparisons(identity, tuple(map(self._input, identity.inputs)))
+            return compared.output(self._added("evaluate comparisons", compared))
+        job = self._job(identity)
+        if isinstance(job.stage, Judge):
+            return job.output(self._added("evaluate judge", AskingJob(job, job.stage, job.models)))
+        return job.output(self._added(identity.stage, job))
 
     def _prompts(self, identity: Identity) -> PromptsJob:
         if not identity.inputs:
@@ -89,21 +108,23 @@ class _Remaking:
         return PromptsJob(OpenedSource(_reference(origin), source, _Recorded(origin.fingerprint), sets, others))
 
     def _job(self, identity: Identity) -> StageJob:
-        kind = next((stage for stage in STAGES if stage.stage_name == identity.stage), None)
+        kinds: tuple[type[Stage], ...] = (*STAGES, Judge)
+        kind = next((stage for stage in kinds if stage.stage_name == identity.stage), None)
         if kind is None:
             raise DatasetError(f"{identity.made_name}: no stage of this version of sgpo-data")
         fields = {name: _template(name, value) for name, value in _fields(identity).items() if name in kind.model_fields}
-        if len(identity.inputs) != 1:
+        verdicts = len(identity.inputs) == 2 and issubclass(kind, TableStage) and kind.takes_verdicts
+        if len(identity.inputs) != 1 + verdicts:
             raise _unknown(identity, "inputs", "a stage has one", len(identity.inputs))
-        (record,) = identity.inputs
+        given, *beside = map(self._input, identity.inputs)
         models = {name: self._model(each) for name, each in identity.models.items()}
         try:
-            return settled_job(_validated(kind, fields, identity), self._input(record), models)
+            return settled_job(_validated(kind, fields, identity), given, models, verdicts=replace(beside[0], flag="--verdicts") if beside else None)
         except DatasetError as error:
             raise DatasetError(f"{identity.made_name}: {error}; this version of sgpo-data does not know it") from error
 
     def _input(self, record: InputRecord) -> JobInput:
-        if record.fingerprint in self.of_dataset:
+        if record.fingerprint in self.of_dataset and self.of_dataset[record.fingerprint].identity.stage != VOTED:
             return self._dataset(record.fingerprint)
         return JobInput(record, Path(record.reference), None, None)
 
@@ -130,7 +151,7 @@ class _Remaking:
 
     def _added(self, stage: str, job: Job) -> Path:
         folder = self.store / job.name
-        self.steps.append(Step(PHASE, 1, stage, job.options, job, folder, folder / job.writes))
+        self.steps.append(Step(PHASE, 1, stage, stage, job.options, job, folder, folder / job.writes))
         return folder
 
 
@@ -188,6 +209,8 @@ def _unknown(identity: Identity, place: str, what: str, value: JsonValue) -> Dat
 
 def _template(name: str, value: JsonValue) -> object:
     """A template from its text in a manifest, by the name of the shipped one if the texts are equal."""
+    if name == "prompt" and isinstance(value, str):
+        return next((prompt for prompt in map(load_prompt, SHIPPED) if prompt.text == value), JudgePrompt("recorded", value))
     if not name.endswith("_template") or not isinstance(value, str):
         return value
     shipped = load_template(name.removesuffix("_template"))

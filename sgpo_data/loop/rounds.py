@@ -14,8 +14,8 @@ from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.manifest import MANIFEST, ModelManifest
 
 MODEL = "model"
-EVALUATED = ("questions", "answers", "baseline", "comparisons", "evaluations", "grades")
-"""What its evaluation made, by the name of the link."""
+EVALUATED = ("questions", "answers", "baseline", "comparisons", "evaluations", "grades", "rewrites", "verdicts")
+"""What its evaluation and its judge made, by the name of the link."""
 WIDENED = ("filtered", "scored", "improved", "responses")
 """Tables of a row per prompt and sample, the widest first: each has all columns of those behind it."""
 

@@ -1,5 +1,6 @@
 """A plan as a shell script of single commands, which end with the same fingerprints."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from sgpo_data.evaluation.judge.prompt import JudgePrompt
 from sgpo_data.execution import ROOT, Execution
 from sgpo_data.loop.job import Job
 from sgpo_data.loop.plan import Step
@@ -55,6 +57,7 @@ def script(of: str, steps: Sequence[Step], execution: Execution) -> str:
 def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
     """Inputs, models and flags; a template of its own is written to a file by a line before."""
     for given in job.inputs:
+        yield from (given.flag,) if given.flag else ()
         yield from _input(given, made)
     for flag, model in job.models:
         yield from (flag, _model(model, made)) if flag else (_model(model, made),)
@@ -62,8 +65,10 @@ def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
             yield from ("--adapter", shlex.quote(_places(model)[1]))
     for name in type(job.options).model_fields:
         template = getattr(job.options, name)
-        if isinstance(template, Template) and not _ships(template):
-            file = f'"$root"/{name}-{template.digest[:8]}.jinja'
+        if isinstance(template, JudgePrompt) and template.ships:
+            yield from (f"--{name}", template.name)
+        elif isinstance(template, Template | JudgePrompt) and not _ships(template):
+            file = f'"$root"/{name}-{hashlib.sha256(template.text.encode()).hexdigest()[:8]}.jinja'
             lines.append(f'mkdir -p "$root" && printf %s {shlex.quote(template.text)} > {file}')
             yield from (_flag(name), file)
     yield from _flags(job.options)
@@ -73,7 +78,7 @@ def _input(given: JobInput, made: dict[Path, Step]) -> Iterator[str]:
     step = made.get(given.folder)
     if step is None:
         yield shlex.quote(str(given.folder))
-    elif step.job.inlined and step.key == "evaluate":
+    elif step.job.inlined and step.stage.startswith("evaluate "):
         yield from (word for inner in step.job.inputs for word in _input(inner, made))
     elif step.job.inlined:
         raw, *_ = step.job.identity.inputs
@@ -102,7 +107,7 @@ def _flags(options: BaseModel, prefix: str = "") -> Iterator[str]:
         value, flag = getattr(options, name), _flag(f"{prefix}{name}")
         if isinstance(value, BaseModel):
             yield from _flags(value, f"{prefix}{name}.")
-        elif value is None or isinstance(value, Template) or value == field.get_default(call_default_factory=True):
+        elif value is None or isinstance(value, Template | JudgePrompt) or value == field.get_default(call_default_factory=True):
             continue
         elif isinstance(value, bool):
             yield flag if value else _flag(f"no-{prefix}{name}")
@@ -121,5 +126,7 @@ def _flag(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def _ships(template: Template) -> bool:
+def _ships(template: Template | JudgePrompt) -> bool:
+    if isinstance(template, JudgePrompt):
+        return template.ships
     return "/" not in template.name and template.name in ("improve", "refine") and load_template(template.name).text == template.text

@@ -44,7 +44,7 @@ class Check:
     number: float | None = None
 
 
-def share(name: str, part: int, whole: int, bound: Bound, advice: str, *, of: str) -> Check:
+def share(name: str, part: float, whole: int, bound: Bound, advice: str, *, of: str) -> Check:
     """A check of a share; skipped where there is nothing to take a share of."""
     if not whole:
         return skipped(name, f"there are no {of}")

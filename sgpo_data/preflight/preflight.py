@@ -97,7 +97,9 @@ def _reference_checks(sampled: Sampled, responses: Dataset, execution: Execution
     scored = scoring.make(execution.store / scoring.name, execution, engines)
     rows = list(scored.rows())
     if phase.filter is not None:
-        deciding = planned(phase.filter, input_of(scored, str(scored.folder)), model=None)
+        # Spoilt copies have no rewards, and gates look at none.
+        gates = phase.filter.model_copy(update={"ppl": phase.filter.ppl.model_copy(update={"strategy": "none"}), "rules": {}})
+        deciding = planned(gates, input_of(scored, str(scored.folder)), model=None)
         yield gates_check(list(deciding.make(execution.store / deciding.name, execution, engines).rows()))
     yield from likelihood_checks(rows)
     yield from unlike_checks(rows, phase.filter)

@@ -10,7 +10,7 @@ from sgpo_data.recipe.recipe import ORIGIN, RECIPE, SELF, Phase, PhaseSource, Re
 from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import StageJob
 from sgpo_data.sources.prompts import PromptsJob
-from sgpo_data.stages import RowStage, ScoringStage
+from sgpo_data.stages import ScoringStage
 from sgpo_data.stages.improve.improve import Improve
 from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import Dataset, open_dataset
@@ -67,6 +67,7 @@ def _shortened(phase: Phase, source: PhaseSource, rows: int, own: Collection[str
             "data_rounds": 1,
             "start_from": RECIPE,
             "improver": SELF if phase.improver in own else phase.improver,
+            "judge": RECIPE if phase.judge in own else phase.judge,
             "scorer": ORIGIN if phase.scorer in own else phase.scorer,
             "train": None,
             "evaluate": None,
@@ -92,7 +93,7 @@ def make_sample(recipe: Recipe, execution: Execution, *, known: ReferenceCache, 
                 step.job.make(step.folder, execution, engines or unopened)
                 made[step.link.name] = open_dataset(step.folder)
             except DatasetError as error:
-                if not isinstance(step.job, StageJob) or isinstance(step.job.options, RowStage):
+                if step.job.costly or isinstance(step.job, PromptsJob):
                     raise
                 fault = str(error)
                 break

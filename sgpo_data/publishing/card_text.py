@@ -49,7 +49,7 @@ def sections(
     yield ""
     yield from _table(("config", "holds", "rows", "fingerprint"), [_config(name, each.manifest) for name, each in configs.items()])
     if evaluation is not None:
-        yield from _evaluated(evaluation)
+        yield from evaluation_section(evaluation, f"Of the model that this round gave, `{_cell(evaluation.model)}`")
     yield from _made([each.manifest for each in configs.values()], lineage)
     for name, each in configs.items():
         if each.table == "pairs":
@@ -61,9 +61,9 @@ def sections(
     yield from _again(repository, tag, recipe=recipe)
 
 
-def _evaluated(found: EvaluationSummary) -> Iterator[str]:
-    whose = f"Of the model that this round gave, `{_cell(found.model)}`, on {_cell(found.set)}"
-    yield from ("## Evaluation", "", f"{whose}. Intervals are 95 %, by a bootstrap.", "")
+def evaluation_section(found: EvaluationSummary, whose: str) -> Iterator[str]:
+    """The lines of a card that tell an evaluation; `whose` says of which model."""
+    yield from ("## Evaluation", "", f"{whose}, on {_cell(found.set)}. Intervals are 95 %, by a bootstrap.", "")
     yield from _table(("number", "value", "against"), [(each.name, each.value, _cell(each.against)) for each in found.numbers])
 
 

@@ -9,13 +9,15 @@ from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.evaluation.summary import EvaluationSummary, evaluation_summary
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.rounds import MODEL, open_run
-from sgpo_data.names import PREFIX
+from sgpo_data.names import PREFIX, TrainedModel
 from sgpo_data.paths import local_path
 from sgpo_data.publishing.card import Config
+from sgpo_data.publishing.model_evaluations import model_evaluations
 from sgpo_data.publishing.publication import Publication, model_publication, publication
 from sgpo_data.publishing.publish import checked_tag
 from sgpo_data.query.catalog import NAMED
 from sgpo_data.references.dataset import existing, find_dataset
+from sgpo_data.references.model import model_manifest
 
 
 def chosen(references: Sequence[str], repository: str, *, tag: str, run: str | None, license: str | None, root: Path, allow_secrets: bool) -> Publication:
@@ -30,7 +32,7 @@ def chosen(references: Sequence[str], repository: str, *, tag: str, run: str | N
         raise UsageError("publish: name the datasets before the repository, or a run with --run")
     checked_tag(tag)
     if run is None and len(references) == 1 and (model := _model_folder(references[0], root)) is not None:
-        return model_publication(model, name, tag=tag, license=license, allow_secrets=allow_secrets)
+        return model_publication(model, name, tag=tag, license=license, evaluations=_evaluations(model, root), allow_secrets=allow_secrets)
     of_run = _of_run(run, root) if run else _PublishedRun([], None, None)
     configs = [*of_run.configs, *(_config(reference, root) for reference in references)]
     recipe, evaluation = of_run.recipe, of_run.evaluation
@@ -41,6 +43,12 @@ def _model_folder(reference: str, root: Path) -> Path | None:
     """The folder of a trained model of this name, None if it names no model."""
     folders = [folder for folder in (local_path(reference), local_path(root / reference)) if (folder / "config.json").is_file()]
     return folders[0] if folders else None
+
+
+def _evaluations(folder: Path, root: Path) -> list[EvaluationSummary]:
+    """What the runs of the root found of the model in this folder."""
+    manifest = model_manifest(folder)
+    return [] if manifest is None else model_evaluations(str(TrainedModel.made(manifest.fingerprint)), root)
 
 
 class _PublishedRun(NamedTuple):

@@ -12,6 +12,7 @@ from sgpo_data.hub.commit import Contribution, HubFile, files_id, text_file
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.version import OWN, RECORD, PublicationRecord, PublishedConfig
 from sgpo_data.publishing.card import CARD, CardFacts, Config, dataset_card, inherited_license
+from sgpo_data.publishing.card_text import evaluation_section
 from sgpo_data.publishing.lineage import lineage, model_without_places, without_places
 from sgpo_data.publishing.secret_scan import refuse_secrets
 from sgpo_data.references.model import content_digest, model_manifest
@@ -103,8 +104,16 @@ def dataset_files(dataset: Dataset, folder: str) -> list[HubFile]:
     return [*parts, text_file(f"{prefix}{MANIFEST}", without_places(manifest).model_dump_json(indent=2))]
 
 
-def model_publication(folder: Path, repository: str, *, tag: str, license: str | None, allow_secrets: bool = False) -> Publication:
-    """The model in this folder as a version.
+def model_publication(
+    folder: Path,
+    repository: str,
+    *,
+    tag: str,
+    license: str | None,
+    evaluations: Sequence[EvaluationSummary] = (),
+    allow_secrets: bool = False,
+) -> Publication:
+    """The model in this folder as a version; its card tells its evaluations.
 
     Raises DatasetError if it was not trained here or its weights have changed since, GateError if its card or settings hold what looks like a secret.
     """
@@ -115,7 +124,7 @@ def model_publication(folder: Path, repository: str, *, tag: str, license: str |
         raise ModelError(f"{folder}: the weights have changed since they were trained; copy them back, or train again")
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
     files = [_file(path, path.relative_to(folder).as_posix()) for path in paths if path.name not in (MANIFEST, CARD)]
-    files += [text_file(MANIFEST, model_without_places(manifest).model_dump_json(indent=2)), text_file(CARD, _card(folder, license))]
+    files += [text_file(MANIFEST, model_without_places(manifest).model_dump_json(indent=2)), text_file(CARD, _card(folder, license, evaluations))]
     if not allow_secrets:
         refuse_secrets([], files)
     record = PublicationRecord(version=tag, configs=(), files=(*sorted(file.path for file in files), RECORD))
@@ -130,11 +139,12 @@ def _file(path: Path, name: str) -> HubFile:
     return HubFile(name, path, path.stat().st_size, file_digest(path))
 
 
-def _card(folder: Path, license: str | None) -> str:
-    """The card that training wrote, with the licence that is given."""
+def _card(folder: Path, license: str | None, evaluations: Sequence[EvaluationSummary]) -> str:
+    """The card that training wrote, with the licence that is given and what was found of the model."""
     from huggingface_hub import ModelCard
 
     card = ModelCard((folder / CARD).read_text(encoding="utf-8"))
     if license is not None:
         card.data["license"] = license
-    return str(card)
+    told = [line for found in evaluations for line in evaluation_section(found, "Of this model")]
+    return f"{card}\n" + "\n".join(told) if told else str(card)

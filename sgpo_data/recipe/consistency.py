@@ -8,6 +8,7 @@ import jinja2
 from jinja2 import meta
 
 from sgpo_data.errors import got, nearest
+from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.names import ENDPOINT, GIVEN
 from sgpo_data.recipe.faults import Fault, KeyPath
 from sgpo_data.recipe.recipe import FIRST, ORIGIN, PREVIOUS, RECIPE, SELF, START, Phase
@@ -100,8 +101,20 @@ def _rounds(phase: Phase) -> Iterator[Fault]:
     for named in phase.models:
         if named.stage not in [type(stage) for stage in phase.stages] and named.model != Phase.model_fields[named.key].default:
             yield Fault((named.key,), f"there is no {named.stage.stage_name} to use it {got(named.model)}; remove it")
-    if phase.filter is not None and phase.score_ppl is not None and "margin" in phase.filter.ppl.chain and phase.reward_model is None:
-        yield Fault(("filter", "ppl", "strategy"), f"margin reads rewards {got(phase.filter.ppl.strategy)}; name a reward_model in phase {phase.name}")
+    yield from _judging(phase)
+
+
+def _judging(phase: Phase) -> Iterator[Fault]:
+    """Who says what is better."""
+    if phase.judge is None and phase.verdicts != Judge():
+        yield Fault(("verdicts",), "there is no judge to give them; name one with judge, or remove it")
+    if phase.judge is not None and phase.filter is None:
+        yield Fault(("judge",), f"there is no filter to read its verdicts {got(phase.judge)}; remove it, or add [phases.filter]")
+    if phase.judge is not None and phase.reward_model is not None:
+        yield Fault(("judge",), f"the reward model says already what is better {got(phase.judge)}; remove judge or reward_model")
+    rewarded = phase.reward_model is not None or phase.judge is not None
+    if phase.filter is not None and phase.score_ppl is not None and "margin" in phase.filter.ppl.chain and not rewarded:
+        yield Fault(("filter", "ppl", "strategy"), f"margin reads rewards {got(phase.filter.ppl.strategy)}; name a reward_model or judge in phase {phase.name}")
 
 
 def _templates(phase: Phase) -> Iterator[Fault]:
@@ -136,6 +149,8 @@ class _References:
                 if ":" not in policy:
                     yield from self._fault(("train", "allow_policies"), policy, (PREVIOUS, FIRST, RECIPE, GIVEN), others="an identity such as hub:...")
 
+        if phase.judge is not None:
+            yield from self._fault(("judge",), phase.judge, (RECIPE,), others="a model")
         if phase.evaluate is not None:
             if phase.evaluate.judge is not None:
                 yield from self._fault(("evaluate", "judge"), phase.evaluate.judge, (RECIPE,), others="a model")
@@ -158,6 +173,7 @@ def _named(phase: Phase) -> Iterator[tuple[KeyPath, str]]:
         yield (named.key,), named.model
     if phase.train is not None:
         yield ("train", "reference"), phase.train.reference
+    yield ("judge",), phase.judge or RECIPE
     if phase.evaluate is not None:
         yield ("evaluate", "baseline"), phase.evaluate.baseline
         yield ("evaluate", "judge"), phase.evaluate.judge or RECIPE

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sgpo_data.evaluation.options import Evaluate
+from sgpo_data.evaluation.judge.stage import Judge
+from sgpo_data.evaluation.options import Evaluate, Verdicts
 from sgpo_data.names import GIVEN, SCHEME, endpoint_name
 from sgpo_data.paths import local_path
 from sgpo_data.sources.options import Source
@@ -97,6 +98,12 @@ class Phase(BaseModel):
     reward_model: str | None = Field(
         None, description="A sequence classifier that rewards answers, for filter's strategy margin and the guards; none if not given."
     )
+    judge: str | None = Field(
+        None,
+        description="In place of a reward model, what says whether each rewrite is better than its response: a model (recipe, that of an earlier phase, one by "
+        "name, or openai:NAME), or verdicts that are there, a dataset of evaluations; nobody if not given.",
+    )
+    verdicts: Verdicts = Field(default_factory=Judge, description="How the judge is asked: flags of sgpo evaluate judge.")
     data_rounds: int = Field(1, ge=1, description="Train on what this round and the ones before it made, so many in all.")
     seed: Seed | None = Field(None, description="Answer every prompt.")
     improve: Improve | None = Field(None, description="Rewrite every answer.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from sgpo_data.connection import connected
+from sgpo_data.running.verdicts import rewarded_input
 from sgpo_data.store.dataset import Readable
 
 MEMORY = 1 << 30
@@ -21,16 +22,23 @@ _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <
 
 
 @contextmanager
-def deciding(source: Readable, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with the rows of the dataset, numbered by `position`; what does not fit in memory goes to the folder `spill` while it is open."""
+def deciding(source: Readable, spill: Path, *, verdicts: Readable | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the rows of the dataset, numbered by `position`; what does not fit in memory goes to the folder `spill` while it is open.
+
+    With verdicts, rewards are what they say: of `improved` how far it is preferred to `response`, from 0 to 1, and of `response` the rest.
+    Raises DatasetError if they judge none of the rows, or if the rows have the rewards of a model already.
+    """
     with connected(settings={"temp_directory": str(spill), **_CLOSED}) as con:
         # A cache of files would fill the memory with what is read once.
         con.execute("SET enable_external_file_cache = false")
         con.execute(f"SET memory_limit = '{min(MEMORY, _automatic_limit(con))}B'")
-        con.execute("SET allowed_paths = ?", [source.readable])
+        con.execute("SET allowed_paths = ?", [[*source.readable, *(verdicts.readable if verdicts else ())]])
         # Rules of a recipe are run here. They are checked, and this is the second lock.
         con.execute("SET enable_external_access = false")
-        source.numbered(con).create_view("input")
+        if verdicts is None:
+            source.numbered(con).create_view("input")
+        else:
+            rewarded_input(con, source, verdicts)
         con.execute("SET lock_configuration = true")
         yield con
 

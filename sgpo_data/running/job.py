@@ -55,7 +55,7 @@ class StageJob(ABC):
             revision=self.stage.revision,
             schema_version=schema(self.writes).version,
             fields=self.stage.identity(),
-            inputs=(self.input.record,),
+            inputs=tuple(given.record for given in self.inputs),
             models={role.name: model.record for role, model in self.roles},
         )
 

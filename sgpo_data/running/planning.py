@@ -1,6 +1,7 @@
 """A stage, its input and its models put together as a job, every default resolved."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sgpo_data.engines import ChatTemplate
 from sgpo_data.engines.loading import NO_ADAPTED_SCORER, Loading, ServerLoading, WeightsLoading, server_loading, weights_loading
@@ -13,17 +14,18 @@ from sgpo_data.stages import GeneratingStage, ModelRole, Reward, RowStage, Scori
 from sgpo_data.store.input import JobInput
 
 
-def planned(stage: Stage, given: JobInput, *, model: Model | None, reward_model: Model | None = None) -> StageJob:
+def planned(stage: Stage, given: JobInput, *, model: Model | None, reward_model: Model | None = None, verdicts: JobInput | None = None) -> StageJob:
     """The stage over this input, every auto resolved.
 
-    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for a stage that scores.
+    Without `model` the improver is the policy of the input, and the scorer the model that its lineage began with. `reward_model` is for a stage that scores,
+    `verdicts` for one that decides by them.
     Raises SchemaError if the stage does not read the table, DatasetError if the input does not say which model, ModelError if that model has changed,
     RecipeError if a model cannot do what is asked of it.
     """
     if given.record.table not in stage.reads:
         raise SchemaError(f"{given.record.reference}: holds {given.record.table}; {stage.stage_name} reads {' or '.join(stage.reads)}")
     if not isinstance(stage, RowStage):
-        return settled_job(stage, given, {})
+        return settled_job(stage, given, {}, verdicts=None if verdicts is None else _taken(stage, verdicts))
     filling = model or _unnamed(stage.model_role, stage, given)
     whole = stage.model_copy(update=_resolved(stage, filling).keys)
     if reward_model is None:
@@ -34,14 +36,14 @@ def planned(stage: Stage, given: JobInput, *, model: Model | None, reward_model:
     return settled_job(rewarded, given, {stage.model_role.name: filling, stage.reward_role.name: reward_model})
 
 
-def settled_job(stage: Stage, given: JobInput, models: Mapping[str, Model]) -> StageJob:
+def settled_job(stage: Stage, given: JobInput, models: Mapping[str, Model], *, verdicts: JobInput | None = None) -> StageJob:
     """The job of a stage whose defaults are all resolved; `models` are keyed by role.
 
     Raises DatasetError if a model or a context length is missing, as it may be in a manifest of another version.
     """
     match stage:
         case TableStage():
-            return TableJob(stage, given)
+            return TableJob(stage, given, verdicts)
         case GeneratingStage():
             model = _of_role(stage.model_role, models)
             return GeneratingJob(stage, given, model, _loading(stage, model))
@@ -53,6 +55,15 @@ def settled_job(stage: Stage, given: JobInput, models: Mapping[str, Model]) -> S
             reward = WeightsLoading("transformers", stage.reward.dtype, _context(stage.reward.context_tokens, "reward.context_tokens"))
             return RewardingJob(stage, given, model, loading, rewarding, reward)
     raise AssertionError(stage)
+
+
+def _taken(stage: Stage, verdicts: JobInput) -> JobInput:
+    """The verdicts as an input of the stage, by their flag."""
+    if not (isinstance(stage, TableStage) and stage.takes_verdicts):
+        raise RecipeError(f"{stage.stage_name}: takes no verdicts, and {verdicts.record.reference} is given; leave it out")
+    if verdicts.record.table != "evaluations":
+        raise SchemaError(f"{verdicts.record.reference}: holds {verdicts.record.table}; give evaluations, as sgpo evaluate judge or people wrote them")
+    return replace(verdicts, flag="--verdicts")
 
 
 def _loading(stage: RowStage, model: Model) -> Loading:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
-from sgpo_data.references.dataset import find_readable, missing
+from sgpo_data.references.dataset import existing, find_readable, missing
 from sgpo_data.references.model import find_model
 from sgpo_data.running.engines import Engines, OpenModel, open_model
 from sgpo_data.running.job import StageJob
@@ -25,6 +25,7 @@ def run(
     model: str | None = None,
     adapter: str | None = None,
     reward_model: str | None = None,
+    verdicts: str | None = None,
     source: Source | None = None,
     execution: Execution | None = None,
     open_model: OpenModel = open_model,
@@ -36,7 +37,7 @@ def run(
     Raises DatasetError, SchemaError or EngineError; the same call resumes after an error or a kill.
     """
     execution = execution or Execution()
-    job = job_of(stage, reference, model=model, adapter=adapter, reward_model=reward_model, source=source, execution=execution)
+    job = job_of(stage, reference, model=model, adapter=adapter, reward_model=reward_model, verdicts=verdicts, source=source, execution=execution)
     with closing(Engines(execution, open_model=open_model)) as engines:
         return job.make(out or execution.store / job.name, execution, engines)
 
@@ -50,6 +51,7 @@ def job_of(
     source: Source | None,
     execution: Execution,
     reward_model: str | None = None,
+    verdicts: str | None = None,
 ) -> StageJob:
     """The stage over this input, as `run` takes them; prompts of a raw source are read, and an input on the Hub is fetched.
 
@@ -63,7 +65,8 @@ def job_of(
         if "prompts" not in stage.reads:
             raise DatasetError(f"{missing(reference, execution.root)}; {stage.stage_name} reads {' or '.join(stage.reads)}, as the stage before it wrote it")
         given = input_of(read_prompts(reference, source or Source(), execution), reference)
-    return planned(stage, given, model=found, reward_model=rewarding)
+    judged = None if verdicts is None else input_of(existing(verdicts, execution.root), verdicts)
+    return planned(stage, given, model=found, reward_model=rewarding, verdicts=judged)
 
 
 def find_input(reference: str, root: Path, *, stream: bool = False) -> JobInput | None:

@@ -12,7 +12,8 @@ from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import StageJob
 from sgpo_data.schema import schema
 from sgpo_data.stages import ModelRole, TableStage
-from sgpo_data.store.dataset import WORK, Readable
+from sgpo_data.store.dataset import WORK, Readable, open_dataset
+from sgpo_data.store.input import JobInput
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,13 @@ class TableJob(StageJob):
     """A dataset that is decided over the whole of its input, without a model."""
 
     stage: TableStage
+    verdicts: JobInput | None = None
+    """On its rows, where some are given."""
+
+    @property
+    def inputs(self) -> tuple[JobInput, ...]:
+        """The dataset it reads, and the verdicts on it."""
+        return (self.input,) if self.verdicts is None else (self.input, self.verdicts)
 
     @property
     def roles(self) -> tuple[tuple[ModelRole, Model], ...]:
@@ -50,7 +58,8 @@ class TableJob(StageJob):
         Raises DatasetError if none is left and the stage needs some.
         """
         stage = self.stage
-        with deciding(source, into.folder / WORK / "spill") as con:
+        verdicts = None if self.verdicts is None else self.verdicts.dataset or open_dataset(self.verdicts.folder)
+        with deciding(source, into.folder / WORK / "spill", verdicts=verdicts) as con:
             decided = stage.table(con, source.table)
             for warning in decided.warnings:
                 log.warning("%s: %s", stage.stage_name, warning)

@@ -56,19 +56,19 @@ def alternatives(stage: Filter, asked: Sequence[str]) -> list[Alternative]:
     return [Alternative(values, _changed(stage, values)) for values in combinations]
 
 
-def what_if(dataset: Dataset, asked: Sequence[Alternative]) -> list[FilterOutcome]:
-    """What filtering this dataset gives with each of them.
+def what_if(dataset: Dataset, asked: Sequence[Alternative], *, verdicts: Dataset | None = None) -> list[FilterOutcome]:
+    """What filtering this dataset gives with each of them, by these verdicts if there are some.
 
     Raises SchemaError if it is not what filter reads, RecipeError where filtering would.
     """
     if dataset.table not in Filter.reads:
         raise SchemaError(f"{dataset.folder}: holds {dataset.table}; filter reads {' or '.join(Filter.reads)}")
     with TemporaryDirectory(prefix="sgpo-") as spill:
-        return [_outcome(dataset, each, Path(spill)) for each in asked]
+        return [_outcome(dataset, verdicts, each, Path(spill)) for each in asked]
 
 
-def _outcome(dataset: Dataset, asked: Alternative, spill: Path) -> FilterOutcome:
-    with deciding(dataset, spill) as con:
+def _outcome(dataset: Dataset, verdicts: Dataset | None, asked: Alternative, spill: Path) -> FilterOutcome:
+    with deciding(dataset, spill, verdicts=verdicts) as con:
         decided = asked.stage.table(con, dataset.table)
         counts = dict(decided.rows.aggregate(f"{Filter.outcome} AS outcome, count(*) AS rows", "outcome").fetchall())
     outcomes = {name: int(counts.get(name, 0)) for name in (*asked.stage.rule_names, "kept")}

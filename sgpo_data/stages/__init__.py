@@ -142,6 +142,8 @@ class Decision:
 class TableStage(Stage):
     """A stage that decides over the whole table, in SQL."""
 
+    takes_verdicts: ClassVar[bool] = False
+    """Whether rows of `evaluations` may be given beside the table; the rewards of its rows are then what they say."""
     needs_rows: ClassVar[bool] = False
     """Whether a table without rows is of no use, so that a chain had better stop."""
 

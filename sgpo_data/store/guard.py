@@ -35,7 +35,7 @@ class SampledAnswers(BaseModel):
 
 
 class Wins(BaseModel):
-    """How often a reward model prefers one answer to another."""
+    """How often a reward model or a judge prefers one answer to another."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +59,7 @@ class GuardRecord(BaseModel):
     pair_gap: float | None = None
     """Nats per differing word by which the model that training starts from finds chosen less likely than rejected."""
     pair_wins: Wins | None = None
-    """Of the rewrite over the response, in the pairs; where the phase names a reward model."""
+    """Of the rewrite over the response, in the pairs; where the phase names a reward model or a judge."""
     chosen_change: float | None = None
     """Change of the log-likelihood of chosen, in nats per token."""
     reference_change: float | None = None
@@ -67,7 +67,7 @@ class GuardRecord(BaseModel):
     answers_before: SampledAnswers | None = None
     answers_after: SampledAnswers | None = None
     answer_wins: Wins | None = None
-    """Of the trained model over the one that it started from, prompt by prompt; where the phase names a reward model."""
+    """Of the trained model over the one that it started from, prompt by prompt; where the phase names a reward model or a judge that can be asked."""
 
     @property
     def pair_win_rate(self) -> float | None:

@@ -19,6 +19,8 @@ class JobInput:
     """The model that wrote its responses."""
     dataset: Readable | None = None
     """None if it does not exist yet."""
+    flag: str = ""
+    """That it is given by; empty where the command takes it as an argument."""
 
 
 def input_of(dataset: Readable, reference: str) -> JobInput:

@@ -1,5 +1,4 @@
 import importlib.util
-import json
 import os
 import random
 import signal
@@ -17,7 +16,7 @@ from pydantic import JsonValue
 from sgpo_data.cli.main import app
 from tiny_model import question, sampled
 from typer.testing import CliRunner, Result
-from vllm_server import closed_port, vllm_serving
+from vllm_server import closed_port
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Sampling
 from sgpo_data.engines.server.openai import OpenAIEngine, without_secrets
@@ -26,19 +25,12 @@ from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.rows import Message
 from sgpo_data.store.dataset import open_dataset
-from sgpo_data.toy.model import base_model
 
 if importlib.util.find_spec("openai") is None:
     pytest.skip("openai is not installed", allow_module_level=True)
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 FREE = Sampling(temperature=1.0, top_p=1.0, max_tokens=24)
-OWN_SAMPLING = {"temperature": 0.3, "top_k": 2, "top_p": 0.5, "min_p": 0.4, "repetition_penalty": 1.9}
-LOSSY = (
-    "{%- if dated is defined %}{{- strftime_now('%d %b %Y') }}{% endif %}"
-    "{%- if without is defined %}{% set messages = messages | rejectattr('role', 'equalto', without) | list %}{% endif %}"
-)
-"""A template that loses the turns of a role, or writes the date, where it is told so."""
 
 
 @pytest.fixture(autouse=True)
@@ -424,22 +416,9 @@ def test_a_model_at_a_server_improves_what_a_model_here_has_answered(model: Path
     assert 'improver = "openai:m"' in (tmp_path / "runs/x/recipe.toml").read_text()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = base_model(tmp_path_factory.mktemp("model"))
-    # As models on the Hub have them: a server takes them for what is not named.
-    settings = json.loads((folder / "generation_config.json").read_bytes())
-    (folder / "generation_config.json").write_text(json.dumps({**settings, "do_sample": True, **OWN_SAMPLING}))
-    template = folder / "chat_template.jinja"
-    template.write_text(LOSSY + template.read_text(encoding="utf-8"), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real vLLM server on the CPU."""
-    with vllm_serving(model, tmp_path_factory.mktemp("log")) as url:
-        yield url
+@pytest.fixture
+def model(served_model: Path) -> Path:
+    return served_model
 
 
 def test_greedy_answers_of_vllm_and_of_its_server_are_those_of_transformers(vllm_server: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

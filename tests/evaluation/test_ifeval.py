@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_model import FakeModel, model_folder, opens
 from public_sets import IFEVAL, public
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner, Result
 
+from sgpo_data.evaluation.summary import evaluation_summary
+from sgpo_data.execution import Execution
+from sgpo_data.loop.loop import run_recipe
+from sgpo_data.loop.rounds import open_run
 from sgpo_data.store.dataset import open_dataset
 
 nltk = pytest.importorskip("nltk", reason="the extra ifeval is not installed")
@@ -93,6 +98,48 @@ def test_all_541_prompts_get_what_the_reference_checkers_give(tmp_path: Path) ->
         assert found["instructions"][metric]["of"] == 834
         assert found["instructions"][metric]["low"] < sum(theirs.values()) / 834 < found["instructions"][metric]["high"]
     assert 100 < found["instructions"]["strict"]["met"] < found["instructions"]["loose"]["met"] < 734
+
+
+RECIPE = """
+model = "./model"
+[[phases]]
+name = "policy"
+start_from = "recipe"
+[phases.source]
+path = "prompts.jsonl"
+[phases.seed]
+[phases.evaluate]
+set = "ifeval.jsonl"
+"""
+
+
+def test_a_recipe_that_evaluates_on_ifeval_gets_the_grades_of_the_reference_checkers(tmp_path: Path) -> None:
+    import langdetect
+    from eval_framework.tasks.ifeval import evaluation
+
+    asked = [json.loads(line) for line in public(IFEVAL).read_text(encoding="utf-8").splitlines()[:25]]
+    questions = jsonl(tmp_path / "ifeval.jsonl", asked)
+    jsonl(tmp_path / "prompts.jsonl", [{"prompt": "Say one.", "answer": "one"}])
+    model_folder(tmp_path / "model")
+    (tmp_path / "x.toml").write_text(RECIPE)
+    how = Execution(root=tmp_path / "runs", progress="none")
+    run_recipe(tmp_path / "x.toml", how, open_model=opens(FakeModel()))
+    place = how.root / "x" / "policy-1"
+    answers = [{"prompt": row["messages"][0]["content"], "response": row["response"]} for row in open_dataset(place / "answers").rows()]
+
+    langdetect.DetectorFactory.seed = 0
+    inputs, responses = evaluation.read_prompt_list(questions), evaluation.read_prompt_to_response_dict(jsonl(tmp_path / "answers.jsonl", answers))
+    expected = [evaluation.test_instruction_following_strict(each, responses).follow_instruction_list for each in inputs]
+    grades = open_dataset(place / "grades").scan().collect().filter(metric="strict").to_dicts()
+    assert len(inputs) == 25
+    assert {(row["item"], row["part"]): row["value"] for row in grades} == {
+        (str(each.key), part): float(met) for each, of in zip(inputs, expected, strict=True) for part, met in enumerate(of)
+    }
+    found = evaluation_summary(open_run("x", how.root).rounds[-1].datasets)
+    assert found is not None
+    assert found.ifeval is not None
+    assert found.ifeval.prompts["strict"].met == sum(all(of) for of in expected) > 0
+    assert "prompts followed, strict" in [number.name for number in found.numbers]
 
 
 QUESTIONS: list[dict[str, Any]] = [

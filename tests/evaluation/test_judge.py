@@ -125,9 +125,9 @@ def test_a_comparison_with_one_verdict_counts_for_nobody(a: Path, b: Path, tmp_p
 
 def test_a_judge_that_does_not_answer_in_time_is_told_so_and_stops_no_other(a: Path, b: Path, tmp_path: Path) -> None:
     with judging(lambda first, second: None if "good 3" in first + second else good(first, second)) as server:
-        found = told(tmp_path, server, a, b, "--request-seconds", 0.4)
+        found = told(tmp_path, server, a, b, "--request-seconds", 3)
         asked = server.asked.total()
-        assert told(tmp_path, server, a, b, "--request-seconds", 0.4)["verdicts"] == found["verdicts"]
+        assert told(tmp_path, server, a, b, "--request-seconds", 3)["verdicts"] == found["verdicts"]
         assert server.asked.total() == asked
     assert found["verdicts"]["timeout"] == 2
     assert (found["judged"], found["wins"]) == (5, 5)
@@ -211,8 +211,17 @@ def test_rewrites_are_held_against_their_responses(tmp_path: Path) -> None:
     with judging(good) as server:
         found = told(tmp_path, server, tmp_path / "improved")
     assert (found["judged"], found["wins"], found["losses"]) == (4, 4, 0)
-    assert found["model"].startswith("improved@")
-    assert found["unmatched"] == {found["baseline"]: 1}
+    assert (found["model"], found["baseline"]) == ("improved", "response")
+    assert found["unmatched"] == {"response": 1}
+
+
+def test_a_rewrite_is_held_against_the_response_of_its_own_sample(tmp_path: Path) -> None:
+    """Also where another sample of the prompt has no rewrite."""
+    rows = [row("p", sample=0, response="bad 0", improved=None, improved_finish="too_long"), row("p", sample=1, response="bad 1", improved="good 1")]
+    made_dataset(tmp_path / "improved", "improved", rows)
+    with judging(good) as server:
+        told(tmp_path, server, tmp_path / "improved")
+    assert server.asked == Counter([("good 1", "bad 1"), ("bad 1", "good 1")])
 
 
 def test_two_judges_are_held_against_each_other(a: Path, b: Path, tmp_path: Path) -> None:

@@ -167,5 +167,5 @@ def test_the_official_answer_files_of_arena_hard_are_read_as_they_are(tmp_path: 
 
 def test_the_baseline_of_alpaca_eval_is_read_as_it_is(tmp_path: Path) -> None:
     found = recorded(str(public(ALPACA_EVAL)), tmp_path)
-    assert (found.name, len(found.answers), len({answer.prompt_id for answer in found.answers})) == ("gpt4_1106_preview", 805, 805)
+    assert (found.name, len(found.answers), len({answer.key[0] for answer in found.answers})) == ("gpt4_1106_preview", 805, 805)
     assert all(one.number + 1 == other.number for one, other in pairwise(found.answers))

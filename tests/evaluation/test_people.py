@@ -14,7 +14,7 @@ from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner, Result
 
-from sgpo_data.evaluation.answer_texts import answer_pairs
+from sgpo_data.evaluation.answer_pairs import answer_pairs
 from sgpo_data.evaluation.people import alpha
 from sgpo_data.evaluation.review import Review, review
 from sgpo_data.evaluation.review_page import review_page

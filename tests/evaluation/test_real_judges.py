@@ -1,34 +1,29 @@
 """Real models as judges: one in this process, and the same at a real vLLM server, give the same verdicts."""
 
 import json
-from collections.abc import Iterator
+import random
+import signal
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from killing import counted, ended, lines
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
-from vllm_server import KEY, vllm_serving
+from vllm_server import KEY
 
 from sgpo_data.engines import ScoreRequest
 from sgpo_data.evaluation.judge.stage import Comparison
 from sgpo_data.rows import Message
 from sgpo_data.store.dataset import faults, open_dataset
-from sgpo_data.toy.model import base_model
 
 PROMPT = "{% for message in messages %}{{ message.content }}{% endfor %}: {{ first_answer }} or {{ second_answer }}"
 ROWS = 8
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def vllm_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with vllm_serving(model, tmp_path_factory.mktemp("log")) as url:
-        yield url
+def model(served_model: Path) -> Path:
+    return served_model
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +91,28 @@ def test_a_local_model_and_the_same_at_a_vllm_server_give_the_same_probabilities
             assert share == pytest.approx(ours[key]["first_probability"], abs=1e-3)
             assert row["verdict"] == ours[key]["verdict"]
     assert compared > ROWS
+
+
+def test_a_judge_at_a_vllm_server_is_asked_no_verdict_twice_beyond_those_in_flight(
+    vllm_server: str, answers: Path, labels: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at random, twice, and resumed: each verdict stands once, and what was asked again was under way when it was killed."""
+    rows, window, dice = 40, 4, random.Random()
+    for name in ("a", "b"):
+        asked = [{"instruction": f"sort the words {n}", "output": f"{name}{name} word {n}", "generator": name} for n in range(rows)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(asked))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    words = ["evaluate", "judge", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--judge", "openai:toy", "--base-url", vllm_server]
+    words += ["--prompt", str(answers / "prompt.jinja"), "--reading", "label", "--labels", labels[0], "--labels", labels[1], "--least-probability", "0"]
+    words += ["--root", str(tmp_path / "runs"), "--window", str(window), "-o", str(tmp_path / "judged"), "--progress", "none"]
+    drawn = tmp_path / "drawn"
+    kills = [dice.randint(1, rows), dice.randint(1, rows // 2)]
+    for after in kills:
+        status, said = ended(counted(drawn, *words), drawn, after=after)
+        assert status == -signal.SIGKILL, said
+    status, said = ended(counted(drawn, *words), drawn, after=None)
+    assert status in (0, 3), said
+    dataset = open_dataset(tmp_path / "judged")
+    assert (faults(dataset), dataset.manifest.rows) == ([], 2 * rows)
+    assert len(set(drawn.read_text().splitlines())) == 2 * rows
+    assert lines(drawn) <= 2 * rows + len(kills) * window, kills

@@ -13,12 +13,12 @@ from sgpo_data.cli.main import app
 from tiny_model import write_classifier, write_model
 from typer.testing import CliRunner, Result
 
-from sgpo_data.engines import Sampling
 from sgpo_data.errors import GateError
 from sgpo_data.execution import Execution
 from sgpo_data.health.guards import TrainingGuard
 from sgpo_data.health.options import Guards
-from sgpo_data.health.probe import HeldOutPrompt, ModelAnswer, Probe
+from sgpo_data.health.preference import AnsweredTwice, rewarded_wins
+from sgpo_data.health.probe import HeldOutPrompt, ModelAnswer
 from sgpo_data.loop.plan import plan_recipe
 from sgpo_data.recipe.file import read_recipe
 from sgpo_data.references.model import find_model
@@ -177,13 +177,14 @@ def test_a_reward_model_tells_how_many_pairs_are_better_before_they_are_trained_
 
 
 def test_a_reward_model_compares_two_answers_to_each_prompt(tmp_path: Path) -> None:
-    folder = write_classifier(tmp_path / "reward")
-    probe = Probe(Engines(Execution()), Sampling())
+    folder, engines = write_classifier(tmp_path / "reward"), Engines(Execution())
     prompts = [HeldOutPrompt(name, [{"role": "user", "content": name}], None) for name in ("a", "b", "c")]
     before, after = ({name: ModelAnswer(text, 1, cut=False) for name, text in answers.items()} for answers in ({"a": "x", "b": "x"}, {"a": "the", "b": "x"}))
-    wins = probe.wins(find_model(str(folder)), prompts, before, after)
+    wins = rewarded_wins(find_model(str(folder)), AnsweredTwice(prompts, before, after), engines)
+    assert wins is not None
     assert (wins.compared, wins.won + wins.lost) == (2, 1)
-    back = probe.wins(find_model(str(folder)), prompts, after, before)
+    back = rewarded_wins(find_model(str(folder)), AnsweredTwice(prompts, after, before), engines)
+    assert back is not None
     assert (back.won, back.lost) == (wins.lost, wins.won)
 
 

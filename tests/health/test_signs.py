@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from sgpo_data.health.options import Guards
-from sgpo_data.health.probe import ModelAnswer, counted_wins, sampled_sums
+from sgpo_data.health.preference import counted_wins
+from sgpo_data.health.probe import ModelAnswer, sampled_sums
 from sgpo_data.health.signs import Sign, signs_after, signs_before
 from sgpo_data.store.guard import GuardRecord, SampledAnswers, Wins
 

@@ -22,7 +22,9 @@ from sgpo_data.loop.rounds import open_run
 from sgpo_data.loop.script import script
 from sgpo_data.preflight.sample import sample_recipe
 from sgpo_data.publishing.card import CardFacts, Config, dataset_card
+from sgpo_data.publishing.card_text import evaluation_section
 from sgpo_data.publishing.lineage import Lineage
+from sgpo_data.publishing.model_evaluations import model_evaluations
 from sgpo_data.recipe.file import parsed
 from sgpo_data.report.page import page
 from sgpo_data.store.dataset import open_dataset
@@ -215,6 +217,19 @@ def test_a_card_tells_the_evaluation_of_the_published_round(place: Path, how: Ex
     card = dataset_card(facts)
     assert "| win rate | 50.0 % | theirs, judged by " in card
     assert str(place) not in card
+
+
+def test_the_card_of_a_model_tells_what_runs_found_of_it(place: Path, how: Execution) -> None:
+    run(JUDGED, place, how, EvenJudge())
+    (place / "y.toml").write_text(JUDGED)
+    run_recipe(place / "y.toml", how, open_model=opens(EvenJudge()))
+    answers = open_dataset(how.root / "x" / "policy-1" / "answers")
+    model = answers.manifest.identity.models["policy"].identity
+    (found,) = model_evaluations(model, how.root)
+    lines = list(evaluation_section(found, "Of this model"))
+    assert lines[2] == "Of this model, on set.json. Intervals are 95 %, by a bootstrap."
+    assert any(line.startswith("| win rate | 50.0 % | theirs, judged by ") for line in lines)
+    assert model_evaluations("folder:other", how.root) == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
 from sgpo_data.errors import ModelError
+from sgpo_data.evaluation.summary import EvaluationSummary
 from sgpo_data.publishing.publication import model_publication
 from sgpo_data.references.model import content_digest, find_model
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, host
@@ -54,6 +55,24 @@ def test_a_published_model_is_the_same_model_where_it_is_read(hub: Hub, trained:
     assert hub.repositories.find("org/m", "model").private
     code, again, _ = sgpo("publish", str(trained), "org/m", "--tag", "v1", "--license", "mit")
     assert (code, again) == (0, out)
+
+
+def test_the_card_holds_what_was_found_of_the_model(hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = EvaluationSummary("alpaca_eval.json", "train:1", answered=804, questions=805)
+    asked: list[str] = []
+
+    def of_runs(model: str, root: Path) -> list[EvaluationSummary]:
+        asked.append(model)
+        return [found]
+
+    monkeypatch.setattr("sgpo_data.publishing.model_evaluations.model_evaluations", of_runs)
+    code, out, err = sgpo("publish", str(trained), "org/m", "--tag", "v1")
+    assert code == 0, err
+    card = (find_model(out.strip()).folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers")
+    assert "Of this model, on alpaca_eval.json." in card
+    assert "| whole answers | 804 of 805 |" in card
+    assert asked == [find_model(str(trained)).record.identity]
 
 
 def test_weights_that_changed_since_they_were_trained_are_not_published(trained: Path) -> None:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 
 from sgpo_data.engines import GenerateRequest, Generation, Key, Scored, Scorer, ScoreRequest
 from sgpo_data.engines.loading import Loading
+from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model
-from sgpo_data.running.engines import OpenedModel, OpenModel
+from sgpo_data.running.engines import Engines, OpenedModel, OpenModel
 
 
 class LabelScorer:
@@ -40,7 +42,17 @@ class LabelScorer:
         self._model.close()
 
 
-def scoring_labels(open_model: OpenModel) -> OpenModel:
+@contextmanager
+def judging(judge: Judge, engines: Engines) -> Iterator[Engines]:
+    """Engines for this judge: where its verdict is a label, models that can score do so."""
+    if judge.reading != "label":
+        yield engines
+        return
+    with closing(engines.within(_scoring_labels)) as scoring:
+        yield scoring
+
+
+def _scoring_labels(open_model: OpenModel) -> OpenModel:
     """Opens the same models, those that can score as `LabelScorer`."""
 
     def opened(loading: Loading, model: Model, how: Execution) -> OpenedModel:

@@ -25,6 +25,11 @@ class JudgePrompt:
     name: str
     text: str
 
+    @property
+    def ships(self) -> bool:
+        """Whether its name gives it here too."""
+        return self.name in SHIPPED and load_prompt(self.name) == self
+
     def render(self, messages: Sequence[Message], *, first_answer: str, second_answer: str) -> list[Message]:
         """The conversation to send: one user turn.
 

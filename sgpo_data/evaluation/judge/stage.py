@@ -58,6 +58,10 @@ class Judge(GeneratingStage):
         """The table it makes."""
         return "evaluations"
 
+    def rows_made(self, rows: int) -> int:
+        """Two for each: one per order."""
+        return 2 * rows
+
     def identity(self) -> JsonValue:
         """The fields, with the text of the prompt; what its file is called does not count."""
         return {**self.model_dump(mode="json"), "prompt": self.prompt.text}

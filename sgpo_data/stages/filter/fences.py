@@ -86,7 +86,9 @@ class Fences:
         for row in rows:
             measured, undefined = int(str(row["rows"])), int(str(row.get("undefined") or 0))
             if self.strategy == "margin" and undefined and not measured:
-                raise RecipeError("filter: ppl.strategy = margin needs rewards, and no row has one; give score-ppl a reward model, or leave margin out")
+                raise RecipeError(
+                    "filter: ppl.strategy = margin needs rewards, and no row has one; give score-ppl a reward model or filter verdicts, or leave margin out"
+                )
             if undefined > measured:
                 yield f"{self.strategy} is undefined for {undefined} of the {undefined + measured} rows that reach it"
 

@@ -61,6 +61,9 @@ class Filter(TableStage):
     A rule whose measure is null is not failed, and NaN and infinity count as null; a row on a bound is kept, and so are ties. What a strategy takes
     from the table, such as quartiles, it takes from the rows that fail no rule before it; under ppl.min_rows of them it drops none. No row in is no
     row out.
+
+    With verdicts of a judge or of people on its rewrites, improved_reward is how far the rewrite is preferred, from 0 to 1, response_reward the rest:
+    margin and your own rules read them as those of a reward model.
     """
 
     stage_name: ClassVar[str] = "filter"
@@ -68,6 +71,7 @@ class Filter(TableStage):
     reads: ClassVar[tuple[str, ...]] = ("scored",)
     makes: ClassVar[tuple[str, ...]] = ("filtered",)
     outcome: ClassVar[str] = "coalesce(dropped_by, 'kept')"
+    takes_verdicts: ClassVar[bool] = True
 
     gates: Gates = Field(default_factory=Gates, description="Bounds on the text.")
     rules: dict[RuleName, Predicate] = Field(

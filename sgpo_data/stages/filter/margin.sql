@@ -1,4 +1,4 @@
--- Keep low <= reward(improved) - reward(response) <= high, by a reward model that score-ppl was given.
+-- Keep low <= reward(improved) - reward(response) <= high, by a reward model that score-ppl was given, or by verdicts that filter was.
 -- An upper bound for ablations: SGPO itself has no labels. A row with an answer that was not rewarded is kept.
 
 -- One row per row of `standing`: `measure` is the difference, in the reward model's unit.

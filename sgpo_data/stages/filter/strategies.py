@@ -52,9 +52,9 @@ class Ratio(_Bounds):
 
 
 class Margin(_Bounds):
-    """How much better the rewrite is to a reward model."""
+    """How much better the rewrite is to a reward model, or to a judge."""
 
-    low: float = Field(0.0, description="margin: least reward of the rewrite less that of the response.")
+    low: float = Field(0.0, description="margin: least reward of the rewrite less that of the response; by verdicts it is from -1 to 1.")
     high: float | None = Field(None, description="margin: greatest difference; none if not given.")
 
 
