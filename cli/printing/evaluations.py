@@ -39,7 +39,7 @@ def show_evaluations(a: Run, b: Run, *, as_json: bool) -> None:
 
 
 def _numbers(run: Run) -> dict[Place, EvaluationNumber]:
-    return {(row.place, row.set, row.number.name): row.number for row in evaluated(run.rounds)}
+    return {(row.place, row.set, row.number.name): row.number for row in evaluated(run.name, run.rounds)}
 
 
 def _value(numbers: dict[Place, EvaluationNumber], place: Place) -> str:

@@ -100,7 +100,7 @@ def test_a_function_gives_what_the_command_gives(fake: FakeModel) -> None:
 def test_a_table_in_memory_is_written_once_and_named_by_its_content(table: object, fake: FakeModel) -> None:
     first = sgpo_data.seed(pl.DataFrame(ROWS), model="model", progress="none")
     asked = len(fake.asked)
-    again = sgpo_data.seed(table, model="model", progress="none")  # type: ignore[arg-type]
+    again = sgpo_data.seed(table, model="model", progress="none")
     assert (again.folder, len(fake.asked)) == (first.folder, asked)
     assert len(list(Path("runs/frames").iterdir())) == 1
     assert sgpo_data.scan(first).collect()["response"].str.starts_with("Say").all()
@@ -129,13 +129,17 @@ def test_sql_takes_tables_in_memory_by_name() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: sgpo_data.seed("prompts.jsonl", model="model", sampels=2), UsageError, "seed: takes no sampels; did you mean samples?"),
+        (
+            lambda: sgpo_data.seed("prompts.jsonl", model="model", sampels=2),  # type: ignore[call-arg]
+            UsageError,
+            "seed: takes no sampels; did you mean samples?",
+        ),
         (lambda: sgpo_data.seed("prompts.jsonl", model="model", samples=0), UsageError, "seed: samples: Input should be greater than or equal to 1 (got 0)"),
         (lambda: sgpo_data.filter("x", ppl={"k": -1}), UsageError, "filter: ppl.k: Input should be greater than 0 (got -1)"),
         (lambda: sgpo_data.seed(7, model="model"), UsageError, "int: is no reference"),
         (lambda: sgpo_data.seed(pl.DataFrame(), model="model"), SgpoError, "no rows"),
         (lambda: sgpo_data.seed(datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)), model="model"), UsageError, "holds the splits train"),
-        (lambda: sgpo_data.sql("SELECT 1", pl.DataFrame(ROWS)), UsageError, "name=table"),
+        (lambda: sgpo_data.sql("SELECT 1", pl.DataFrame(ROWS)), UsageError, "name=table"),  # type: ignore[arg-type]
         (lambda: sgpo_data.scan("nowhere"), DatasetError, "nowhere: no such dataset"),
         (lambda: sgpo_data.improve("prompts.jsonl"), DatasetError, "improve reads responses"),
         (lambda: sgpo_data.publish("prompts.jsonl", repository="no-name", tag="v1"), UsageError, "no-name"),
