@@ -53,9 +53,10 @@ CASES: Mapping[str, Case] = {
     "plain DPO": Case("plain dpo", SHORT),
     "plain DPO, no filter, no least edit": Case("plain dpo", replace(SHORT, min_edit=0.0, strategy="none", epochs=6)),
     "plain DPO at a rate of 1e-3": Case("plain dpo", replace(SHORT, rate=1e-3)),
-    "60 epochs of SFT": Case("sgpo", LONG_SFT),
     "60 epochs of SFT, let through, refining for itself": Case("sgpo", LONG_SFT, LET_THROUGH),
     "60 epochs of SFT, let through, rewriting without an improver": Case("no improver", LONG_SFT, LET_THROUGH),
+    # Last, since pairs of a model that is made already are not judged again.
+    "60 epochs of SFT": Case("sgpo", LONG_SFT),
 }
 
 

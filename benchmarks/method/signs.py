@@ -82,7 +82,7 @@ def _shown(row: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _correlation(rows: Sequence[Mapping[str, object]], sign: str, truth: str) -> Mapping[str, object]:
-    both = [(row[sign], row[truth]) for row in rows if row[sign] is not None]
+    both = [(_number(row, sign), _number(row, truth)) for row in rows if row[sign] is not None]
     found = stats.spearmanr([a for a, _ in both], [b for _, b in both])
     return {"sign": SIGNS[sign], "of": truth, "rows": len(both), "correlation": f"{found.statistic:+.2f}", "p": f"{found.pvalue:.2g}"}
 

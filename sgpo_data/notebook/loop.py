@@ -6,7 +6,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
-from sgpo_data.evaluation.judge.local import scoring_labels
+from sgpo_data.evaluation.judge.local import judging
 from sgpo_data.evaluation.judge.prompt import load_prompt, reading_of
 from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.evaluation.judge.verdict import Reading
@@ -56,8 +56,9 @@ def evaluate(
     """
     from sgpo_data.evaluation.comparisons import compared
     from sgpo_data.evaluation.judging import check_installed, judged
-    from sgpo_data.evaluation.recorded import recorded
+    from sgpo_data.evaluation.recorded import recorded, rewritten
     from sgpo_data.evaluation.sets import open_set
+    from sgpo_data.references.dataset import existing
     from sgpo_data.references.model import find_model
     from sgpo_data.running.engines import Engines, open_model
 
@@ -66,11 +67,10 @@ def evaluate(
     execution, stage = validated(Execution, how, place="evaluate"), _judge(own)
     found = find_model(fspath(judge))
     questions = None if set is None else open_set(set, execution)
-    names = [reference_of(each, execution.root) for each in (model, model if baseline is None else baseline)]
-    ours, theirs = recorded(names[0], execution.root, column="improved" if baseline is None else "response"), recorded(names[1], execution.root)
+    names = [reference_of(each, execution.root) for each in ((model,) if baseline is None else (model, baseline))]
+    ours, theirs = rewritten(existing(names[0], execution.root), names[0]) if baseline is None else (recorded(each, execution.root) for each in names)
     pair = compared(ours, theirs, execution, questions=questions)
-    opening = scoring_labels(open_model) if stage.reading == "label" else open_model
-    with closing(Engines(execution, open_model=opening)) as engines:
+    with closing(Engines(execution, open_model=open_model)) as opened, judging(stage, opened) as engines:
         return judged(pair, stage, found, execution, engines=engines, out=None if out is None else Path(out))
 
 
