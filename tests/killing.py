@@ -3,13 +3,13 @@
 import math
 import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+from warm import WarmProcess
 
 COUNTED = Path(__file__).with_name("counted_sgpo.py")
 MARK = "SGPO_TEST_MARK"
@@ -19,7 +19,7 @@ SECONDS = 20
 
 def counted(counts: Path, *words: str) -> list[str]:
     """The command that writes a line to `counts` for every request."""
-    return [sys.executable, str(COUNTED), str(counts), *words]
+    return [str(COUNTED), str(counts), *words]
 
 
 def ended(command: Sequence[str], counts: Path, *, after: int | None, by: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
@@ -28,27 +28,28 @@ def ended(command: Sequence[str], counts: Path, *, after: int | None, by: signal
     As from a terminal, Ctrl-C goes to all its processes. None of them may be left.
     """
     before, mark = lines(counts), f"{os.getpid()}-{time.monotonic_ns()}"
-    environment = {**os.environ, MARK: mark}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-    while after is not None and process.poll() is None:
-        if lines(counts) - before >= after:
-            os.kill(process.pid, by) if by == signal.SIGKILL else os.killpg(process.pid, by)
-            break
-        time.sleep(0.002)
-    _, said = process.communicate()
-    deadline = time.monotonic() + SECONDS
-    while left := marked(mark):
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(0.01)
-    return process.returncode, said
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said, Path(os.devnull).open("r+b") as nothing:
+        process = WarmProcess(command, [nothing.fileno(), nothing.fileno(), said.fileno()], {**os.environ, MARK: mark})
+        while after is not None and process.poll() is None:
+            if lines(counts) - before >= after:
+                os.kill(process.pid, by) if by == signal.SIGKILL else os.killpg(process.pid, by)
+                break
+            time.sleep(0.002)
+        status = process.wait()
+        deadline = time.monotonic() + SECONDS
+        while left := descendants(process.pid, mark):
+            assert time.monotonic() < deadline, f"left behind: {left}"
+            time.sleep(0.01)
+        said.seek(0)
+        return status, said.read()
 
 
-def marked(mark: str) -> list[str]:
-    """Command lines of the processes with this mark in their environment."""
+def descendants(leader: int, mark: str) -> list[str]:
+    """Command lines of the processes in this session, or with this mark in their environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            if os.getsid(int(folder.name)) == leader or f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
             continue

@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from fake_model import FakeModel, model_folder, opens
+from warm import warm_path
 
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
@@ -73,7 +73,7 @@ def test_a_script_reads_every_source(place: Path, how: Execution) -> None:
     ran = run_recipe(place / "x.toml", how)
     text = script("x.toml", [each.step for each in ran], how)
     assert f"--source.more '{place}/b c.csv?columns=prompt=text&offset=0&limit=3'" in text
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": warm_path(place / "bin")}
     done = subprocess.run(["sh", "-s", str(place / "other")], input=text, text=True, capture_output=True, env=environment, cwd=place)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (place / "other/store").iterdir()) == sorted(path.name for path in how.store.iterdir())
