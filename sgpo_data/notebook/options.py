@@ -48,6 +48,7 @@ class ExecutionOptions(TypedDict, total=False):
     batch_tokens: int
     tensor_parallel: int
     data_parallel: int
+    sharding: Literal["none", "fsdp", "zero3"]
     memory_share: float | None
     base_url: str | None
     key_variable: str
@@ -56,6 +57,10 @@ class ExecutionOptions(TypedDict, total=False):
     part_rows: int
     stream: bool
     allow_secrets: bool
+    report_to: Literal["none", "wandb", "trackio", "tensorboard"]
+    project: str
+    run_name: str | None
+    status: str | Path | PathLike[str] | None
     progress: Literal["auto", "bar", "plain", "none"]
 
 

@@ -190,7 +190,7 @@ def test_a_recipe_names_a_reward_model(improved: Dataset, tmp_path: Path, how: E
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ('reward_model = "reward"\n', "", r"phases\.1\.filter\.ppl\.strategy: margin reads rewards .*; name a reward_model in phase phase1"),
+        ('reward_model = "reward"\n', "", r"phases\.1\.filter\.ppl\.strategy: margin reads rewards .*; name a reward_model or judge in phase phase1"),
         ('reward_model = "reward"', 'reward_model = "nowhere"', r"phases\.1\.reward_model: is no folder beside the recipe"),
         ("[phases.score-ppl]", "", r"phases\.1\.reward_model: there is no score-ppl to use it"),
     ],

@@ -24,7 +24,7 @@ FAULTY: dict[str, tuple[dict[str, object], str]] = {
     ),
     "no fields": ({"stage": "seed", "fields": [1], "inputs": (RAW,)}, r"fields: is no table \(got \[1\]\)"),
     "no input": ({"stage": "source", "fields": {}, "inputs": ()}, r"inputs: prompts are read from one at least \(got 0\)"),
-    "two inputs": ({"stage": "filter", "fields": {}, "inputs": (RAW, RAW)}, r"inputs: a stage has one \(got 2\)"),
+    "three inputs": ({"stage": "filter", "fields": {}, "inputs": (RAW, RAW, RAW)}, r"inputs: a stage has one \(got 3\)"),
 }
 
 

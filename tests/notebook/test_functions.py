@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import datasets  # type: ignore[import-untyped]
@@ -223,7 +223,7 @@ def plain(annotation: object) -> object:
         return frozenset(each for argument in arguments for each in (get_args(argument) or (argument,)))
     if origin in (Union, UnionType):
         if PathLike in [get_origin(argument) for argument in arguments]:
-            return "text"
+            return frozenset(("text", NoneType)) if NoneType in arguments else "text"
         return frozenset(map(plain, arguments))
     if origin is not None and issubclass(origin, Mapping):
         return "mapping"

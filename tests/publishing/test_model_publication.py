@@ -65,7 +65,7 @@ def test_the_card_holds_what_was_found_of_the_model(hub: Hub, trained: Path, mon
         asked.append(model)
         return [found]
 
-    monkeypatch.setattr("sgpo_data.publishing.model_evaluations.model_evaluations", of_runs)
+    monkeypatch.setattr("sgpo_data.publishing.choice.model_evaluations", of_runs)
     code, out, err = sgpo("publish", str(trained), "org/m", "--tag", "v1")
     assert code == 0, err
     card = (find_model(out.strip()).folder / "README.md").read_text()
