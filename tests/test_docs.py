@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hub_answers import OWNER
 from hub_server import hub_server
+from warm import warm_path
 
 from sgpo_data.recipe.file import parsed
 
@@ -18,7 +19,6 @@ NAV = re.findall(r"^ +- .+: ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(enco
 PAGES = [ROOT / "README.md", *(path for path in (ROOT / "docs" / name for name in NAV) if path.exists())]
 """As a reader takes them: README, then docs/ in the order of its menu; what the menu has besides is derived when the pages are built."""
 MISTAKES = ROOT / "docs/troubleshooting.md"
-BIN = Path(sys.executable).parent
 
 
 def blocks(language: str, pages: list[Path] = PAGES) -> list[str]:
@@ -40,7 +40,7 @@ def test_the_readme_is_read_in_one_sitting() -> None:
 
 
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "120"}
+    environment = {**os.environ, "PATH": warm_path(folder.with_name("bin")), "COLUMNS": "120"}
     return subprocess.run(["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sgpo_data.cli.gc import gc
 from sgpo_data.cli.run import add_run
 from two_by_two import TWO_BY_TWO, UNTRAINED, Plain
 from typer.testing import CliRunner, Result
+from warm import warm_path
 
 from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.loading import Loading
@@ -388,11 +388,11 @@ def test_the_printed_script_ends_with_the_same_fingerprints(tmp_path: Path) -> N
     from sgpo_data.toy.__main__ import prompts
 
     base_model(tmp_path / "model")
-    prompts(rows=60, output=tmp_path / "prompts.jsonl")
+    prompts(rows=30, output=tmp_path / "prompts.jsonl")
     how = Execution(root=tmp_path / "runs", progress="none")
     ran = run_recipe(written(tmp_path, REAL), how)
     text = script("x.toml", [each.step for each in ran], how)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": warm_path(tmp_path / "bin")}
     done = subprocess.run(["sh", "-s", str(tmp_path / "other root")], input=text, text=True, capture_output=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     other = how.model_copy(update={"root": tmp_path / "other root"})

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hub_server import Hub
 from sgpo_data.cli.main import app
 from two_by_two import UNTRAINED, Plain
 from typer.testing import CliRunner
+from warm import warm_path
 
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
@@ -56,8 +56,8 @@ def test_the_recipe_of_a_run_comes_back_and_makes_the_same_fingerprints(hub: Hub
 
 def test_single_stages_come_back_as_a_script_that_ends_with_the_same_fingerprints(hub: Hub, tmp_path: Path) -> None:
     base_model(tmp_path / "model")
-    prompts(rows=50, output=tmp_path / "prompts.jsonl")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    prompts(rows=30, output=tmp_path / "prompts.jsonl")
+    environment = {**os.environ, "PATH": warm_path(tmp_path / "bin")}
     chain = """
         sgpo seed prompts.jsonl --model model --sampling.max_tokens 40 -o responses --progress none |
         sgpo improve - --sampling.max_tokens 40 -o improved --progress none |

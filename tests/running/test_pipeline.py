@@ -1,14 +1,14 @@
 """The five stages over a real model, through a real shell, into the programs that read what comes out."""
 
 import json
-import shlex
+import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from warm import warm_path
 
 from sgpo_data.execution import Execution
 from sgpo_data.running.runner import run
@@ -21,7 +21,6 @@ from sgpo_data.toy.__main__ import chats, prompts
 from sgpo_data.toy.model import base_model
 
 TABLES = {"a": "responses", "b": "improved", "c": "scored", "d": "filtered", "pairs": "pairs"}
-SGPO = Path(sys.executable).with_name("sgpo")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +33,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = script.replace("sgpo ", f"{shlex.quote(str(SGPO))} ")
-    return subprocess.run(["bash", "-c", f"set -o pipefail; {words}"], cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PATH": warm_path(folder.with_name("bin"))}
+    return subprocess.run(["bash", "-o", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module", params=["prompts.jsonl", "chats.jsonl"])

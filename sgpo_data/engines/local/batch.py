@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
 from sgpo_data.engines import GenerateRequest
-from sgpo_data.engines.local.cache import join, joinable, narrow
+from sgpo_data.engines.local.cache import join, joinable, narrow, roomy
 from sgpo_data.engines.local.sampling import sampled_tokens
 
 LEAVING_SHARE = 0.25
@@ -158,7 +158,7 @@ class AnswerBatch:
         uniforms = np.stack([np.random.Generator(np.random.Philox(key=prompt.request.seed)).random(steps) for prompt in prompts])
         positions = torch.arange(width, device=device) - (width - length)[:, None]
         mask = (positions >= 0).long()
-        cache = DynamicCache(config=self._model.config)
+        cache = roomy(self._model.config)
         rows = _Rows(
             mask=mask,
             length=length,

@@ -128,6 +128,7 @@ def _device(asked: str) -> str:
 def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     from torch import nn
 
+    from sgpo_data.engines.local.grouped_attention import NAME
     from sgpo_data.engines.local.weights import load_weights
     from sgpo_data.engines.threads import fit_threads
 
@@ -135,6 +136,8 @@ def _load_model(folder: Path, *, dtype: str, device: str) -> PreTrainedModel:
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         # Its usual kernels leave the cap on attention out without a word.
         model.set_attn_implementation("eager")
+    elif model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(NAME)
     fit_threads(model)
     return nn.Module.to(model, device)
 
