@@ -1,10 +1,7 @@
 """Claims about a real small model, SmolLM2-135M-Instruct: the whole recipe, killed on the way, and what its rows are like."""
 
 import math
-import os
 import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipes").mkdir()
     for name in ("real.toml", "real.jsonl"):
         (folder / "recipes" / name).write_bytes((RECIPE.parent / name).read_bytes())
-    subprocess.run([sys.executable, "-m", "sgpo_data.toy", "smollm2", str(folder / "runs" / "smollm2")], check=True, capture_output=True)
+    assert CliRunner().invoke(app, ["smollm2", str(folder / "runs" / "smollm2")]).exit_code == 0
     counts = folder / "drawn"
     how = ["--root", str(folder / "runs"), "--window", "8", "--progress", "none"]
     command = counted(counts, "run", str(folder / "recipes" / "real.toml"), *how)
@@ -72,9 +69,10 @@ def test_some_rewrites_become_pairs_and_a_model_is_trained_on_them(world: Path) 
 
 
 def test_the_same_command_finds_everything_made(world: Path) -> None:
-    command = [sys.executable, "-c", "from sgpo_data.cli.main import main; main()", "run", str(world / "recipes" / "real.toml"), "--root", str(world / "runs")]
-    again = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
-    assert again.stderr.count(" already") == 7
+    command = counted(world / "drawn again", "run", str(world / "recipes" / "real.toml"), "--root", str(world / "runs"))
+    status, messages = ended(command, world / "drawn again", after=None)
+    assert status == 0
+    assert messages.count(" already") == 7
 
 
 def test_digits_are_tokens_of_their_own_as_the_model_has_learned_them(world: Path) -> None:
