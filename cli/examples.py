@@ -9,6 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sgpo seed prompts.jsonl --model Qwen/Qwen2.5-0.5B-Instruct -o responses",
         "sgpo seed HuggingFaceH4/ultrafeedback_binarized --source.split train_sft --source.limit 1000 --model models/mine",
         "sgpo seed prompts.jsonl --model openai:my-model --base-url http://localhost:8000/v1",
+        "sgpo seed prompts.jsonl --model models/mine -o responses --part-range 3/8",
     ),
     "improve": ("sgpo improve responses -o improved", "sgpo improve responses --role improve --sampling.temperature 0.3"),
     "score-ppl": ("sgpo score-ppl improved -o scored", "sgpo score-ppl improved --reward-model models/reward"),
@@ -18,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'sgpo filter scored --rule "short=improved_words < 400" --ppl.strategy quantile+ratio',
     ),
     "pair": ("sgpo pair filtered -o pairs", "sgpo pair filtered --kind examples", "sgpo filter scored | sgpo pair - | sgpo lint -"),
+    "finish": ("sgpo finish responses",),
     "train": (
         "sgpo train pairs --model models/base -o models/next",
         "sgpo train examples --model models/base --objective sft -o models/improver",

@@ -17,6 +17,7 @@ from .check import check
 from .demo import demo
 from .diff import diff
 from .evaluate import add_evaluate
+from .finish import finish
 from .flags import dashed
 from .gc import gc
 from .health import add_health
@@ -110,6 +111,7 @@ app.command(rich_help_panel="Start")(init)
 add_run(app)
 add_preflight(app)
 add_stages(app)
+app.command(rich_help_panel="Stages")(finish)
 add_train(app)
 add_evaluate(app)
 app.command(rich_help_panel="Share")(publish)

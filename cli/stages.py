@@ -1,23 +1,32 @@
 """A command for each stage alone, with flags derived from its class."""
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
+from sgpo_data.names import hub_place
 from sgpo_data.sources.options import Source
-from sgpo_data.stages import Stage
+from sgpo_data.stages import RowStage, Stage
 from sgpo_data.stages.filter.filter import Filter
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
 from sgpo_data.stages.order import STAGES, model_roles
+from sgpo_data.store.share import PartRange
 
 from .flags import built, parameters
 from .opener import opener
 from .references import typed
+
+if TYPE_CHECKING:
+    from sgpo_data.running.engines import OpenModel
+    from sgpo_data.running.job import StageJob
+
+log = logging.getLogger(__name__)
 
 
 def add_stages(app: typer.Typer) -> None:
@@ -45,6 +54,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
                 raise UsageError(f"--out: --what-if writes nothing (got {out}); leave one out")
             print_what_if(built(Filter, given), typed(str(reference)), asked, verdicts=verdicts, root=execution.root, as_json=bool(given["json"]))
             return
+        parts = PartRange.parsed(str(given["part_range"])) if given.get("part_range") else None
         job = job_of(
             built(stage, _with_templates(given)),
             typed(str(reference)),
@@ -55,6 +65,9 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             source=built(Source, given, prefix="source."),
             execution=execution,
         )
+        if parts is not None:
+            _make_share(job, parts, out, execution, open_model=opener(context), as_json=bool(given["json"]))
+            return
         with closing(Engines(execution, open_model=opener(context))) as engines:
             made = make_at(job, str(out) if out else None, execution, engines=engines)
         print_made(made, as_json=bool(given["json"]))
@@ -66,6 +79,27 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
     signature += parameters(Execution, panel="How it is run")
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return command
+
+
+def _make_share(job: "StageJob", parts: PartRange, out: object, execution: Execution, *, open_model: "OpenModel", as_json: bool) -> None:
+    """Makes the share, and prints the reference if the dataset is whole with it."""
+    from sgpo_data.paths import local_path
+    from sgpo_data.publishing.output import StageOutput
+    from sgpo_data.running.engines import Engines
+    from sgpo_data.running.rowwise import RowJob
+
+    from .printing.output import print_made
+
+    assert isinstance(job, RowJob)
+    if out and hub_place(str(out)) is not None:
+        raise UsageError(f"-o {out}: processes share a folder that all of them see; give one, and send the dataset to the Hub with sgpo publish")
+    folder = local_path(str(out)) if out else execution.store / job.name
+    with closing(Engines(execution, open_model=open_model)) as engines:
+        dataset = job.make_share(parts, folder, execution, engines)
+    if dataset is None:
+        log.info("%s: share %s is made; the last share to be made finishes it, or: sgpo finish %s", folder, parts, folder)
+    else:
+        print_made(StageOutput(dataset.manifest, str(dataset.folder)), as_json=as_json)
 
 
 def _with_templates(given: Mapping[str, object]) -> dict[str, object]:
@@ -88,6 +122,9 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
         found[name] = (Annotated[str | None, typer.Option(role.flag, help=role.help)], None)
         if name == "model":
             found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
+    if issubclass(stage, RowStage):
+        text = "Make every N-th part, from the I-th on (1/N to N/N), while other processes make theirs; the last one in finishes the dataset."
+        found["part_range"] = (Annotated[str | None, typer.Option("--part-range", metavar="I/N", help=text, rich_help_panel="How it is run")], None)
     if stage is Filter:
         text = "Evaluations of its rewrites, as sgpo evaluate judge or people wrote them: they are its rewards, for ppl.strategy margin and rules."
         found["verdicts"] = (Annotated[str | None, typer.Option("--verdicts", metavar="EVALUATIONS", help=text)], None)

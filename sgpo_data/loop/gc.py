@@ -10,6 +10,7 @@ import filelock
 from sgpo_data.errors import DatasetError
 from sgpo_data.loop.folder import used_names
 from sgpo_data.store.dataset import WORK
+from sgpo_data.store.shares import refuse_live_shares
 from sgpo_data.store.state import State, state
 
 REMOVED = ".removed-"
@@ -49,6 +50,7 @@ def delete(found: UnusedFolder) -> None:
     try:
         if (found.folder / WORK).is_dir():
             lock.acquire()
+            refuse_live_shares(found.folder)
         aside = found.folder if found.folder.name.startswith(REMOVED) else found.folder.with_name(REMOVED + found.folder.name)
         found.folder.replace(aside)
         shutil.rmtree(aside)
@@ -73,8 +75,9 @@ def _is_held(folder: Path) -> bool:
     lock = filelock.FileLock(path, timeout=0)
     try:
         with lock:
+            refuse_live_shares(folder)
             return False
-    except filelock.Timeout:
+    except (filelock.Timeout, DatasetError):
         return True
     except OSError:
         return True

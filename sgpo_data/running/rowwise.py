@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from sgpo_data.engines.loading import Loading, WeightsLoading
 from sgpo_data.engines.opening import check_openable, scorer_of
@@ -15,7 +16,11 @@ from sgpo_data.running.job import StageJob
 from sgpo_data.running.stream import Fill, Measure, generated, measured, stream
 from sgpo_data.stages import GeneratingStage, ModelRole, RowStage, ScoringStage
 from sgpo_data.stages.improve.templates import recorded_templates
-from sgpo_data.store.dataset import Readable
+from sgpo_data.store.dataset import Dataset, Readable
+from sgpo_data.store.parts import Plan
+from sgpo_data.store.resume import last_in, take_up_share
+from sgpo_data.store.share import PartRange
+from sgpo_data.store.shares import Expected
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 
@@ -76,11 +81,27 @@ class RowJob(StageJob):
 
     def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
         """Makes every missing row; each one is safe as soon as it is finished."""
+        self._fill(into, source, execution, engines, self.rows_of(source))
+        return self.summary(source.manifest.rows)
+
+    def make_share(self, parts: PartRange, folder: Path, execution: Execution, engines: Engines) -> Dataset | None:
+        """Those parts of the dataset in this folder, while other processes make theirs; the dataset, if it is whole with them.
+
+        Raises what `make` does; the same call resumes after an error or a kill.
+        """
+        source = self.source()
+        rows = self.rows_of(source)
+        plan = Plan(identity=self.identity, table=self.writes, part_rows=self.part_rows(execution))
+        with take_up_share(folder, plan, parts, Expected.of(rows, self.summary(source.manifest.rows))) as into:
+            if into is not None:
+                self._fill(into, source, execution, engines, parts.rows_of(rows, into.plan.part_rows))
+        return last_in(folder)
+
+    def _fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines, rows: int) -> None:
         self.check_fit(source)
         opened = partial(self._opened, into, source, engines)
-        with progress({self.stage.stage_name: self.rows_of(source)}, style=execution.progress, status=execution.status) as (report,):
+        with progress({self.stage.stage_name: rows}, style=execution.progress, status=execution.status) as (report,):
             stream(self.stage, source.rows(), into, author=self.author, opened=opened, report=report)
-        return self.summary(source.manifest.rows)
 
     @abstractmethod
     def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from sgpo_data.store.dataset import WORK
-
 DONE = "done.json"
 
 
@@ -44,9 +42,9 @@ class Costs:
 FREE = Cost()
 
 
-def done_before(folder: Path) -> PastCost:
-    """What earlier sessions have cost."""
+def done_before(work: Path) -> PastCost:
+    """What earlier sessions have cost that noted it in this folder."""
     try:
-        return PastCost.model_validate_json((folder / WORK / DONE).read_bytes())
+        return PastCost.model_validate_json((work / DONE).read_bytes())
     except (OSError, ValidationError):
         return PastCost()

@@ -32,17 +32,17 @@ class Holder(BaseModel):
 
 
 @contextmanager
-def held(folder: Path, lock: Path, holder: Path) -> Iterator[None]:
+def held(folder: Path, lock: Path, holder: Path, *, seconds: float = 0) -> Iterator[None]:
     """The work of `folder` for this process alone, as long as it lives: a kill frees it.
 
-    Raises DatasetError, which names the process, if another one has it.
+    Raises DatasetError, which names the process, if another one has it for longer than `seconds`.
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        taken = filelock.FileLock(lock, timeout=0)
+        taken = filelock.FileLock(lock, timeout=seconds)
         taken.acquire()
     except filelock.Timeout as error:
-        raise DatasetError(f"{folder}: is being made by {_named(holder)}; wait for it, or stop it and run the same command again") from error
+        raise DatasetError(f"{folder}: is being made by {named_holder(holder)}; wait for it, or stop it and run the same command again") from error
     except OSError as error:
         raise disk_error(folder, error) from error
     try:
@@ -54,7 +54,8 @@ def held(folder: Path, lock: Path, holder: Path) -> Iterator[None]:
         taken.release()
 
 
-def _named(holder: Path) -> str:
+def named_holder(holder: Path) -> str:
+    """Who wrote this file when it took a lock."""
     try:
         return str(Holder.model_validate_json(holder.read_bytes()))
     except (OSError, ValidationError):
@@ -76,13 +77,13 @@ Planned = TypeVar("Planned", bound=Intent)
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, seconds: float = 0) -> Iterator[None]:
     """The folder, with its work folder, for this process alone.
 
-    Raises DatasetError if it holds something that is not ours, if another process is making it, or if it cannot be written.
+    Raises DatasetError if it holds something that is not ours, if another process is making it for longer than `seconds`, or if it cannot be written.
     """
     _refuse_foreign(local_path(folder))
-    with held(folder, folder / WORK / "lock", folder / WORK / "holder.json"):
+    with held(folder, folder / WORK / "lock", folder / WORK / "holder.json", seconds=seconds):
         yield
 
 

@@ -22,29 +22,14 @@ from sgpo_data.schema import Schema
 from sgpo_data.store.cost import DONE, FREE, Cost, Costs, PastCost
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
-from sgpo_data.store.lock import Intent
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_commit, host, versions
 from sgpo_data.store.parquet import arrow_table, write_parquet
+from sgpo_data.store.parts import OpenPart, Plan, journal_path, journalled, part_name, whole_part
+from sgpo_data.store.share import Share
 from sgpo_data.waiting import wait_for
 
 WRITERS = 2
 """Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
-
-
-class Plan(Intent):
-    """What an unfinished dataset is to become, written before its first row."""
-
-    table: str
-    part_rows: int
-    """Rows of each part but the last; frozen, since a row's number names its part."""
-
-
-@dataclass
-class OpenPart:
-    """The rows of a part that is not whole, and what they have cost."""
-
-    rows: dict[int, Row] = field(default_factory=dict)
-    costs: Costs = field(default_factory=Costs)
 
 
 @dataclass(frozen=True)
@@ -77,6 +62,10 @@ class Unfinished:
     """What earlier sessions have cost, their tokens in whole parts alone."""
     closed: Costs = field(default_factory=Costs)
     """Of this session, what rows of parts that are whole by now have cost."""
+    share: Share | None = None
+    """Its parts alone are made here; None for all of them."""
+    others: PastCost = field(default_factory=PastCost)
+    """What the shares of a dataset that is made whole here have cost, if it has been shared."""
     accelerator: str | None = None
     started: float = field(default_factory=monotonic)
     shared_seconds: float = 0.0
@@ -87,11 +76,17 @@ class Unfinished:
     rows_done: int = field(init=False)
     """Rows in whole parts and in journals."""
     _tokens_before: int = field(init=False)
+    _taken: dict[int, bool] = field(default_factory=dict)
+    """Of the parts that the stream of a share has reached, whether they belong to it."""
 
     def __post_init__(self) -> None:
         self.rows_done = sum(record.rows for record in self.files.values()) + sum(len(part.rows) for part in self.open_parts.values())
-
         self._tokens_before = self.tokens
+
+    @property
+    def work(self) -> Path:
+        """Where it notes what it has cost."""
+        return self.folder / WORK if self.share is None else self.share.place
 
     @property
     def tokens(self) -> int:
@@ -119,8 +114,10 @@ class Unfinished:
         )
 
     def has(self, number: int) -> bool:
-        """Whether this row was made already."""
+        """Whether this row was made already, or is for another process to make."""
         part = number // self.plan.part_rows
+        if self.share is not None and not self._takes(part, self.share):
+            return True
         return part in self.files or (part in self.open_parts and number in self.open_parts[part].rows)
 
     def add(self, number: int, row: Row, cost: Cost = FREE) -> None:
@@ -140,9 +137,10 @@ class Unfinished:
 
         Raises DatasetError if one of them was never made.
         """
-        missing = rows - self.rows_done
+        own = rows if self.share is None else self._rows_of_share(rows)
+        missing = own - self.rows_done
         if missing:
-            raise DatasetError(f"{self.folder}: {missing} of {rows} rows were not made; run the same command again")
+            raise DatasetError(f"{self.folder}: {missing} of {own} rows were not made; run the same command again")
         for part in sorted(self.open_parts):
             self._close(part)
 
@@ -163,7 +161,8 @@ class Unfinished:
     def finish(self, found: StageSummary) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""
         files = tuple(self.files[part] for part in sorted(self.files))
-        done = self.done
+        done, others = self.done, self.others
+        accelerator = done.accelerator or others.accelerator
         manifest = Manifest(
             table=self.plan.table,
             fingerprint=self.plan.identity.fingerprint,
@@ -175,12 +174,12 @@ class Unfinished:
             facts=dict(found.facts),
             warnings=found.warnings,
             files=files,
-            seconds=round(done.seconds, 3),
-            tokens=done.tokens,
-            retokenized=done.retokenized,
-            deterministic=found.exact and done.accelerator is None,
+            seconds=round(done.seconds + others.seconds, 3),
+            tokens=done.tokens + others.tokens,
+            retokenized=done.retokenized + others.retokenized,
+            deterministic=found.exact and accelerator is None,
             created=datetime.now(UTC),
-            host=host(done.accelerator),
+            host=host(accelerator),
             versions=versions(),
             git_commit=git_commit(),
         )
@@ -204,7 +203,26 @@ class Unfinished:
         if not (self.folder / MANIFEST).is_file():
             # On a full disk the note is lost, and the error that says so is on its way already.
             with suppress(DatasetError):
-                write_text(self.folder / WORK / DONE, self.done.model_dump_json())
+                write_text(self.work / DONE, self.done.model_dump_json())
+
+    def _takes(self, part: int, share: Share) -> bool:
+        """Whether the part belongs to the share; what earlier sessions made of it is taken up as it is reached."""
+        if part not in self._taken and (taken := self._taken.setdefault(part, share.takes(part))):
+            tokens = self.tokens
+            if (whole := whole_part(self.folder, self.plan, part)) is not None:
+                self.files[part] = whole
+                self.rows_done += whole.rows
+            elif (left := journalled(self.folder, part)) is not None:
+                self.open_parts[part] = left
+                self.rows_done += len(left.rows)
+                self.before = self.before.model_copy(update={"seconds": max(self.before.seconds, left.seconds)})
+            self._tokens_before += self.tokens - tokens
+            return taken
+        return self._taken[part]
+
+    def _rows_of_share(self, rows: int) -> int:
+        sizes = {part: min(self.plan.part_rows, rows - part * self.plan.part_rows) for part, taken in self._taken.items() if taken}
+        return sum(sizes.values())
 
     def _close(self, part: int) -> None:
         made = self.open_parts[part]
@@ -216,7 +234,7 @@ class Unfinished:
         if part in self.journals:
             self.journals.pop(part).close()
         journal_path(self.folder, part).unlink(missing_ok=True)
-        write_text(self.folder / WORK / DONE, self.done.model_dump_json())
+        write_text(self.work / DONE, self.done.model_dump_json())
 
     def _write_part(self, part: int, table: pa.Table) -> None:
         # Several threads write at once, and a cursor is one thread's.
@@ -235,16 +253,6 @@ class Unfinished:
                 line = line[self.journals[part].write(line) :]
         except OSError as error:
             raise disk_error(journal_path(self.folder, part), error) from error
-
-
-def part_name(part: int) -> str:
-    """File name of a whole part."""
-    return f"part-{part:05}.parquet"
-
-
-def journal_path(folder: Path, part: int) -> Path:
-    """Where the rows of an open part stand, one JSON line each: number, row, tokens, whether it was retokenized, seconds of all sessions by then."""
-    return folder / WORK / f"part-{part:05}.jsonl"
 
 
 def _in_parts(reader: pa.RecordBatchReader, part_rows: int) -> Iterator[pa.Table]:

@@ -192,7 +192,7 @@ def _train(job: TrainJob, folder: Path, datasets: list[Dataset], execution: Exec
     # PyTorch and TRL take seconds to import: only for work that needs them.
     from sgpo_data.training.launch import run_task
 
-    before, started = done_before(folder), monotonic()
+    before, started = done_before(folder / WORK), monotonic()
     task = _task(job, folder / WORK, datasets, execution)
     try:
         result = run_task(task)
@@ -224,7 +224,7 @@ def _task(job: TrainJob, work: Path, datasets: list[Dataset], execution: Executi
         dtype=checkpoint_dtype(start.folder),
         longest=job.longest,
         work=work,
-        seconds_before=done_before(work.parent).seconds,
+        seconds_before=done_before(work).seconds,
         devices=1,
         execution=execution,
     )

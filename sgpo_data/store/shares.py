@@ -1,0 +1,95 @@
+"""What processes that make a dataset together leave in its work folder: who makes which share, at what cost, and what it is finished with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from sgpo_data.errors import DatasetError
+from sgpo_data.store.cost import PastCost, done_before
+from sgpo_data.store.dataset import WORK
+from sgpo_data.store.files import write_text
+from sgpo_data.store.lock import held, named_holder
+from sgpo_data.store.share import PartRange, Share
+from sgpo_data.store.unfinished import StageSummary
+
+SHARES = "shares"
+EXPECTED = "expected.json"
+LOCK, HOLDER = "lock", "holder.json"
+
+
+class Expected(BaseModel):
+    """What a dataset is finished with, noted by its shares before their first row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    summary: dict[str, object]
+
+    @classmethod
+    def of(cls, rows: int, summary: StageSummary) -> Expected:
+        """Of a dataset that will have so many rows."""
+        return cls(rows=rows, summary=TypeAdapter(StageSummary).dump_python(summary, mode="json"))
+
+    @classmethod
+    def read(cls, folder: Path) -> Expected | None:
+        """What the shares of this folder noted; None if it has none."""
+        path = folder / WORK / EXPECTED
+        return cls.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+    def write(self, folder: Path) -> None:
+        """Notes it; all shares note the same."""
+        write_text(folder / WORK / EXPECTED, self.model_dump_json())
+
+    @property
+    def found(self) -> StageSummary:
+        """What the stage knows of it besides its rows."""
+        return TypeAdapter(StageSummary).validate_python(self.summary)
+
+
+@contextmanager
+def share_held(folder: Path, parts: PartRange) -> Iterator[Share]:
+    """These parts of the dataset in this folder, for this process alone as long as it lives.
+
+    Raises DatasetError, which names the process, if another one has the same.
+    """
+    place = folder / WORK / SHARES / f"{parts.index}-of-{parts.count}"
+    with held(folder, place / LOCK, place / HOLDER):
+        yield Share(place, parts.has)
+
+
+def refuse_live_shares(folder: Path, *, beside: PartRange | None = None) -> None:
+    """Nothing if no process is making a share of the dataset, or only such as the dataset is cut into beside these parts.
+
+    Raises DatasetError that names one.
+    """
+    for place in _places(folder):
+        if beside is not None and place.name.endswith(f"-of-{beside.count}"):
+            continue
+        try:
+            with filelock.FileLock(place / LOCK, timeout=0):
+                pass
+        except filelock.Timeout as error:
+            raise DatasetError(
+                f"{folder}: its share {place.name.replace('-of-', '/')} is being made by {named_holder(place / HOLDER)}; wait for it, or stop it and run "
+                "the same command again"
+            ) from error
+
+
+def cost_of_shares(folder: Path) -> PastCost:
+    """What all shares have cost, their seconds added up."""
+    costs = [done_before(place) for place in _places(folder)]
+    return PastCost(
+        seconds=sum(cost.seconds for cost in costs),
+        tokens=sum(cost.tokens for cost in costs),
+        retokenized=sum(cost.retokenized for cost in costs),
+        accelerator=next((cost.accelerator for cost in costs if cost.accelerator), None),
+    )
+
+
+def _places(folder: Path) -> list[Path]:
+    return sorted((folder / WORK / SHARES).glob("*"))
