@@ -37,6 +37,7 @@ def _command() -> Callable[..., None]:
         *,
         dry_run: bool,
         print_script: bool,
+        print_slurm: bool,
         yes: bool,
         keep_going: bool,
         json: bool,
@@ -50,8 +51,8 @@ def _command() -> Callable[..., None]:
         """
         execution = built(Execution, given)
         guards = built(Guards, given)
-        if print_script:
-            _print_script(recipe, execution)
+        if print_script or print_slurm:
+            _print_script(recipe, execution, as_slurm=print_slurm)
         elif dry_run:
             _print_plan(recipe, execution, open_model=opener(context), as_json=json)
         else:
@@ -60,6 +61,7 @@ def _command() -> Callable[..., None]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     flags = {
         "dry_run": typer.Option("--dry-run", help="Print the plan and its cost as measured here before, or what the run would refuse; make nothing."),
+        "print_slurm": typer.Option("--print-slurm", help="Print the same work as a shell script that hands it to Slurm; make nothing."),
         "print_script": typer.Option("--print-script", help="Print the same work as a shell script; make nothing."),
         "yes": typer.Option("--yes", "-y", help="Do not ask before something is made anew."),
         "keep_going": typer.Option("--keep-going", help="Go on after an alarm of a training, with a warning."),
@@ -117,13 +119,15 @@ def _summary(ran: "StepResult") -> dict[str, object]:
     }
 
 
-def _print_script(path: Path, execution: Execution) -> None:
+def _print_script(path: Path, execution: Execution, *, as_slurm: bool) -> None:
     from sgpo_data.loop.plan import plan_recipe
     from sgpo_data.loop.script import script
+    from sgpo_data.loop.slurm import slurm
     from sgpo_data.recipe.file import read_recipe
 
     recipe = read_recipe(path)
-    sys.stdout.write(script(str(recipe.path), plan_recipe(recipe, execution), execution))
+    printed = slurm if as_slurm else script
+    sys.stdout.write(printed(str(recipe.path), plan_recipe(recipe, execution), execution))
 
 
 def _print_plan(path: Path, execution: Execution, *, open_model: "OpenModel", as_json: bool) -> None:

@@ -16,7 +16,7 @@ from sgpo_data.hub.repository import Digest, HubRepository
 from sgpo_data.names import HubPlace
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.files import put_in_place
-from sgpo_data.store.lock import claimed
+from sgpo_data.store.lock import READING_SECONDS, claimed
 from sgpo_data.store.manifest import MANIFEST, Manifest
 from sgpo_data.waiting import wait_for
 
@@ -29,11 +29,11 @@ DOWNLOADS = 4
 def fetch(place: HubPlace, store: Path) -> Dataset:
     """The dataset at this place, whose revision is a commit: as it lies in the store, or fetched as far as it does not.
 
-    Raises DatasetError if there is none or another process fetches it, HubError if the Hub fails for too long or what comes is not what it has.
+    Raises DatasetError if there is none or another process takes an hour to fetch it, HubError if the Hub fails for too long or what comes is not what it has.
     """
     folder = store / _name(place)
     if not (folder / MANIFEST).is_file():
-        with claimed(folder):
+        with claimed(folder, seconds=READING_SECONDS):
             if not (folder / MANIFEST).is_file():
                 _fetch(place, folder)
             rmtree(folder / WORK, ignore_errors=True)

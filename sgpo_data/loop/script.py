@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -32,26 +33,45 @@ root="${{1:-$root}}"
 """
 
 
+@dataclass(frozen=True)
+class ShellStep:
+    """A step as a line of a shell."""
+
+    step: Step
+    before: list[str]
+    """Lines that go before it: where a round begins, and files that it reads."""
+    command: str
+
+
 def script(of: str, steps: Sequence[Step], execution: Execution) -> str:
     """The steps in order, as the work of a recipe or a version.
 
     Every flag is written that differs from its default; prompts are read by the stage that takes them.
     """
+    lines = [HEAD.format(path=of, phases=phases_of(steps), root=shlex.quote(str(execution.root)))]
+    for each in shell_steps(steps, execution):
+        lines += [*each.before, each.command]
+    return "\n".join(lines) + "\n"
+
+
+def phases_of(steps: Sequence[Step]) -> str:
+    """The names of their phases, in order."""
+    return ", ".join(dict.fromkeys(step.phase for step in steps))
+
+
+def shell_steps(steps: Sequence[Step], execution: Execution) -> Iterator[ShellStep]:
+    """The steps that have a command of their own, in order; the variable `root` says where."""
     how = list(_flags(execution.model_copy(update={"root": ROOT})))
     made = {step.folder: step for step in steps}
-    phases = list(dict.fromkeys(step.phase for step in steps))
-    lines = [HEAD.format(path=of, phases=", ".join(phases), root=shlex.quote(str(execution.root)))]
     heading = None
     for step in steps:
         if step.job.inlined:
             continue
-        if heading != (heading := (step.phase, step.round)):
-            lines.append(f"# {step.phase}, round {step.round}")
+        lines = [] if heading == (heading := (step.phase, step.round)) else [f"# {step.phase}, round {step.round}"]
         words = list(_words(step.job, made, lines))
         # The command of answers finds their place in the store by itself.
         place = [] if step.stage == ANSWERING else ["-o", f"{STORE}/{step.job.name}"]
-        lines.append(" ".join(["sgpo", step.stage, *words, *place, "--root", '"$root"', *how]))
-    return "\n".join(lines) + "\n"
+        yield ShellStep(step, lines, " ".join(["sgpo", step.stage, *words, *place, "--root", '"$root"', *how]))
 
 
 def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:

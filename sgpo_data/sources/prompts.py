@@ -17,6 +17,7 @@ from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import OpenedSource, open_source
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import JobInput
+from sgpo_data.store.lock import READING_SECONDS
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
 from sgpo_data.store.unfinished import StageSummary, Unfinished
@@ -114,7 +115,7 @@ class PromptsJob:
 
     def make(self, folder: Path, execution: Execution, engines: object) -> Dataset:
         """The prompts in this folder, read now unless they were read before; no engine is used."""
-        return make(folder, self.identity, table="prompts", part_rows=PART_ROWS, work=partial(_read, self.opened))
+        return make(folder, self.identity, table="prompts", part_rows=PART_ROWS, work=partial(_read, self.opened), seconds=READING_SECONDS)
 
 
 def read_prompts(reference: str, source: Source, execution: Execution) -> Dataset:

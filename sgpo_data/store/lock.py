@@ -1,5 +1,6 @@
 """Work that one process does at a time, and who is doing it."""
 
+import logging
 import os
 import socket
 import sys
@@ -17,6 +18,8 @@ from sgpo_data.paths import local_path
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.manifest import MANIFEST, Identity
+
+log = logging.getLogger(__name__)
 
 
 class Holder(BaseModel):
@@ -38,9 +41,13 @@ def held(folder: Path, lock: Path, holder: Path, *, seconds: float = 0) -> Itera
     Raises DatasetError, which names the process, if another one has it for longer than `seconds`.
     """
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        taken = filelock.FileLock(lock, timeout=seconds)
-        taken.acquire()
+        taken = filelock.FileLock(lock)
+        try:
+            _take(taken, lock, 0)
+        except filelock.Timeout:
+            if seconds:
+                log.info("%s: waits for %s", folder, named_holder(holder))
+            _take(taken, lock, seconds)
     except filelock.Timeout as error:
         raise DatasetError(f"{folder}: is being made by {named_holder(holder)}; wait for it, or stop it and run the same command again") from error
     except OSError as error:
@@ -54,6 +61,17 @@ def held(folder: Path, lock: Path, holder: Path, *, seconds: float = 0) -> Itera
         taken.release()
 
 
+def _take(taken: filelock.BaseFileLock, lock: Path, seconds: float) -> None:
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            taken.acquire(timeout=seconds)
+        except FileNotFoundError:
+            # Whoever had it has finished, and its work folder is gone with the lock.
+            continue
+        return
+
+
 def named_holder(holder: Path) -> str:
     """Who wrote this file when it took a lock."""
     try:
@@ -63,6 +81,8 @@ def named_holder(holder: Path) -> str:
 
 
 PLAN = "plan.json"
+READING_SECONDS = 3600.0
+"""The longest wait for another process that reads the same input, as the shares of a dataset do when they begin."""
 
 
 class Intent(BaseModel):

@@ -28,12 +28,12 @@ NAMED = 5
 log = logging.getLogger(__name__)
 
 
-def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], StageSummary]) -> Dataset:
+def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: Callable[[Unfinished], StageSummary], seconds: float = 0) -> Dataset:
     """The dataset of this identity; if it is not whole, `work` makes the rest.
 
-    Raises DatasetError if another process is making it, or if the folder holds something else; whatever `work` raises.
+    Raises DatasetError if another process is making it for longer than `seconds`, or if the folder holds something else; whatever `work` raises.
     """
-    with take_up(folder, identity, table=table, part_rows=part_rows) as into:
+    with take_up(folder, identity, table=table, part_rows=part_rows, seconds=seconds) as into:
         if into is not None:
             return finish(into, work(into))
     dataset = open_dataset(folder)
@@ -42,15 +42,15 @@ def make(folder: Path, identity: Identity, *, table: str, part_rows: int, work: 
 
 
 @contextmanager
-def take_up(folder: Path, identity: Identity, *, table: str, part_rows: int) -> Iterator[Unfinished | None]:
+def take_up(folder: Path, identity: Identity, *, table: str, part_rows: int, seconds: float = 0) -> Iterator[Unfinished | None]:
     """The unfinished dataset of this identity, held by this process alone; None if it is whole.
 
-    Raises DatasetError if another process is making it, if the folder holds something else, or if the disk does not take it.
+    Raises DatasetError if another process is making it for longer than `seconds`, if the folder holds something else, or if the disk does not take it.
     """
     if _made(folder, identity):
         yield None
         return
-    with claimed(folder):
+    with claimed(folder, seconds=seconds):
         if _made(folder, identity):
             # Another process has finished it while this one was waiting to begin.
             rmtree(folder / WORK, ignore_errors=True)
@@ -80,6 +80,7 @@ def take_up_share(folder: Path, wanted: Plan, parts: PartRange, expected: Expect
     with share_held(folder, parts) as share:
         with claimed(folder, seconds=PATIENCE):
             if _made(folder, wanted.identity):
+                rmtree(folder / WORK, ignore_errors=True)
                 yield None
                 return
             plan = freeze_plan(folder, wanted, begun=_begun(folder))
@@ -104,6 +105,7 @@ def finish_shares(folder: Path) -> Dataset:
         raise DatasetError(f"{folder}: was not begun with --part-range, so there is nothing to finish; give the folder that its shares were given as -o")
     with claimed(folder, seconds=PATIENCE):
         if (folder / MANIFEST).is_file():
+            rmtree(folder / WORK, ignore_errors=True)
             return open_dataset(folder)
         refuse_live_shares(folder)
         plan = Plan.model_validate_json((folder / WORK / PLAN).read_bytes())
