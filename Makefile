@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: install vllm smollm2 public real quickstart test lint types layers wheel docs pictures tests clean
+.PHONY: install vllm smollm2 public extras real quickstart test lint types layers wheel docs pictures tests clean
 
 install: $(VENV)/installed
 
@@ -52,10 +52,14 @@ real: smollm2 runs/smollm2/config.json
 runs/smollm2/config.json: | smollm2
 	$(BIN)/python -m sgpo_data.toy smollm2 runs/smollm2
 
-# The checks are of one process each, so two go at once.
+# The checks are of one process each, so two go at once; what the tests need besides is fetched meanwhile.
 test: install
-	$(MAKE) --jobs 2 lint types layers wheel docs
+	$(MAKE) --jobs 3 extras lint types layers wheel docs
 	$(MAKE) tests
+
+# One after the other: two would write into the same environment at once.
+extras: install
+	$(MAKE) --jobs 1 vllm smollm2 public
 
 lint: install
 	$(BIN)/ruff check .
