@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from sgpo_data.rows import Message
+from sgpo_data.sources.json_objects import lost_key
 from sgpo_data.sources.odd_row import Place, Wording, described
 
 ROLES = {
@@ -34,6 +35,8 @@ OWN_ROLES = frozenset(["system", "user", "assistant", "tool"])
 READ_KEYS = frozenset(["role", "content", "from", "value", "weight", *CALLS])
 TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 """https://huggingface.co/datasets/Anthropic/hh-rlhf: a conversation as one text."""
+LOST = "has {} twice in one object"
+"""Of a key that JSON readers keep the last value of."""
 SPEAKER = re.compile(r"""["'](?:role|from)["']:""")
 PYTHON_TURNS = re.compile(r"\s*\[\s*\{[^{}]{0,40}'(?:role|from)': '(\w+)'|\s*\[\s*\{'(?:content|value)': .*'(?:role|from)': '(\w+)'\s*\}", re.DOTALL)
 """Turns as pandas writes a list into a cell of text; what is in them cannot be told for certain."""
@@ -152,7 +155,7 @@ def read_open_transcript(text: str) -> list[Message] | None:
 def unwrapped(value: object, place: Place) -> object:
     """The turns that a text holds as JSON, or the list of one turn that stands alone; any other value as it is.
 
-    Raises OddRowError for turns that are written as Python writes them.
+    Raises OddRowError for turns that are written as Python writes them, or in which a key stands twice.
     """
     if isinstance(value, Mapping):
         return [value] if _is_spoken([value]) else value
@@ -166,7 +169,11 @@ def unwrapped(value: object, place: Place) -> object:
             raise place.odd("holds turns as Python prints a list, not as JSON; write the column with json.dumps") from None
         return value
     listed = [turns] if isinstance(turns, Mapping) else turns
-    return listed if _is_spoken(listed) else value
+    if not _is_spoken(listed):
+        return value
+    if (lost := lost_key(value, turns)) is not None:
+        raise place.odd(LOST, Wording(repr(lost), "a key"))
+    return listed
 
 
 def _is_spoken(value: object) -> bool:
