@@ -159,7 +159,7 @@ def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
         raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: it {what}; give the model that it was trained over")
-    _warn_of_template(adapter, Path(model.name_or_path))
+    _warn_of_template(adapter, Path(str(model.name_or_path)))
     return whole
 
 
