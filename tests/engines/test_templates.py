@@ -286,7 +286,7 @@ def test_pairs_that_a_template_makes_equal_or_changes_are_counted_and_many_are_r
 
 
 def test_answers_with_characters_that_a_tokenizer_does_not_know_are_no_targets(tmp_path: Path) -> None:
-    rows = [("q é", "A brush", "a saw"), ("q", "A brush ☃", "a saw")]
+    rows: list[tuple[str, ...]] = [("q é", "A brush", "a saw"), ("q", "A brush ☃", "a saw")]
     kept = token_rows(task_of(tmp_path / "a", rows, "dpo"), Chat(tokenizer_of("legacy", CHATML), place="x"))
     assert (len(kept.data), kept.unusable) == (2, {})
     kept = token_rows(task_of(tmp_path / "b", rows, "dpo"), Chat(tokenizer_of("legacy", CHATML, knows_bytes=False), place="x"))
