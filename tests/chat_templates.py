@@ -59,8 +59,8 @@ def byte_level() -> Tokenizer:
     return made
 
 
-def sentencepiece(scheme: str) -> Tokenizer:
-    made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+def sentencepiece(scheme: str, *, knows_bytes: bool) -> Tokenizer:
+    made = Tokenizer(models.BPE(byte_fallback=knows_bytes, unk_token="<unk>", fuse_unk=True))
     if scheme == "legacy":
         made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     else:
@@ -75,8 +75,8 @@ def sentencepiece(scheme: str) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(data))
 
 
-def tokenizer_of(kind: str, template: str) -> PreTrainedTokenizerFast:
-    made = byte_level() if kind == "byte" else sentencepiece(kind)
+def tokenizer_of(kind: str, template: str, *, knows_bytes: bool = True) -> PreTrainedTokenizerFast:
+    made = byte_level() if kind == "byte" else sentencepiece(kind, knows_bytes=knows_bytes)
     found = PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>", chat_template=template)  # type: ignore[no-untyped-call]
     found.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.sources.json_objects import OverwrittenObject, object_of
 from sgpo_data.sources.odd_row import Place, described
 from sgpo_data.sources.record import Record
 from sgpo_data.sources.shapes import SHAPES
@@ -15,7 +16,7 @@ CHAT = "messages"
 def json_record(values: object, place: str, source: str) -> Record:
     """An object as a row, and a bare list of turns as a row of one chat; another value is a row with a fault."""
     if are_turns(values):
-        values = {CHAT: values}
+        values = object_of([(CHAT, values)])
     if not isinstance(values, dict):
         return Record({}, (), place, source, Place(place).odd("{}, not an object", described(values)))
     return Record(values, tuple(values), place, source)
@@ -28,6 +29,8 @@ def rows_of(value: object, columns: Collection[str], *, name: str) -> Sequence[o
     """
     if (are_turns(value) and not _are_rows(value, columns)) or (isinstance(value, dict) and _is_row(value) and not _holds_rows(value)):
         return [value]
+    if isinstance(value, OverwrittenObject) and value.own:
+        raise DatasetError(f"{name}: the key {value.own[0]!r} stands twice in the object that holds the rows; keep one, or rename one")
     if isinstance(value, dict) and (table := _table_of(value, columns)):
         return table
     if isinstance(value, dict):
@@ -37,7 +40,7 @@ def rows_of(value: object, columns: Collection[str], *, name: str) -> Sequence[o
         held = value[lists[0]]
         if are_turns(held) and not _are_rows(held, columns):
             # What stands beside the turns is of the same chat.
-            return [value if lists[0] in columns or CHAT in value else {CHAT if key == lists[0] else key: each for key, each in value.items()}]
+            return [value if lists[0] in columns or CHAT in value else object_of([(CHAT if key == lists[0] else key, each) for key, each in value.items()])]
         value = held
     if not isinstance(value, list):
         raise DatasetError(f"{name}: {described(value).full}, not a list of objects")
@@ -52,7 +55,7 @@ def _table_of(value: Mapping[str, object], columns: Collection[str]) -> list[obj
     lists = [held for held in cells if isinstance(held, list)]
     if len(lists) < len(cells) or len({len(held) for held in lists}) != 1:
         return []
-    return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
+    return [object_of([*zip(value, row, strict=True)]) for row in zip(*lists, strict=True)]
 
 
 def _are_rows(turns: object, columns: Collection[str]) -> bool:

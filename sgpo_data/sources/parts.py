@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sgpo_data.rows import Message
+from sgpo_data.sources.json_objects import OverwrittenObject
 from sgpo_data.sources.odd_row import Place, Wording
 from sgpo_data.sources.record import Record
-from sgpo_data.sources.turns import SourceTurn, are_turns, read_history, read_text, read_turns, unwrapped
+from sgpo_data.sources.turns import LOST, SourceTurn, are_turns, read_history, read_text, read_turns, unwrapped
 
 PASSAGES = ("context", "passage")
 """Columns that hold one text in some sets, and lists of titles and sentences in others."""
@@ -39,7 +40,18 @@ class Parts:
 
     def value(self, part: str) -> object:
         """None if no column gives it, or the column is null; turns that a text holds as JSON, and one turn alone, are a list of turns."""
-        return unwrapped(self.record.values.get(self.binding.columns[part]), self.place(part)) if part in self.binding.columns else None
+        column = self.binding.columns.get(part)
+        if column is None:
+            return None
+        if isinstance(self.record.values, OverwrittenObject):
+            self._refuse_lost(self.record.values, column)
+        return unwrapped(self.record.values.get(column), self.place(part))
+
+    def _refuse_lost(self, values: OverwrittenObject, column: str) -> None:
+        if column in values.own:
+            raise self.row.inside(column).odd("stands twice in the row")
+        if column in values.inside:
+            raise self.row.inside(column).odd(LOST, Wording(repr(values.inside[column]), "a key"))
 
     def text(self, part: str) -> str:
         """Raises OddRowError if it is none."""

@@ -24,7 +24,7 @@ from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 log = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = 2
 """Raised when the same source begins to give other prompts."""
 OUTCOME = "CASE WHEN contaminated_by IS NOT NULL THEN 'contaminated' WHEN duplicate_of IS NOT NULL THEN 'duplicate' ELSE 'prompt' END"
 PART_ROWS = 131072

@@ -6,12 +6,14 @@ import io
 import json
 import sys
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import cast
 
 import orjson
 import pyarrow as pa
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.sources.json_objects import keeps_all_keys, object_of
 from sgpo_data.sources.json_rows import json_record, rows_of
 from sgpo_data.sources.odd_row import BrokenRowError, OddRowError, Place, Wording
 from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable, refuse_twice
@@ -54,16 +56,18 @@ def json_line_rows(file: RawFile, columns: Collection[str]) -> Iterator[Record]:
 
 
 def _parsed(line: bytes, place: Place) -> object:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        # NaN and lone surrogates are refused there also in columns that nobody reads.
-        return _parsed_leniently(_decoded(line, place), place)
+    """Its value, with an `OverwrittenObject` where a key stands twice."""
+    # NaN and lone surrogates are refused there also in columns that nobody reads.
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.loads(line)
+        if keeps_all_keys(line, value):
+            return value
+    return _parsed_leniently(_decoded(line, place), place)
 
 
 def _parsed_leniently(text: str, place: Place) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=object_of)
     except json.JSONDecodeError as error:
         fault, found = error.msg.removesuffix(" at"), text[error.pos : error.pos + 20].strip()
         where = f"line {error.lineno}, " if "\n" in text.rstrip() else ""

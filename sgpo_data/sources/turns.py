@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from sgpo_data.rows import Message
+from sgpo_data.sources.json_objects import lost_key
 from sgpo_data.sources.odd_row import Place, Wording, described
 
 ROLES = {
@@ -20,8 +21,12 @@ ROLES = {
     "developer": "system",
     "function": "tool",
     "observation": "tool",
+    "tool_response": "tool",
+    "ipython": "tool",
 }
-"""Names of roles elsewhere (ShareGPT, Cohere, LangChain, Gemini, OpenAI, GLM), and ours; others stay as they are."""
+"""Names of roles elsewhere (ShareGPT, Cohere, LangChain, Gemini, OpenAI, GLM, ms-swift, Llama 3), and ours; others stay as they are."""
+CALLING_ROLES = frozenset(["function_call", "tool_call"])
+"""What LLaMA-Factory and ms-swift call a turn that calls a tool."""
 KEYS = (("role", "content"), ("from", "value"))
 REASONING = ("reasoning_content", "reasoning", "thinking")
 """What DeepSeek, vLLM and gpt-oss files call the thought before an answer."""
@@ -34,6 +39,8 @@ OWN_ROLES = frozenset(["system", "user", "assistant", "tool"])
 READ_KEYS = frozenset(["role", "content", "from", "value", "weight", *CALLS])
 TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 """https://huggingface.co/datasets/Anthropic/hh-rlhf: a conversation as one text."""
+LOST = "has {} twice in one object"
+"""Of a key that JSON readers keep the last value of."""
 SPEAKER = re.compile(r"""["'](?:role|from)["']:""")
 PYTHON_TURNS = re.compile(r"\s*\[\s*\{[^{}]{0,40}'(?:role|from)': '(\w+)'|\s*\[\s*\{'(?:content|value)': .*'(?:role|from)': '(\w+)'\s*\}", re.DOTALL)
 """Turns as pandas writes a list into a cell of text; what is in them cannot be told for certain."""
@@ -85,7 +92,7 @@ def _turn(turn: object, place: Place) -> SourceTurn:
     role = read_text(turn[keys[0]], place.inside(keys[0]))
     if not role.strip():
         raise place.odd("has an empty role")
-    if role == "function_call" or any(says_something(turn.get(key)) for key in CALLS):
+    if role.strip().lower() in CALLING_ROLES or any(says_something(turn.get(key)) for key in CALLS):
         raise place.odd("calls a tool, which is not read")
     content = _content(turn[keys[1]], place.inside(keys[1]))
     role = _role(role)
@@ -150,12 +157,12 @@ def read_open_transcript(text: str) -> list[Message] | None:
 
 
 def unwrapped(value: object, place: Place) -> object:
-    """The turns that a text holds as JSON, or the list of one turn that stands alone; any other value as it is.
+    """The turns that a text holds as JSON, or a list to each of their keys, or the list of one turn that stands alone; any other value as it is.
 
-    Raises OddRowError for turns that are written as Python writes them.
+    Raises OddRowError for turns that are written as Python writes them, or in which a key stands twice.
     """
     if isinstance(value, Mapping):
-        return [value] if _is_spoken([value]) else value
+        return next((turns for turns in ([value], _turned(value)) if _is_spoken(turns)), value)
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")) or not SPEAKER.search(value):
         return value
     try:
@@ -166,7 +173,19 @@ def unwrapped(value: object, place: Place) -> object:
             raise place.odd("holds turns as Python prints a list, not as JSON; write the column with json.dumps") from None
         return value
     listed = [turns] if isinstance(turns, Mapping) else turns
-    return listed if _is_spoken(listed) else value
+    if not _is_spoken(listed):
+        return value
+    if (lost := lost_key(value, turns)) is not None:
+        raise place.odd(LOST, Wording(repr(lost), "a key"))
+    return listed
+
+
+def _turned(value: Mapping[str, object]) -> list[object]:
+    """The turns of one list to each key, as `datasets` before 4.0 keeps a list of objects that it calls a Sequence; none if it is something else."""
+    columns = [column for column in value.values() if isinstance(column, list)]
+    if not columns or len(columns) < len(value) or len({len(column) for column in columns}) > 1:
+        return []
+    return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _is_spoken(value: object) -> bool:

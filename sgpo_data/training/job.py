@@ -34,7 +34,8 @@ from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, Training
 
 log = logging.getLogger(__name__)
 
-REVISION = 2
+REVISION = 3
+"""Raised when the same rows begin to give another model."""
 
 
 class OpenedEngines(Protocol):

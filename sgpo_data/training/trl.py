@@ -21,7 +21,7 @@ from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sgpo_data.engines.chat import Chat
-from sgpo_data.engines.local.weights import load_weights
+from sgpo_data.engines.local.weights import load_weights, read_weights
 from sgpo_data.engines.threads import fit_threads
 from sgpo_data.errors import EngineError, RecipeError, SgpoError, first_line
 from sgpo_data.interruption import interruptible
@@ -241,7 +241,10 @@ def _write_model(task: TrainingTask, trainer: PairTrainer | ExampleTrainer) -> N
     shutil.rmtree(folder, ignore_errors=True)
     if task.execution.sharding == "zero3":
         forget_zero3()
-    model = PeftModel.from_pretrained(_loaded(task.start), str(saved)).merge_and_unload() if task.train.lora.rank else _loaded(saved)
+    if task.train.lora.rank:
+        model = PeftModel.from_pretrained(_loaded(task.start), str(saved)).merge_and_unload()
+    else:
+        model = _savable(read_weights(saved, dtype="float32"))
     model.to(getattr(torch, task.dtype))
     if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
         raise EngineError("train: some weights are no numbers any more; lower learning_rate, remove the folder and train again")

@@ -19,7 +19,7 @@ from sgpo_data.errors import DatasetError, ModelError
 from sgpo_data.execution import Execution
 from sgpo_data.rows import Message
 from sgpo_data.training.options import Train
-from sgpo_data.training.rows import ALTERED, EQUAL, token_rows
+from sgpo_data.training.rows import ALTERED, EQUAL, UNKNOWN, token_rows
 from sgpo_data.training.task import TrainingTask
 
 
@@ -283,6 +283,14 @@ def test_pairs_that_a_template_makes_equal_or_changes_are_counted_and_many_are_r
     assert (len(kept.data), kept.unusable) == (40, {ALTERED: 1})
     with pytest.raises(DatasetError, match=r"train: 5 of 45 rows cannot be trained on: 5 with an answer that the chat template cuts"):
         token_rows(task_of(tmp_path / "c", [*rows, *((f"r {n}", f"an answer that is much too long and cut {n}", "short") for n in range(5))], "dpo"), cut)
+
+
+def test_answers_with_characters_that_a_tokenizer_does_not_know_are_no_targets(tmp_path: Path) -> None:
+    rows: list[tuple[str, ...]] = [("q é", "A brush", "a saw"), ("q", "A brush ☃", "a saw")]
+    kept = token_rows(task_of(tmp_path / "a", rows, "dpo"), Chat(tokenizer_of("legacy", CHATML), place="x"))
+    assert (len(kept.data), kept.unusable) == (2, {})
+    kept = token_rows(task_of(tmp_path / "b", rows, "dpo"), Chat(tokenizer_of("legacy", CHATML, knows_bytes=False), place="x"))
+    assert (len(kept.data), kept.unusable) == (1, {UNKNOWN: 1})
 
 
 FILLED_ONLY = """{% for m in messages %}{% if m.content %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}

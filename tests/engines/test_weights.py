@@ -15,6 +15,7 @@ from tiny_model import CONTEXT, question, tiny_config, tiny_tokenizer, write_mod
 from transformers import AutoModelForCausalLM
 
 from sgpo_data.engines.loading import WeightsLoading, weights_loading
+from sgpo_data.engines.local.stored import check_stored
 from sgpo_data.engines.local.weights import load_weights
 from sgpo_data.engines.opening import check_openable, open_engine
 from sgpo_data.errors import ModelError
@@ -92,8 +93,25 @@ def without_a_shard(model: Path) -> str:
     return f"{model}: the model cannot be read: "
 
 
+def quantized_by_name(model: Path) -> str:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "fp8"}}))
+    says = "quantization_config of config.json says fp8, and the weights are plain F32"
+    return f"{model}: {says}; take it out of config.json, or give the weights that go with it"
+
+
+def of_zeros(model: Path) -> str:
+    edited(model / "model.safetensors", lambda weights: [weight.zero_() for weight in weights.values() if weight.ndim > 1])
+    return f"{model}: the weights are all zero; copy or download it again, or give another model"
+
+
+def of_no_numbers(model: Path) -> str:
+    edited(model / "model.safetensors", lambda weights: [weight.fill_(torch.nan) for weight in weights.values()])
+    return f"{model}: the weights are all zero, NaN or infinite; copy or download it again, or give another model"
+
+
 @pytest.mark.parametrize("load", [opened, opened_by_vllm, trained])
-@pytest.mark.parametrize("damage", [without_a_weight, of_another_width, with_few_embeddings, without_a_shard])
+@pytest.mark.parametrize("damage", [without_a_weight, of_another_width, with_few_embeddings, without_a_shard, quantized_by_name, of_zeros, of_no_numbers])
 def test_a_model_that_is_not_whole_is_refused_wherever_it_is_loaded(
     damage: Callable[[Path], str], load: Callable[[Path], None], folder: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +122,26 @@ def test_a_model_that_is_not_whole_is_refused_wherever_it_is_loaded(
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "trained" / "manifest.json").exists()
+
+
+def with_zero_layers(weights: dict[str, torch.Tensor]) -> None:
+    for name, weight in weights.items():
+        if "embed_tokens" not in name:
+            weight.zero_()
+    next(weight for name, weight in weights.items() if "embed_tokens" in name)[0] = 0
+
+
+def in_float8(weights: dict[str, torch.Tensor]) -> None:
+    weights |= {name: weight.to(torch.float8_e4m3fn) for name, weight in weights.items() if "proj" in name}
+
+
+@pytest.mark.parametrize(("change", "method"), [(with_zero_layers, None), (in_float8, "fp8"), (dict, "torchao")])
+def test_weights_that_may_be_meant_so_are_taken(change: Callable[[dict[str, torch.Tensor]], object], method: str | None, folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    edited(model / "model.safetensors", change)
+    if method:
+        with_config(quantization_config={"quant_method": method})(model)
+    check_stored(model)
 
 
 def write_json(model: Path, name: str, content: object) -> None:
@@ -126,7 +164,7 @@ def pickled(model: Path) -> None:
 UNREADABLE: dict[str, tuple[Callable[[Path], None], str]] = {
     "heads": (with_config(num_attention_heads=3), "the model cannot be read: .*The hidden size .64. is not a multiple of the number of attention heads"),
     "a text": (with_config(hidden_size="64"), "the model cannot be read: .*expected int, got str"),
-    "quantized": (with_config(quantization_config={"quant_method": "gptq", "bits": 4}), "the model cannot be read: .*[Gg][Pp][Tt][Qq]"),
+    "quantized": (with_config(quantization_config={"quant_method": "compressed-tensors"}), "the model cannot be read: "),
     "a pointer": (pickled, "the model cannot be read: Weights only load failed"),
     "a torn generation config": (with_file("generation_config.json", "{"), "generation_config.json: cannot be read: "),
     "a list of settings": (with_file("generation_config.json", [1]), r"generation_config.json: is no object \(got \[1\]\)"),
@@ -198,6 +236,19 @@ def test_an_adapter_without_weights_is_refused_and_not_asked_of_the_hub(
     (other / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"adapter: no adapter_model\.safetensors, so the adapter has no weights; give the whole folder"):
         load(folder, other)
+
+
+def test_an_adapter_that_was_saved_under_another_chat_template_is_said(folder: Path, adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    shutil.copy(folder / "chat_template.jinja", other)
+    opened(folder, other)
+    assert caplog.messages == []
+    other = other.rename(tmp_path / "another")
+    write_json(other, "chat_template.jinja", "{{ messages[0].content }}")
+    opened(folder, other)
+    opened(folder, other)
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{other}: saved under another chat template than that of {folder}, which is used")
 
 
 def test_an_adapter_of_another_kind_that_lacks_a_weight_is_refused(folder: Path, tmp_path: Path) -> None:

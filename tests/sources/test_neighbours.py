@@ -74,6 +74,12 @@ NEIGHBOURS: dict[str, tuple[Raw, Said]] = {
         {"instruction": "And now?", "input": "", "output": "No.", "history": [["One?", "Yes."], ["Two?", "Maybe."]]},
         ([("user", "One?"), ("assistant", "Yes."), ("user", "Two?"), ("assistant", "Maybe."), ("user", "And now?")], "No.", None),
     ),
+    "a Sequence of turns": ({"messages": {"role": ["user", "assistant"], "content": ["hi", "yo"]}}, (HI, "yo", None)),
+    "a Sequence of ShareGPT": ({"conversations": {"from": ["human", "gpt"], "value": ["hi", "yo"]}}, (HI, "yo", None)),
+    "Llama 3 result": (
+        {"messages": [U, A, {"role": "ipython", "content": "4"}, B]},
+        ([("user", "hi"), ("assistant", "yo"), ("tool", "4")], "no", None),
+    ),
     "OpenAI weight 0 at the end": ({"messages": [U, {**A, "weight": 0}]}, (HI, None, None)),
     "OpenAI weight 0 before": (
         {"messages": [U, {**A, "weight": 0}, U, {**B, "weight": 1}]},
@@ -208,6 +214,7 @@ def test_a_label_beside_no_answer_is_no_verdict_and_named(tmp_path: Path, caplog
 ODD: dict[str, tuple[Raw, str]] = {
     "a call": ({"messages": [U, CALL]}, "messages calls a tool, which is not read"),
     "a call of old": ({"messages": [U, {**A, "function_call": {"name": "f"}}]}, "messages calls a tool"),
+    "a call of ms-swift": ({"messages": [U, {"role": "tool_call", "content": "{}"}, {"role": "tool_response", "content": "4"}, A]}, "messages calls a tool"),
     "a result beside tools": ({"messages": [U, A, RESULT], "tools": [{"type": "function"}]}, "tools offers tools, which are not read, and a turn holds"),
     "null": ({"messages": [U, {"role": "assistant", "content": None}]}, "messages: content is null, not text"),
     "a picture": ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, A]}, "messages: content is of another kind, not text"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sgpo_data.engines import Rewarded, RewardRequest
 from sgpo_data.engines.chat import Chat, load_chat
+from sgpo_data.engines.local.stored import check_stored
 from sgpo_data.engines.reading import read_by_library
 from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 from sgpo_data.rows import Message
@@ -116,6 +117,7 @@ def _classifier(folder: Path, *, dtype: str, device: str | None = None) -> PreTr
         from transformers import AutoModelForSequenceClassification
     except ImportError as error:
         raise MissingExtraError("models", error.name or "transformers") from error
+    check_stored(folder)
     with read_by_library(f"{folder}: the reward model cannot be read"):
         # Its annotation does not know of the second.
         both: Any = AutoModelForSequenceClassification.from_pretrained(

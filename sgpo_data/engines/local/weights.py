@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from sgpo_data.engines.local.stored import check_stored
 from sgpo_data.engines.reading import check_generation_config, read_by_library
 from sgpo_data.errors import EngineError, MissingExtraError, ModelError
 
@@ -28,9 +31,19 @@ NAMED = 3
 def load_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreTrainedModel:
     """The model of a folder that `save_pretrained` wrote, in evaluation mode; code in the folder is never run. Device meta reads names and shapes alone.
 
-    Raises ModelError if config or weights are missing, or if the weights are not those of the config: transformers fills in the rest at random.
+    Raises ModelError if config or weights are missing, if the weights are not those of the config, of which transformers fills in the rest at random, or if
+    they hold no numbers.
     """
     check_files(folder)
+    check_stored(folder)
+    return read_weights(folder, dtype=dtype, device=device)
+
+
+def read_weights(folder: Path, *, dtype: str, device: str | None = None) -> PreTrainedModel:
+    """The same whatever numbers the weights hold, as a training left them.
+
+    Raises ModelError if the weights are not those of the config.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
@@ -83,13 +96,14 @@ def refuse_misfits(folder: Path, found: dict[str, Any]) -> None:
 def check_fit(folder: Path, adapter: Path | None) -> None:
     """Reads names and shapes of the weights, and of an adapter's, for an engine that tells less of what does not fit; no weight is kept in memory.
 
-    What transformers cannot hold against a config, as quantized weights and models of other kinds, is left to the engine.
+    What transformers cannot hold against a config, as names of quantized weights and models of other kinds, is left to the engine.
 
     Raises ModelError as `load_weights` and `adapted` do.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     check_files(folder)
+    check_stored(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception:
@@ -145,7 +159,28 @@ def adapted(model: PreTrainedModel, adapter: Path) -> PeftModel:
     if missing or loaded.unexpected_keys:
         what = f"lacks {_named(missing)}" if missing else f"has {_named(sorted(loaded.unexpected_keys))}, which the model has not"
         raise ModelError(f"{adapter}: the adapter does not fit {model.name_or_path}: it {what}; give the model that it was trained over")
+    _warn_of_template(adapter, Path(str(model.name_or_path)))
     return whole
+
+
+@cache
+def _warn_of_template(adapter: Path, folder: Path) -> None:
+    """Says, once in a process, that an adapter was saved under another chat template than its model's, by which it is read here."""
+    own = _template(adapter)
+    if own is not None and own != _template(folder):
+        log.warning(
+            "%s: saved under another chat template than that of %s, which is used; put its own in that place if it was trained under it", adapter, folder
+        )
+
+
+def _template(folder: Path) -> object:
+    """What is saved as the chat template beside a tokenizer: a text, or named ones; None if there is none that can be read."""
+    with suppress(OSError, ValueError):
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    with suppress(OSError, ValueError):
+        config = json.loads((folder / "tokenizer_config.json").read_bytes())
+        return config.get("chat_template") if isinstance(config, dict) else None
+    return None
 
 
 def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
