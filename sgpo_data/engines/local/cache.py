@@ -11,11 +11,11 @@ COLUMNS = 64
 """A layer that is full gets room for a quarter more than it holds, and for this many at least."""
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer of plain keys and values that writes a new column into the room behind the others; its own kind copies all of them for each."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rooms: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         """Of keys and values, and the keys they are for: others may have been put into their place since."""
 

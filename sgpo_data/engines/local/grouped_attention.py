@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -30,7 +32,7 @@ def grouped_attention(
     shared = key.shape[1]
     alike = attention_mask is None or attention_mask.shape[1] == 1
     if tokens > 1 or heads == shared or not alike or any(others.get(name) is not None for name in ("position_bias", "cache")):
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **cast("dict[str, Any]", others))
     groups = heads // shared
     mask = None if attention_mask is None else attention_mask.expand(-1, -1, groups, -1)
     output = scaled_dot_product_attention(query.reshape(rows, shared, groups, dimensions), key, value, attn_mask=mask, scale=scaling)
