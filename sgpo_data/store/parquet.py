@@ -51,10 +51,10 @@ def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: s
     return record
 
 
-def stamped_fingerprint(path: Path) -> str | None:
-    """The fingerprint that `write_parquet` put into this whole file; None if it was written by something else."""
+def stamped_fingerprint(metadata: pq.FileMetaData) -> str | None:
+    """The fingerprint that `write_parquet` put into the file of this metadata; None if it was written by something else."""
     try:
-        stamp = orjson.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY.encode()])
+        stamp = orjson.loads((metadata.metadata or {})[METADATA_KEY.encode()])
     except (KeyError, ValueError):
         return None
     found = stamp.get("fingerprint") if isinstance(stamp, dict) else None
