@@ -70,18 +70,14 @@ def cluster() -> Iterator["cluster_utils.Cluster"]:
     """Three machines in one, each with room for one worker."""
     for module in (fake_model, sys.modules[__name__]):
         ray.cloudpickle.register_pickle_by_value(module)
-    with pytest.MonkeyPatch.context() as patch:
-        # A cluster of this test alone, and workers that are not last in the queue for a processor.
-        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}.items():
-            patch.setenv(name, value)
-        node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
-        found = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        try:
-            for _ in range(2):
-                found.add_node(**node)
-            yield found
-        finally:
-            found.shutdown()
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    found = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            found.add_node(**node)
+        yield found
+    finally:
+        found.shutdown()
 
 
 @pytest.fixture
