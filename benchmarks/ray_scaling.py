@@ -93,7 +93,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=0.5, help="Wait for each answer.")
     given = arguments.parse_args()
     # The engine is a class of this file, which workers cannot import.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
     ray.init(num_cpus=max(WORKERS), include_dashboard=False, log_to_driver=False)
     rates = {workers: rate(workers, given) for workers in WORKERS}
     best = given.window / given.seconds

@@ -1,21 +1,18 @@
 """A row-wise stage on a Ray cluster: each worker makes the parts it reaches first, in the folder that the driver holds."""
 
 import logging
-import os
-import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from sgpo_data.engines.loading import Loading, ServerLoading
-from sgpo_data.errors import EngineError, MissingExtraError, SgpoError, first_line
+from sgpo_data.errors import EngineError, first_line
 from sgpo_data.execution import Execution
 from sgpo_data.progress import Report, progress
+from sgpo_data.running.cluster import cluster
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.schema import schema
 from sgpo_data.stages import RowStage
@@ -33,7 +30,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 0.2
-REACH_SECONDS = 10.0
 LOSSES = 3
 """Workers that may be lost one after the other without a row made between them."""
 
@@ -111,7 +107,7 @@ def fill_on_ray(job: StreamedJob, into: Unfinished, source: Readable, execution:
         engines.close()
         began = monotonic()
         bar = progress({job.stage.stage_name: rows}, style=execution.progress, status=execution.status)
-        with _cluster(execution.ray), bar as (report,):
+        with cluster(execution.ray), bar as (report,):
             crew = _crew(job, into, missing, execution, engines.open_model)
             before = into.rows_done - sum(len(part.rows) for part in into.open_parts.values())
             crew.work(lambda made, tokens: report(before + made, tokens))
@@ -121,73 +117,6 @@ def fill_on_ray(job: StreamedJob, into: Unfinished, source: Readable, execution:
             into.take_up(part)
         into.others = cost_of_shares(into.folder)
     into.close_last(rows)
-
-
-@contextmanager
-def _cluster(address: str) -> Iterator[None]:
-    """Connected to the cluster; to one that this process is connected to already, it stays so."""
-    # Whoever asks for a cluster has not asked to tell its makers about it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("ray", "ray") from error
-    if ray.is_initialized():
-        with _losses_told(address):
-            yield
-        return
-    _connect(address)
-    try:
-        with _losses_told(address):
-            yield
-    finally:
-        ray.shutdown()
-
-
-def _connect(address: str) -> None:
-    import ray
-
-    try:
-        host, colon, port = address.removeprefix("ray://").rpartition(":")
-        if colon and port.isdecimal():
-            # Ray waits a minute for what does not answer, and then ends the process.
-            socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
-        with _handlers_kept():
-            dashboard = {"include_dashboard": False} if address == "local" else {}
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **dashboard)
-    except (ConnectionError, OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise EngineError(
-            f"--ray {address}: no cluster there that this Ray can join ({first_line(error)}); begin one with: ray start --head --port 6379, then give "
-            "--ray HOST:6379, or auto on a machine of it; --ray local is one on this machine alone"
-        ) from error
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Signals do what they did before, whatever a library does about them."""
-    main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _losses_told(address: str) -> Iterator[None]:
-    """Turns the end of the cluster into a line, and an error of a worker into itself."""
-    from ray.exceptions import RayError, RayTaskError
-
-    try:
-        yield
-    except RayError as error:
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        if isinstance(cause, RayError):
-            raise EngineError(f"--ray {address}: the cluster is lost ({first_line(cause)}); the same command goes on from here") from error
-        if isinstance(cause, SgpoError):
-            raise cause from None
-        raise
 
 
 @dataclass
@@ -213,10 +142,10 @@ class Crew:
                 self._start(worker)
             while self.running:
                 ended, _ = ray.wait(list(self.running), timeout=POLL_SECONDS)
-                made, tokens = ray.get(self.claims.made.remote())
-                report(made, tokens)
+                made = cast("tuple[int, int]", ray.get(self.claims.made.remote()))
+                report(*made)
                 for reference in ended:
-                    self._end(reference, made)
+                    self._end(reference, made[0])
         finally:
             for reference in self.running:
                 ray.cancel(reference, force=True)
@@ -261,14 +190,17 @@ class Crew:
 
 def _crew(job: StreamedJob, into: Unfinished, missing: frozenset[int], execution: Execution, open_model: OpenModel) -> Crew:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     gpus = execution.tensor_parallel * execution.data_parallel
     served = isinstance(job.loading, ServerLoading)
-    on_gpus = not served and execution.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    on_gpus = not served and execution.device != "cpu" and _room("GPU", 1) > 0
     room = 1 if served else _room("GPU", gpus) if on_gpus else _room("CPU", 1)
     if room == 0 and execution.ray_workers is None:
         raise EngineError(f"--ray {execution.ray}: no machine of the cluster has {gpus} GPUs; lower --tensor-parallel, or give --ray-workers")
-    claims = ray.remote(num_cpus=0)(Claims).remote(missing)
+    # Beside the driver, without which the work ends too.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    claims = cast("ActorHandle[Claims]", ray.remote(num_cpus=0)(Claims).options(scheduling_strategy=here).remote(missing))
     # A process for each, so that all a model had on a device is free with its end. They are started again here, where it is counted.
     task = ray.remote(max_calls=1, max_retries=0, num_cpus=1, num_gpus=gpus if on_gpus else 0)(_make_parts)
     own = execution.model_copy(update={"ray": None, "progress": "none", "status": None})
@@ -280,7 +212,9 @@ def _room(kind: str, each: int) -> int:
     """How many workers that need so much each the machines of the cluster have room for."""
     import ray
 
-    return sum(int(node["Resources"].get(kind, 0) // each) for node in ray.nodes() if node["Alive"])
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    rooms = [int(node["Resources"].get(kind, 0) // each) for node in nodes if node["Alive"]]
+    return sum(rooms)
 
 
 def _make_parts(worker: int, claims: "ActorHandle[Claims]", shared: "tuple[StreamedJob, Path, Plan, Execution, OpenModel]") -> None:

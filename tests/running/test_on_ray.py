@@ -13,8 +13,10 @@ from pathlib import Path
 
 import fake_model
 import pytest
+import ray
 from fake_model import FakeModel, model_folder
 from killing import assert_equal, counted, ended, lines
+from ray.cluster_utils import Cluster
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -30,9 +32,6 @@ from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import WORK, Dataset, faults, open_dataset
 from sgpo_data.toy.__main__ import prompts
 from sgpo_data.toy.model import base_model
-
-ray = pytest.importorskip("ray")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 ROWS, PART_ROWS, WINDOW = 60, 4, 3
 
@@ -66,18 +65,18 @@ def opens(drawn: Path, *, seconds: float = 0.0, dies: bool = False) -> OpenModel
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator["cluster_utils.Cluster"]:
+def cluster() -> Iterator[Cluster]:
     """Three machines in one, each with room for one worker."""
     for module in (fake_model, sys.modules[__name__]):
-        ray.cloudpickle.register_pickle_by_value(module)
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    found = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    memory = 80 * 2**20
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory, "include_dashboard": False})
     try:
         for _ in range(2):
-            found.add_node(**node)
+            found.add_node(num_cpus=1, object_store_memory=memory)
         yield found
     finally:
-        found.shutdown()
+        found.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
@@ -169,7 +168,7 @@ def test_a_cluster_and_a_part_range_are_not_given_at_once(place: Path) -> None:
     assert "leave one out" in result.stderr
 
 
-def test_a_cluster_makes_the_dataset_of_one_process(place: Path, cluster: "cluster_utils.Cluster", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_makes_the_dataset_of_one_process(place: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     how = Execution(part_rows=PART_ROWS, window=WINDOW, progress="none", ray=cluster.address)
     # Workers run in another folder than this, so paths from here have to be made whole.
@@ -181,7 +180,7 @@ def test_a_cluster_makes_the_dataset_of_one_process(place: Path, cluster: "clust
     assert lines(place / "drawn") == ROWS
 
 
-def test_killed_workers_cost_their_rows_in_flight(place: Path, cluster: "cluster_utils.Cluster") -> None:
+def test_killed_workers_cost_their_rows_in_flight(place: Path, cluster: Cluster) -> None:
     drawn, dice, killed = place / "drawn", random.Random(31), []
 
     def kill() -> None:
@@ -196,7 +195,7 @@ def test_killed_workers_cost_their_rows_in_flight(place: Path, cluster: "cluster
     assert ROWS <= lines(drawn) <= ROWS + WINDOW * len(killed)
 
 
-def test_a_lost_machine_costs_its_rows_in_flight(place: Path, cluster: "cluster_utils.Cluster") -> None:
+def test_a_lost_machine_costs_its_rows_in_flight(place: Path, cluster: Cluster) -> None:
     drawn = place / "drawn"
     node = sorted(cluster.worker_nodes, key=lambda node: str(node.node_id))[0]
     with disturbed(drawn, [ROWS // 3], lambda: cluster.remove_node(node, allow_graceful=False)):
@@ -206,14 +205,14 @@ def test_a_lost_machine_costs_its_rows_in_flight(place: Path, cluster: "cluster_
     assert ROWS <= lines(drawn) <= ROWS + WINDOW
 
 
-def test_workers_that_die_again_and_again_end_the_work(place: Path, cluster: "cluster_utils.Cluster") -> None:
+def test_workers_that_die_again_and_again_end_the_work(place: Path, cluster: Cluster) -> None:
     with pytest.raises(EngineError, match=f"{LOSSES} workers in a row were lost before they made a row"):
         made(place, "shared", opens(place / "drawn", dies=True), address=cluster.address, workers=1)
     assert lines(place / "drawn") == LOSSES
     assert_made_alone(place, made(place, "shared", opens(place / "drawn"), address=cluster.address, workers=1))
 
 
-def test_an_error_of_a_worker_is_the_error_of_the_command(place: Path, cluster: "cluster_utils.Cluster") -> None:
+def test_an_error_of_a_worker_is_the_error_of_the_command(place: Path, cluster: Cluster) -> None:
     def refuse(loading: Loading, model: Model, how: Execution) -> FakeModel:
         raise EngineError("the memory of the GPU is full")
 
@@ -221,7 +220,7 @@ def test_an_error_of_a_worker_is_the_error_of_the_command(place: Path, cluster: 
         made(place, "shared", refuse, address=cluster.address)
 
 
-def test_a_killed_driver_is_resumed_by_the_same_command(tmp_path: Path, cluster: "cluster_utils.Cluster") -> None:
+def test_a_killed_driver_is_resumed_by_the_same_command(tmp_path: Path, cluster: Cluster) -> None:
     base_model(tmp_path / "model")
     prompts(30, 5, tmp_path / "prompts.jsonl")
     counts, alone, dice = tmp_path / "drawn", tmp_path / "alone.drawn", random.Random(37)
