@@ -91,7 +91,10 @@ def main() -> None:
     arguments.add_argument("--part-rows", type=int, default=16, help="Rows of a part.")
     arguments.add_argument("--window", type=int, default=8, help="Rows in flight with each worker.")
     arguments.add_argument("--seconds", type=float, default=0.5, help="Wait for each answer.")
+    arguments.add_argument("--quick", action="store_true", help="240 rows.")
     given = arguments.parse_args()
+    if given.quick:
+        given.rows = 240
     # The engine is a class of this file, which workers cannot import.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
     ray.init(num_cpus=max(WORKERS), include_dashboard=False, log_to_driver=False)

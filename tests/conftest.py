@@ -38,6 +38,7 @@ for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_DATASETS_
 LONGEST = (
     "running/test_real.py",
     "running/test_kill.py",
+    "running/test_on_ray.py",
     "test_docs.py",
     "engines/test_vllm_engine.py",
     "engines/test_vllm_server.py",

@@ -24,6 +24,7 @@ from sgpo_data.engines import GenerateRequest, Generation
 from sgpo_data.engines.loading import Loading
 from sgpo_data.errors import EngineError, MissingExtraError
 from sgpo_data.execution import Execution
+from sgpo_data.loop.loop import run_recipe
 from sgpo_data.references.model import Model
 from sgpo_data.running.engines import OpenModel
 from sgpo_data.running.on_ray import LOSSES, Claims
@@ -34,6 +35,17 @@ from sgpo_data.toy.__main__ import prompts
 from sgpo_data.toy.model import base_model
 
 ROWS, PART_ROWS, WINDOW = 60, 4, 3
+
+RECIPE = """
+model = "model"
+[[phases]]
+name = "policy"
+[phases.source]
+path = "prompts.jsonl"
+[phases.seed]
+[phases.improve]
+role = "improve"
+"""
 
 
 class CountedModel(FakeModel):
@@ -161,9 +173,11 @@ def test_an_address_where_no_cluster_is_gets_one_line(place: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_cluster_and_a_part_range_are_not_given_at_once(place: Path) -> None:
-    words = ["seed", str(place / "prompts.jsonl"), "--model", str(place / "model"), "--ray", "auto", "--part-range", "1/2"]
-    result = CliRunner().invoke(app, words)
+@pytest.mark.parametrize("words", ["seed prompts.jsonl --model model --ray auto --part-range 1/2", "run x.toml --ray auto --print-slurm"])
+def test_the_parts_are_shared_out_in_one_way(words: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    (place / "x.toml").write_text(RECIPE)
+    result = CliRunner().invoke(app, words.split())
     assert result.exit_code == 2
     assert "leave one out" in result.stderr
 
@@ -178,6 +192,19 @@ def test_a_cluster_makes_the_dataset_of_one_process(place: Path, cluster: Cluste
     again = run(Seed(), "prompts.jsonl", model="model", execution=how, out=Path("shared"), open_model=opens(place / "drawn"))
     assert again.manifest == dataset.manifest
     assert lines(place / "drawn") == ROWS
+
+
+def test_a_run_makes_its_stages_on_the_cluster(place: Path, cluster: Cluster) -> None:
+    (place / "x.toml").write_text(RECIPE)
+    for root, address in (("on-ray", cluster.address), ("alone", None)):
+        how = Execution(root=place / root, part_rows=PART_ROWS, window=WINDOW, progress="none", ray=address, ray_workers=2)
+        run_recipe(place / "x.toml", how, open_model=opens(place / f"{root}.drawn"))
+    for table in ("responses", "improved"):
+        ours, theirs = (open_dataset(place / root / "x/policy-1" / table) for root in ("on-ray", "alone"))
+        assert faults(ours) == []
+        assert contents(ours.folder) == contents(theirs.folder)
+        assert ours.manifest.fingerprint == theirs.manifest.fingerprint
+    assert lines(place / "on-ray.drawn") == 2 * ROWS
 
 
 def test_killed_workers_cost_their_rows_in_flight(place: Path, cluster: Cluster) -> None:
