@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from sgpo_data.errors import RecipeError
+from sgpo_data.errors import RecipeError, UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.health.options import Guards
 
@@ -51,6 +51,8 @@ def _command() -> Callable[..., None]:
         """
         execution = built(Execution, given)
         guards = built(Guards, given)
+        if print_slurm and execution.ray is not None:
+            raise UsageError(f"--print-slurm: its arrays share the parts out themselves (got --ray {execution.ray}); leave one out")
         if print_script or print_slurm:
             _print_script(recipe, execution, as_slurm=print_slurm)
         elif dry_run:

@@ -66,6 +66,8 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             execution=execution,
         )
         if parts is not None:
+            if execution.ray is not None:
+                raise UsageError(f"--ray: a cluster shares the parts out itself (got --part-range {parts}); leave one out")
             _make_share(job, parts, out, execution, open_model=opener(context), as_json=bool(given["json"]))
             return
         with closing(Engines(execution, open_model=opener(context))) as engines:

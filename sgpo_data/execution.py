@@ -18,6 +18,12 @@ class Execution(BaseModel):
     batch_tokens: int = Field(16384, ge=1, description="Tokens computed at once, padding included; lower it when memory runs out.")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share one copy of the model; for engine vllm.")
     data_parallel: int = Field(1, ge=1, description="Copies of the model, each in a process and on GPUs of its own; they share the window.")
+    ray: str | None = Field(
+        None, description="Ray cluster on which seed, improve and score-ppl are made: auto, HOST:PORT, ray://HOST:PORT, or local for one on this machine."
+    )
+    ray_workers: int | None = Field(
+        None, ge=1, description="Workers on the cluster, each with a model and a window of its own; as many as its GPUs have room for if not given, or CPUs."
+    )
     sharding: Literal["none", "fsdp", "zero3"] = Field(
         "none",
         description="How training shares weights, gradients and optimizer out over its devices: fsdp (FSDP2), zero3 (DeepSpeed), or a copy on each; on a CPU "

@@ -19,9 +19,10 @@ R = TypeVar("R", GenerateRequest, ScoreRequest, GenerateRequest | None)
 
 def main() -> None:
     count_file, *arguments = sys.argv[1:]
-    file = os.open(count_file, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
     def counted(requests: Iterable[R]) -> Iterator[R]:
+        # Opened where the engine is, which may be another process.
+        file = os.open(count_file, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
         for request in requests:
             if request is not None:
                 os.write(file, f"{request.key}\n".encode())

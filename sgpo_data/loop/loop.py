@@ -137,7 +137,7 @@ def _make_in_order(steps: Sequence[Step], execution: Execution, engines: Engines
         step = left.popleft()
         assert execution.status is not None
         begin_status(execution.status, _place(step, len(steps) - len(left), len(steps)))
-        jobs = OverlappingJobs.of(step.job, left[0].job) if left else None
+        jobs = OverlappingJobs.of(step.job, left[0].job) if left and execution.ray is None else None
         if jobs is not None and "made" not in (state(step.folder), state(left[0].folder)):
             yield from _make_at_once(jobs, step, left.popleft(), execution, engines)
         else:

@@ -48,6 +48,8 @@ class ExecutionOptions(TypedDict, total=False):
     batch_tokens: int
     tensor_parallel: int
     data_parallel: int
+    ray: str | None
+    ray_workers: int | None
     sharding: Literal["none", "fsdp", "zero3"]
     memory_share: float | None
     base_url: str | None

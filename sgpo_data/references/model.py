@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,6 +37,13 @@ class Model:
     """Folder of the config.json that tells its type and context: its own or, before it is trained, that of the model it starts from."""
     endpoint: str | None = None
     """Its name at a server; then there are no folders."""
+
+    def located(self) -> "Model":
+        """The same model with folders that mean the same in every folder."""
+        if self.endpoint is not None:
+            return self
+        adapter = None if self.adapter is None else self.adapter.absolute()
+        return replace(self, folder=self.folder.absolute(), adapter=adapter, config=self.config.absolute())
 
 
 def find_model(reference: str, adapter: str | None = None) -> Model:

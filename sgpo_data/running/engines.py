@@ -46,6 +46,11 @@ class Engines:
         self._engine: OpenedModel | None = None
         self._rewarder: tuple[WeightsLoading, str, ClassifierRewarder] | None = None
 
+    @property
+    def open_model(self) -> OpenModel:
+        """What loads a model, for another process to load it too."""
+        return self._open_model
+
     def opened(self, loading: Loading, model: Model) -> OpenedModel:
         """The engine of this model: the open one if it is the same, otherwise loaded after the open one is closed."""
         key = (loading, model.record.identity)

@@ -1,15 +1,16 @@
 """A row-wise stage over its input: a stream of rows through a model."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from sgpo_data.engines.loading import Loading, WeightsLoading
 from sgpo_data.engines.opening import check_openable, scorer_of
 from sgpo_data.errors import RecipeError
 from sgpo_data.execution import Execution
-from sgpo_data.progress import progress
+from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import Model
 from sgpo_data.running.engines import Engines, OpenedModel
 from sgpo_data.running.job import StageJob
@@ -73,6 +74,13 @@ class RowJob(StageJob):
         """What the manifest records, once all rows are made."""
         return StageSummary(rows_in, self.stage.outcome, origin=self.origin, exact=self.exact)
 
+    def located(self) -> Self:
+        """The same job with paths that mean the same in every folder."""
+        source = self.source()
+        if isinstance(source, Dataset):
+            source = replace(source, folder=source.folder.absolute())
+        return replace(self, input=replace(self.input, folder=source.folder, dataset=source), model=self.model.located())
+
     def opened(self, into: Unfinished, engines: Engines) -> OpenedModel:
         """The model, loaded."""
         engine = engines.opened(self.loading, self.model)
@@ -80,8 +88,13 @@ class RowJob(StageJob):
         return engine
 
     def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
-        """Makes every missing row; each one is safe as soon as it is finished."""
-        self._fill(into, source, execution, engines, self.rows_of(source))
+        """Makes every missing row, here or on a cluster; each one is safe as soon as it is finished."""
+        if execution.ray is not None:
+            from sgpo_data.running.on_ray import fill_on_ray
+
+            fill_on_ray(self, into, source, execution, engines)
+        else:
+            self._fill(into, source, execution, engines, self.rows_of(source))
         return self.summary(source.manifest.rows)
 
     def make_share(self, parts: PartRange, folder: Path, execution: Execution, engines: Engines) -> Dataset | None:
@@ -99,9 +112,13 @@ class RowJob(StageJob):
 
     def _fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines, rows: int) -> None:
         self.check_fit(source)
-        opened = partial(self._opened, into, source, engines)
         with progress({self.stage.stage_name: rows}, style=execution.progress, status=execution.status) as (report,):
-            stream(self.stage, source.rows(), into, author=self.author, opened=opened, report=report)
+            self.stream(into, source, engines, report)
+
+    def stream(self, into: Unfinished, source: Readable, engines: Engines, report: Report) -> None:
+        """Makes the missing rows of its parts in this process."""
+        opened = partial(self._opened, into, source, engines)
+        stream(self.stage, source.rows(), into, author=self.author, opened=opened, report=report)
 
     @abstractmethod
     def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
@@ -149,6 +166,10 @@ class RewardingJob(ScoringJob):
     def loadings(self) -> tuple[Loading, ...]:
         """Of both."""
         return (*super().loadings, self.reward_loading)
+
+    def located(self) -> Self:
+        """Of both models."""
+        return replace(super().located(), reward_model=self.reward_model.located())
 
     @property
     def exact(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,10 @@ from sgpo_data.store.unfinished import StageSummary
 
 SHARES = "shares"
 EXPECTED = "expected.json"
+WORKER = "ray-"
+"""With its number, the place of a worker of a cluster."""
+ORPHAN_SECONDS = 60.0
+"""How long a worker may live on when its driver, or the cluster, takes it for dead."""
 LOCK, HOLDER = "lock", "holder.json"
 
 
@@ -62,16 +66,27 @@ def share_held(folder: Path, parts: PartRange) -> Iterator[Share]:
         yield Share(place, parts.has)
 
 
+@contextmanager
+def worker_held(folder: Path, worker: int, takes: Callable[[int], bool]) -> Iterator[Share]:
+    """What this worker of a cluster makes of the dataset in this folder, for this process alone as long as it lives.
+
+    Raises DatasetError, which names the process, if one that was the same worker before lives on for too long.
+    """
+    place = folder / WORK / SHARES / f"{WORKER}{worker}"
+    with held(folder, place / LOCK, place / HOLDER, seconds=ORPHAN_SECONDS):
+        yield Share(place, takes)
+
+
 def refuse_live_shares(folder: Path, *, beside: PartRange | None = None) -> None:
     """Nothing if no process is making a share of the dataset, or only such as the dataset is cut into beside these parts.
 
-    Raises DatasetError that names one.
+    Workers of a cluster whose driver is gone end by themselves, and are waited for. Raises DatasetError that names one.
     """
     for place in _places(folder):
         if beside is not None and place.name.endswith(f"-of-{beside.count}"):
             continue
         try:
-            with filelock.FileLock(place / LOCK, timeout=0):
+            with filelock.FileLock(place / LOCK, timeout=ORPHAN_SECONDS if place.name.startswith(WORKER) else 0):
                 pass
         except filelock.Timeout as error:
             raise DatasetError(

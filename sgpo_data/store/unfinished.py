@@ -132,6 +132,19 @@ class Unfinished:
         else:
             self._write_journal(part, number, row, cost)
 
+    def take_up(self, part: int) -> None:
+        """Takes what other processes have made of a part by now, in place of what was there of it before."""
+        tokens = self.tokens
+        self.rows_done -= len(self.open_parts.pop(part, OpenPart()).rows)
+        if (whole := whole_part(self.folder, self.plan, part)) is not None:
+            self.files[part] = whole
+            self.rows_done += whole.rows
+        elif (left := journalled(self.folder, part)) is not None:
+            self.open_parts[part] = left
+            self.rows_done += len(left.rows)
+            self.before = self.before.model_copy(update={"seconds": max(self.before.seconds, left.seconds)})
+        self._tokens_before += self.tokens - tokens
+
     def close_last(self, rows: int) -> None:
         """Closes the parts still open, now that the dataset is known to have this many rows.
 
@@ -207,17 +220,8 @@ class Unfinished:
 
     def _takes(self, part: int, share: Share) -> bool:
         """Whether the part belongs to the share; what earlier sessions made of it is taken up as it is reached."""
-        if part not in self._taken and (taken := self._taken.setdefault(part, share.takes(part))):
-            tokens = self.tokens
-            if (whole := whole_part(self.folder, self.plan, part)) is not None:
-                self.files[part] = whole
-                self.rows_done += whole.rows
-            elif (left := journalled(self.folder, part)) is not None:
-                self.open_parts[part] = left
-                self.rows_done += len(left.rows)
-                self.before = self.before.model_copy(update={"seconds": max(self.before.seconds, left.seconds)})
-            self._tokens_before += self.tokens - tokens
-            return taken
+        if part not in self._taken and self._taken.setdefault(part, share.takes(part)):
+            self.take_up(part)
         return self._taken[part]
 
     def _rows_of_share(self, rows: int) -> int:
