@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="Where to work; the same command goes on there after a kill.")
     parser.add_argument("--model", help="Another model than the recipe's.")
-    parser.add_argument("--dtype", default="auto", help="Type of the weights where they answer and score.")
+    parser.add_argument("--dtype", default="auto", help="Type of the weights where they answer, score and train.")
     parser.add_argument("--references", help="Another source of prompts with answers: a file, or a dataset on the Hub.")
     parser.add_argument("--questions", help="Other questions: a file in the layout of IFEval.")
     parser.add_argument("--first", type=int, default=1000, help="Prompts of the improver phase; those of the policy phase follow.")
@@ -62,7 +62,7 @@ def _resize(phase: dict[str, dict[str, object]], given: argparse.Namespace) -> N
     phase["source"] |= {"held_out": given.held_out, **sizes} | ({} if given.references is None else {"path": given.references})
     phase["seed"] |= {"dtype": given.dtype} | ({"samples": given.samples} if improver else {})
     phase["score-ppl"]["dtype"] = given.dtype
-    phase["train"]["batch_rows"] = given.batch_rows
+    phase["train"] |= {"batch_rows": given.batch_rows, "dtype": given.dtype}
     for stage in ("seed", "improve"):
         phase[stage]["sampling"] = {"max_tokens": given.answer_tokens}
 

@@ -68,6 +68,11 @@ class _Told(TrainerCallback):
             write_text(self.task.work / DONE, PastCost(seconds=self.task.seconds_before + monotonic() - self.started).model_dump_json())
 
 
+def _has_bfloat16() -> bool:
+    """Whether the processor has instructions for it."""
+    return any(found for name, found in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+
+
 def run_training(task: TrainingTask) -> TrainingResult:
     """The training carried through: in the work folder stand the model's files and its curves.
 
@@ -86,6 +91,8 @@ def _run_training(task: TrainingTask) -> TrainingResult:
     rows_read = token_rows(task, chat)
     data, lengths = rows_read.data, rows_read.lengths
     gpu = task.execution.device != "cpu" and torch.cuda.is_available()
+    if not gpu and task.train.dtype == "bfloat16" and not _has_bfloat16():
+        log.info('train: the weights are bfloat16, in which this processor computes several times slower; dtype = "float32" of train is faster here')
     config = trl_config(task, len(lengths), max(max(each) for each in lengths), gpu=gpu)
     if task.train.precompute_ref_log_probs and task.train.needs.compares:
         with PartialState().main_process_first():

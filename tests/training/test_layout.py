@@ -110,11 +110,22 @@ def loaded_types(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     ],
 )
 def test_weights_load_in_the_type_of_the_checkpoint_or_as_told(
-    change: dict[str, object], types: dict[str, set[str]], place: Path, start: Model, pairs: Dataset, how: Execution, monkeypatch: pytest.MonkeyPatch
+    change: dict[str, object],
+    types: dict[str, set[str]],
+    place: Path,
+    start: Model,
+    pairs: Dataset,
+    how: Execution,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     found = loaded_types(monkeypatch)
-    model = do_train(job(DPO.model_copy(update=change), start, pairs), place / f"types-{len(list(place.iterdir()))}", how)
+    has_instructions = "optimizer_dtype" in change
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": has_instructions})
+    with caplog.at_level("INFO"):
+        model = do_train(job(DPO.model_copy(update=change), start, pairs), place / f"types-{len(list(place.iterdir()))}", how)
     assert found == types
+    assert ("computes several times slower" in caplog.text) == (change.get("dtype") != "float32" and not has_instructions)
     assert {str(weight.dtype) for weight in load_file(model.folder / "model.safetensors").values()} == {"torch.bfloat16"}
     assert margins(model)[0] == pytest.approx(0.0, abs=1e-6)
     assert margins(model)[-1] > margins(model)[0]
