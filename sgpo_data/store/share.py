@@ -46,7 +46,7 @@ class PartRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class PartShare:
     """What one process of several makes of a dataset."""
 
     place: Path

@@ -14,7 +14,7 @@ from sgpo_data.store.cost import PastCost, done_before
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import write_text
 from sgpo_data.store.lock import held, named_holder
-from sgpo_data.store.share import PartRange, Share
+from sgpo_data.store.share import PartRange, PartShare
 from sgpo_data.store.unfinished import StageSummary
 
 SHARES = "shares"
@@ -56,25 +56,25 @@ class Expected(BaseModel):
 
 
 @contextmanager
-def share_held(folder: Path, parts: PartRange) -> Iterator[Share]:
+def share_held(folder: Path, parts: PartRange) -> Iterator[PartShare]:
     """These parts of the dataset in this folder, for this process alone as long as it lives.
 
     Raises DatasetError, which names the process, if another one has the same.
     """
     place = folder / WORK / SHARES / f"{parts.index}-of-{parts.count}"
     with held(folder, place / LOCK, place / HOLDER):
-        yield Share(place, parts.has)
+        yield PartShare(place, parts.has)
 
 
 @contextmanager
-def worker_held(folder: Path, worker: int, takes: Callable[[int], bool]) -> Iterator[Share]:
+def worker_held(folder: Path, worker: int, takes: Callable[[int], bool]) -> Iterator[PartShare]:
     """What this worker of a cluster makes of the dataset in this folder, for this process alone as long as it lives.
 
     Raises DatasetError, which names the process, if one that was the same worker before lives on for too long.
     """
     place = folder / WORK / SHARES / f"{WORKER}{worker}"
     with held(folder, place / LOCK, place / HOLDER, seconds=ORPHAN_SECONDS):
-        yield Share(place, takes)
+        yield PartShare(place, takes)
 
 
 def refuse_live_shares(folder: Path, *, beside: PartRange | None = None) -> None:

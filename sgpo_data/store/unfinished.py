@@ -25,7 +25,7 @@ from sgpo_data.store.files import disk_error, write_text
 from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord, git_commit, host, versions
 from sgpo_data.store.parquet import arrow_table, write_parquet
 from sgpo_data.store.parts import OpenPart, Plan, journal_path, journalled, part_name, whole_part
-from sgpo_data.store.share import Share
+from sgpo_data.store.share import PartShare
 from sgpo_data.waiting import wait_for
 
 WRITERS = 2
@@ -62,7 +62,7 @@ class Unfinished:
     """What earlier sessions have cost, their tokens in whole parts alone."""
     closed: Costs = field(default_factory=Costs)
     """Of this session, what rows of parts that are whole by now have cost."""
-    share: Share | None = None
+    share: PartShare | None = None
     """Its parts alone are made here; None for all of them."""
     others: PastCost = field(default_factory=PastCost)
     """What the shares of a dataset that is made whole here have cost, if it has been shared."""
@@ -218,7 +218,7 @@ class Unfinished:
             with suppress(DatasetError):
                 write_text(self.work / DONE, self.done.model_dump_json())
 
-    def _takes(self, part: int, share: Share) -> bool:
+    def _takes(self, part: int, share: PartShare) -> bool:
         """Whether the part belongs to the share; what earlier sessions made of it is taken up as it is reached."""
         if part not in self._taken and self._taken.setdefault(part, share.takes(part)):
             self.take_up(part)
