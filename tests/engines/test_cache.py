@@ -7,7 +7,7 @@ import torch
 from tiny_model import tiny_config
 from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
-from sgpo_data.engines.local.cache import RoomyLayer, _states, join, narrow, roomy
+from sgpo_data.engines.local.cache import RoomyLayer, join, narrow, plain_states, roomy
 from sgpo_data.engines.local.grouped_attention import NAME
 
 SIZE: dict[str, Any] = {"vocab_size": 90, "hidden_size": 48, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 6, "head_dim": 8}
@@ -60,7 +60,7 @@ def test_a_layer_holds_what_was_put_into_it_whatever_joined_and_left() -> None:
         return keys, values
 
     def both_hold(rows: int, columns: int) -> None:
-        for (keys, values), others in zip(map(_states, ours.layers), map(_states, usual.layers), strict=True):
+        for (keys, values), others in zip(map(plain_states, ours.layers), map(plain_states, usual.layers), strict=True):
             assert keys.shape[::2] == (rows, columns)
             assert torch.equal(keys, others[0])
             assert torch.equal(values, others[1])

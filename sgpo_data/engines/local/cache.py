@@ -58,14 +58,14 @@ def joinable(cache: DynamicCache) -> bool:
 def narrow(cache: DynamicCache, width: int) -> None:
     """Drops the oldest columns of a joinable cache beyond the last `width`: those that are padding in every row."""
     for layer in cache.layers:
-        keys, values = _states(layer)
+        keys, values = plain_states(layer)
         _replace(layer, keys[:, :, -width:], values[:, :, -width:], width)
 
 
 def join(cache: DynamicCache, other: DynamicCache, *, width: int) -> None:
     """Appends the rows of `other`; both end in the same column, the shorter one is padded on the left to `width`, the larger of both."""
     for layer, joining in zip(cache.layers, other.layers, strict=True):
-        keys, values = (_stacked(*states) for states in zip(_states(layer), _states(joining), strict=True))
+        keys, values = (_stacked(*states) for states in zip(plain_states(layer), plain_states(joining), strict=True))
         _replace(layer, keys, values, width)
 
 
@@ -74,7 +74,8 @@ def _stacked(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
     return torch.cat([pad(states, (0, 0, width - states.shape[2], 0)) for states in (above, below)])
 
 
-def _states(layer: object) -> tuple[torch.Tensor, torch.Tensor]:
+def plain_states(layer: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values of a layer of a joinable cache that holds some: (rows, heads, columns, dimensions) each."""
     assert isinstance(layer, DynamicLayer)
     assert layer.keys is not None
     assert layer.values is not None
