@@ -84,7 +84,7 @@ class Pair(TableStage):
         con.execute(f"SET VARIABLE replayed = (SELECT round(?::DOUBLE * count(*))::BIGINT FROM {selected})", [self.replay])
         con.execute(_sql("replayed.sql"))
         ((wanted, found),) = con.execute("SELECT getvariable('replayed'), count(*) FROM replayed").fetchall()
-        short = f"pair: replay = {self.replay} asks for {wanted} references, but only {found} prompts have one"
+        short = f"replay = {self.replay} asks for {wanted} references, but only {found} prompts have one"
         rows = con.sql(f"SELECT {self._columns} FROM {selected} UNION ALL SELECT {self._columns} FROM references_replayed")
         return Decision(rows=rows, warnings=(short,) if found < wanted else (), facts={"replayed": float(found)})
 
