@@ -24,11 +24,14 @@ def main() -> None:
     """Prints the document and writes the plots beside it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    found = results(parser.parse_args().work)
+    parser.add_argument("--no-pictures", action="store_true", help="The table alone.")
+    arguments = parser.parse_args()
+    found = results(arguments.work)
     budgets = sorted({int(str(row["budget"])) for row in found})
     level = 1 - 0.05 / max(1, len(budgets))
-    _draw(found)
-    shown = [name for name in TITLES if name != "references" or len(budgets) > 1]
+    if not arguments.no_pictures:
+        _draw(found)
+    shown = [name for name in TITLES if not arguments.no_pictures and (name != "references" or len(budgets) > 1)]
     note = (
         f"Mean share of constraints met by answers to held-out prompts, with its {level:.2%} interval over seeds (t; 95 % corrected for the "
         f"{len(budgets)} budgets looked at). gain: over `sft` of the same seed. kept, better, worse: of the last round."
@@ -58,14 +61,14 @@ def _table(found: Rows, level: float) -> Iterable[Mapping[str, object]]:
 
 
 def _last(found: Rows) -> list[Mapping[str, object]]:
-    """What each cell came to; of `sgpo` the model after each of its rounds."""
+    """What each cell came to: the model after each training on pairs, or the last where there is none."""
     kept: list[Mapping[str, object]] = []
     by_cell: dict[tuple[object, ...], list[Mapping[str, object]]] = {}
     for row in found:
         by_cell.setdefault((row["method"], row["budget"], row["seed"]), []).append(row)
     for rows in by_cell.values():
         phases = [f"{row['phase']}-{row['round']}" for row in rows]
-        wanted = range(2, len(rows)) if rows[0]["method"] == "sgpo" else [len(rows) - 1]
+        wanted = [number for number, row in enumerate(rows) if "better" in row] or [len(rows) - 1]
         kept += [{**rows[number], "after": phases[number]} for number in wanted]
     return kept
 

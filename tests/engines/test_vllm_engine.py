@@ -52,11 +52,36 @@ def load(folder: Path, *, window: int = 64, batch_tokens: int = 1024, adapter: P
     return VllmEngine.load(folder, dtype="float32", context_tokens=CONTEXT, adapter=adapter, device=device, batch_tokens=batch_tokens, window=window)
 
 
+class Kept:
+    """The engine of the tests that change nothing of it, which takes seconds to load."""
+
+    def __init__(self) -> None:
+        self.engine: VllmEngine | None = None
+
+    def close(self) -> None:
+        if self.engine is not None:
+            self.engine.close()
+        self.engine = None
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    holder = Kept()
+    yield holder
+    holder.close()
+
+
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, kept: Kept) -> None:
+    """A test that loads an engine of its own has it for itself."""
+    if "engine" not in request.fixturenames:
+        kept.close()
+
+
 @pytest.fixture
-def engine(folder: Path) -> Iterator[VllmEngine]:
-    loaded = load(folder, window=11)
-    yield loaded
-    loaded.close()
+def engine(folder: Path, kept: Kept) -> VllmEngine:
+    kept.engine = kept.engine or load(folder, window=11)
+    return kept.engine
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +151,9 @@ def test_rows_of_one_stream_are_drawn_each_as_its_request_says(engine: VllmEngin
         assert [mixed[f"p{row}"].text for row in range(way, 30, len(ways))] == [alone[f"p{row}"].text for row in range(way, 30, len(ways))]
 
 
-def test_answers_are_the_same_when_few_prompts_fit_in_a_step(engine: VllmEngine, folder: Path) -> None:
+def test_answers_are_the_same_when_few_prompts_fit_in_a_step(engine: VllmEngine, kept: Kept, folder: Path) -> None:
     expected = found(engine.generate(sampled(requests(40), FREE)))
-    engine.close()
+    kept.close()
     narrow = load(folder, batch_tokens=1)
     ours = found(narrow.generate(sampled(requests(40), FREE)))
     scores = list(narrow.score(ScoreRequest((f"p{row}", 0, "policy"), question("the " * row), ("is",)) for row in range(60)))
