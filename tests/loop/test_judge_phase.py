@@ -1,6 +1,7 @@
 """Claims about the judge of a phase: it stands where a reward model would, and its verdicts are rows that are asked for once."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
+import sgpo_data
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.errors import RecipeError
 from sgpo_data.evaluation.judge.stage import Judge
@@ -121,6 +123,10 @@ def test_a_run_keeps_what_the_judge_prefers_and_asks_no_verdict_again(place: Pat
     looser = RECIPE.replace("margin.low = 0.1", "margin.low = 0.0")
     assert run(looser, place, how, again) == [False] * 6 + [True, True]
     assert again.asked == []
+    preferred = "avg(CASE first WHEN 'improved' THEN first_score ELSE 1 - first_score END)"
+    verdicts = sgpo_data.sql(f"SELECT phase, round, count(*), {preferred} FROM verdicts GROUP BY ALL", run="x", root=how.root).fetchall()
+    # Two nats against 0.2 where the question is even, as likely as not where it is odd.
+    assert verdicts == [("policy", 1, 2 * ROWS, pytest.approx((1 / (1 + math.exp(-1.8)) + 0.5) / 2))]
     (finding,) = [each for each in health(open_run("x", how.root)).rounds[0].findings if each.measure.name == "preferred"]
     assert finding.value == pytest.approx(0.75)
     assert finding.verdict == "fine"
