@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel, model_folder, opens
+from fake_model import FakeModel, opens
 from literal_rows import prompt_id
 from made import made_dataset
+from recipe_texts import model_and_judge, run, steps_of
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -20,8 +21,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.health.health import health
 from sgpo_data.health.preference import AnsweredTwice, judged_wins
 from sgpo_data.health.probe import HeldOutPrompt, ModelAnswer
-from sgpo_data.loop.loop import run_recipe
-from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache
 from sgpo_data.loop.remade import remade
 from sgpo_data.loop.rounds import open_run
 from sgpo_data.loop.script import script
@@ -84,9 +84,7 @@ class LongerJudge(FakeModel):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    model_folder(tmp_path / "model")
-    model_folder(tmp_path / "judge")
-    (tmp_path / "judge" / "config.json").write_text(json.dumps({**json.loads((tmp_path / "model" / "config.json").read_text()), "is_judge": True}))
+    model_and_judge(tmp_path)
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say {n}.", "answer": f"{n} is said here"}) + "\n" for n in range(ROWS)))
     return tmp_path
 
@@ -94,15 +92,6 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def how(tmp_path: Path) -> Execution:
     return Execution(root=tmp_path / "runs", progress="none")
-
-
-def steps_of(text: str, place: Path, how: Execution) -> list[Step]:
-    return plan_recipe(parsed(text, place / "x.toml"), how)
-
-
-def run(text: str, place: Path, how: Execution, model: FakeModel) -> list[bool]:
-    (place / "x.toml").write_text(text)
-    return [each.made_now for each in run_recipe(place / "x.toml", how, open_model=opens(model))]
 
 
 def test_a_judge_is_two_steps_before_the_filter_and_reads_what_improve_wrote(place: Path, how: Execution) -> None:
