@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 from pydantic import JsonValue, ValidationError
 
-from sgpo_data.errors import DatasetError, SgpoError
+from sgpo_data.errors import DatasetError, RecipeError, SgpoError
 from sgpo_data.evaluation.votes import PEOPLE
 from sgpo_data.execution import Execution
 from sgpo_data.hub.fetch import remote_manifest
@@ -22,9 +22,9 @@ from sgpo_data.names import AdaptedModel, HubModel, HubPlace, HubRows, ModelIden
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.publishing.publication import LINEAGE, RECIPE
 from sgpo_data.publishing.remaking import Remaking, remaking
-from sgpo_data.recipe.file import read_recipe
+from sgpo_data.recipe.file import parsed, read_recipe
 from sgpo_data.store.files import write_text
-from sgpo_data.store.manifest import Identity, InputRecord, Manifest, ModelManifest
+from sgpo_data.store.manifest import Identity, Manifest, ModelManifest
 
 SCRIPT = "reproduce.sh"
 
@@ -91,8 +91,8 @@ def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduct
     """
     again = remaking(version.datasets, version.lineage, version.places)
     if version.recipe is not None:
-        file, text = folder / FROZEN, _with_published_votes(version.recipe, again.votes, version.places)
-        _write(file, text)
+        file = folder / FROZEN
+        _write(file, _with_published_votes(version.recipe, file, {each.reference: version.places.get(each.fingerprint) for each in again.votes}))
         command, planned = f"sgpo run {file}", _planned(file, execution)
     else:
         steps = remade(again.datasets, again.models, execution)
@@ -121,14 +121,21 @@ def _planned(recipe: Path, execution: Execution) -> set[str] | str:
         return f"not known before it can be planned here: {error}"
 
 
-def _with_published_votes(recipe: str, votes: Iterable[InputRecord], places: Mapping[str, HubPlace]) -> str:
-    """The recipe with published votes named where they lie, in place of a folder that is on no other machine."""
-    published = {each.reference: str(places[each.fingerprint]) for each in votes if each.fingerprint in places}
+def _with_published_votes(recipe: str, file: Path, places: Mapping[str, HubPlace | None]) -> str:
+    """The recipe with votes named where they were published, in place of a folder that is on no other machine; `places` has them by their folder."""
+    published = {name: str(place) for name, place in places.items() if place is not None}
+    try:
+        judges = [phase.judge for phase in parsed(recipe, file).phases] if published else []
+    except RecipeError:
+        # What is wrong with it is said where it is planned.
+        return recipe
+    if not any(judge and Path(judge).name in published for judge in judges):
+        return recipe
     data = tomllib.loads(recipe)
-    judged = [phase for phase in data["phases"] if Path(phase.get("judge", "")).name in published]
-    for phase in judged:
-        phase["judge"] = published[Path(phase["judge"]).name]
-    return tomli_w.dumps(data, multiline_strings="\\r" not in recipe) if judged else recipe
+    for phase in data["phases"]:
+        judge = phase.get("judge", "")
+        phase |= {"judge": published[Path(judge).name]} if Path(judge).name in published else {}
+    return tomli_w.dumps(data, multiline_strings="\\r" not in recipe)
 
 
 def _needs(again: Remaking, places: Mapping[str, HubPlace]) -> Iterator[str]:
