@@ -14,7 +14,6 @@ from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.names import MadeName, hub_place
 from sgpo_data.paths import local_path
-from sgpo_data.pointers import pointer_fault
 from sgpo_data.query.sandbox import Tables, sandbox
 from sgpo_data.query.text_files import TextFile
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
@@ -23,6 +22,7 @@ from sgpo_data.schema import schema, tables
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.guard import NUMBERS, GuardRecord, guard_record
 from sgpo_data.store.manifest import MANIFEST
+from sgpo_data.store.pointers import pointer_fault
 
 log = logging.getLogger(__name__)
 
