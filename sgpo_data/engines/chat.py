@@ -197,10 +197,13 @@ class AnswerReader:
         self._unknown = 0
 
     def renderings(self, request: ScoreRequest) -> list[Rendering | None]:
-        """Each answer of a request with its prompt; None where the template refuses the prompt, or where training would leave the answer out as unknown."""
+        """Each answer of a request with its prompt; None of one that cannot be scored.
+
+        That is where the template refuses the prompt, where the answer has unknown characters, and where it was cut before it had a token.
+        """
         read = [self.chat.rendering(request.messages, answer, ended=place not in request.cut) for place, answer in enumerate(request.answers)]
         self._unknown += sum(each is not None and each.unknown for each in read)
-        return [None if each is None or each.unknown else each for each in read]
+        return [None if each is None or each.unknown or not each.answer else each for each in read]
 
     def warn(self) -> None:
         """Says how many there were, if any."""
