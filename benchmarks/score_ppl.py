@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from word_model import word_config, word_tokenizer, write_model
 
 from sgpo_data.engines import Scorer, ScoreRequest
-from sgpo_data.engines.chat import Chat, load_chat, renderings
+from sgpo_data.engines.chat import AnswerReader, Chat, load_chat
 from sgpo_data.engines.local.padded import Padded
 from sgpo_data.engines.local.transformers import TransformersEngine
 from sgpo_data.engines.local.trees import Tree
@@ -79,8 +79,9 @@ def requests(rows: int, *, answer_tokens: int, prompt_ratio: int, vocabulary: in
 
 def trees(chat: Chat, asked: Sequence[ScoreRequest]) -> list[Tree]:
     """The ids of the requests."""
+    reader = AnswerReader(chat)
     return [
-        Tree(row, False, chat.prompt_ids(request.messages) or [], tuple(enumerate(each.answer for each in renderings(chat, request) if each)))
+        Tree(row, False, chat.prompt_ids(request.messages) or [], tuple(enumerate(each.answer for each in reader.renderings(request) if each)))
         for row, request in enumerate(asked)
     ]
 

@@ -47,17 +47,15 @@ def publish(
 
 
 def _list(version: "Publication", branch: str, *, as_json: bool) -> None:
-    from sgpo_data.publishing.publish import changes
+    from sgpo_data.publishing.publish import preview
 
-    found = changes(version, branch=branch)
+    found = preview(version, branch=branch)
     if as_json:
-        print(orjson.dumps([{"path": each.path, "bytes": each.bytes, "what": each.what} for each in found]).decode())
+        print(orjson.dumps([{"path": each.path, "bytes": each.bytes, "what": each.what} for each in found.changes]).decode())
         return
-    for each in found:
+    for each in found.changes:
         print(f"{each.what:<8}{each.bytes:>14}  {each.path}")
-    upload = sum(each.bytes for each in found if each.what in ("upload", "unknown"))
-    most = "at most " if any(each.what == "unknown" for each in found) else ""
-    print(f"{most}{upload} of {version.bytes} bytes to upload; nothing was changed", file=sys.stderr)
+    print(f"{'' if found.known else 'at most '}{found.upload_bytes} of {found.bytes} bytes to upload; nothing was changed", file=sys.stderr)
 
 
 def _publish(version: "Publication", branch: str, *, private: bool, as_json: bool) -> None:

@@ -22,6 +22,7 @@ def reproduce(
     """Write out what makes a published version again: its recipe, or the commands of its stages; nothing is run.
 
     Told besides: which datasets get the same fingerprint here, what is needed that is not on the Hub, and where text or weights may differ even so.
+    Votes of people are not made again: they are read where they were published, or needed.
     The last line printed is the file that was written.
     """
     from sgpo_data.names import hub_place
@@ -37,11 +38,12 @@ def reproduce(
     folder = out or Path(f"{place.repository.partition('/')[2]}-{(place.revision or version.place.revision[:8]).replace('/', '-')}")
     found = reproduced(version, folder, Execution(root=root))
     if as_json:
-        lists = {name: list(getattr(found, name)) for name in ("same", "other", "needs", "may_differ")}
+        lists = {name: list(getattr(found, name)) for name in ("same", "other", "votes", "needs", "may_differ")}
         print(orjson.dumps({"reference": str(version.place), "file": str(found.file), "command": found.command, **lists}).decode())
         return
-    for what, told in (("same fingerprint", found.same), ("other fingerprint", found.other), ("needs", found.needs), ("may differ", found.may_differ)):
-        for each in told:
+    told = {"same fingerprint": found.same, "other fingerprint": found.other, "read there": found.votes, "needs": found.needs, "may differ": found.may_differ}
+    for what, lines in told.items():
+        for each in lines:
             print(f"{what:<18}{each}", file=sys.stderr)
     print(f"run it with: {found.command}", file=sys.stderr)
     print(found.file)

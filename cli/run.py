@@ -84,7 +84,7 @@ def run_loop(recipe: Path, execution: Execution, *, open_model: "OpenModel", yes
     from sgpo_data.loop.loop import run_recipe
     from sgpo_data.loop.rounds import open_run
     from sgpo_data.recipe.file import read_recipe
-    from sgpo_data.tracking import NONE
+    from sgpo_data.training.tracking import NONE
 
     def confirmed(changes: "Changes") -> bool:
         return yes or _agreed(changes)

@@ -37,8 +37,8 @@ def sql(
     newest dataset of each table in the store is a view.
 
     With --run R, the view `scored` holds that table of all phases and rounds, with columns run, phase and round in front, and policy_1_scored is
-    that of one (R_policy_1_scored if there are several runs). Three tables tell more: manifests (one row per dataset), columns (what each means) and
-    guards (what was measured around each training of R).
+    that of one (R_policy_1_scored if there are several runs). The judge of a phase gives `verdicts` on `rewrites`, an evaluation `questions`, `answers` and
+    `evaluations`. Three tables tell more: manifests (one row per dataset), columns (what each means) and guards (what was measured around each training of R).
 
     Macros: perplexity(nll, tokens), last_turn(messages), share(condition), edit_share(edited_words, words, other_words), wrap(text, width).
     """

@@ -39,11 +39,11 @@ CREATE TABLE scored (
 );
 
 COMMENT ON TABLE  scored                          IS 'One row per prompt and sample: all that is measured; what is decided comes with filtered.';
-COMMENT ON COLUMN scored.response_nll             IS 'Nats, summed over response_tokens: -ln p(response | messages) under the scorer, in its chat template; null if the text is null or the pair does not fit the context.';
+COMMENT ON COLUMN scored.response_nll             IS 'Nats, summed over response_tokens: -ln p(response | messages) under the scorer, in its chat template; null if the text is null or has characters that the tokenizer does not know, or if the pair does not fit the context.';
 COMMENT ON COLUMN scored.response_tokens          IS 'Tokens of the response and its end of turn; template and prompt tokens do not count.';
-COMMENT ON COLUMN scored.improved_nll             IS 'Nats: -ln p(improved | messages) under the scorer.';
+COMMENT ON COLUMN scored.improved_nll             IS 'Nats: -ln p(improved | messages) under the scorer; null as response_nll is.';
 COMMENT ON COLUMN scored.improved_tokens          IS 'Tokens of the improved answer and its end of turn.';
-COMMENT ON COLUMN scored.reference_nll            IS 'Nats: -ln p(reference | messages) under the scorer.';
+COMMENT ON COLUMN scored.reference_nll            IS 'Nats: -ln p(reference | messages) under the scorer; null as response_nll is.';
 COMMENT ON COLUMN scored.reference_tokens         IS 'Tokens of the reference and its end of turn.';
 COMMENT ON COLUMN scored.improved_nll_given_draft IS 'Nats, over improved_tokens: -ln p(improved | improver_prompt) under the scorer.';
 COMMENT ON COLUMN scored.scorer                   IS 'Identity of the model that measured the likelihoods.';

@@ -90,7 +90,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Likelihood of one answer: -ln p in nats, summed over `tokens` answer tokens; `nll` is None if the pair does not fit the context."""
+    """Likelihood of one answer: -ln p in nats, summed over `tokens` answer tokens; `nll` is None if the pair cannot be read whole."""
 
     nll: float | None
     tokens: int
@@ -130,7 +130,8 @@ class Scorer(Protocol):
         """Likelihood of each answer given its prompt, under the chat template of the model.
 
         Sums -ln p over answer tokens, in nats. The end-of-turn token counts, but for an answer that was cut; prompt and template tokens do not.
-        One result per request, in any order, matched by `key`. A pair longer than the context has `nll = None`.
+        One result per request, in any order, matched by `key`. `nll` is None for what training leaves out too: a pair longer than the context, one that
+        the template refuses, an answer with characters that the tokenizer does not know.
 
         Raises EngineError if the engine cannot go on; a single bad request is a result, not an error.
         """

@@ -42,6 +42,8 @@ class Rendering:
     """What the template writes after the end of turn; neither scored nor trained."""
     altered: bool
     """Whether the template writes the answer otherwise than it stands, white space at its ends aside; the ids are those of the answer as it stands."""
+    unknown: bool
+    """Whether the answer has characters that the tokenizer does not know: its ids say nothing of them, so it is neither scored nor trained."""
 
 
 class Chat:
@@ -91,9 +93,11 @@ class Chat:
         ids, offsets = self._conversation(head + body + tail, frame, (start, stop))
         first = _first(offsets, start)
         if not tail:
-            return Rendering(ids[:first], [*ids[first:], *([self.end_of_turn] if ended else [])], [], altered)
+            closed = [*ids[first:], *([self.end_of_turn] if ended else [])]
+            return Rendering(ids[:first], closed, [], altered, self.tokenizer.unk_token_id in ids[first:])
         after = next((place for place in range(first, len(ids)) if offsets[place][0] >= stop and ids[place] == self.end_of_turn), len(ids) - 1)
-        return Rendering(ids[:first], ids[first : after + 1], ids[after + 1 :], altered)
+        # GPT-2 calls the end of turn unknown too.
+        return Rendering(ids[:first], ids[first : after + 1], ids[after + 1 :], altered, self.tokenizer.unk_token_id in ids[first:after])
 
     def generation(self, request: GenerateRequest, ids: list[int], *, stopped: bool, nll: float) -> Generation:
         """What was sampled, as text; `stopped` tells that the last id is one that stops an answer."""
@@ -185,9 +189,26 @@ class Chat:
         return before if before.isspace() else "", after if after.isspace() else ""
 
 
-def renderings(chat: Chat, request: ScoreRequest) -> list[Rendering | None]:
-    """Each answer of a request with its prompt; None where the template refuses the prompt."""
-    return [chat.rendering(request.messages, answer, ended=place not in request.cut) for place, answer in enumerate(request.answers)]
+class AnswerReader:
+    """Reads the answers that are to be scored, and counts those that have characters which the tokenizer does not know."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self._unknown = 0
+
+    def renderings(self, request: ScoreRequest) -> list[Rendering | None]:
+        """Each answer of a request with its prompt; None of one that cannot be scored.
+
+        That is where the template refuses the prompt, where the answer has unknown characters, and where it was cut before it had a token.
+        """
+        read = [self.chat.rendering(request.messages, answer, ended=place not in request.cut) for place, answer in enumerate(request.answers)]
+        self._unknown += sum(each is not None and each.unknown for each in read)
+        return [None if each is None or each.unknown or not each.answer else each for each in read]
+
+    def warn(self) -> None:
+        """Says how many there were, if any."""
+        if self._unknown:
+            log.warning("score: %d likelihoods are null, of answers with characters that the tokenizer does not know; train leaves them out too", self._unknown)
 
 
 def _first(offsets: Sequence[tuple[int, int]], start: int) -> int:

@@ -16,16 +16,12 @@ from sgpo_data.evaluation.recorded import AnswersOf, Recorded, recorded, rewritt
 from sgpo_data.evaluation.sets import QuestionSet
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model
+from sgpo_data.references.run import ANSWERS, BASELINE_ANSWERS, QUESTIONS, REWRITES, VERDICTS
 from sgpo_data.running.planning import planned
 from sgpo_data.stages.seed import Seed
 from sgpo_data.store.dataset import Dataset, open_dataset
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.manifest import Identity
-
-ANSWERS, BASELINE_ANSWERS = "answers", "baseline"
-"""What the links to the answers are called; all others of an evaluation are called by their table."""
-REWRITES, VERDICTS = "rewrites", "verdicts"
-"""What the links are called to the comparisons of rewrites with their responses, and to what the judge of a phase says of them."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def _questions(questions: QuestionSet) -> EvaluationStep:
         rows=len(questions.questions),
         work=lambda folder, _: write_questions(questions, identity, folder),
     )
-    return EvaluationStep("evaluate questions", "questions", job)
+    return EvaluationStep("evaluate questions", QUESTIONS, job)
 
 
 def _answers(options: Evaluate, questions: QuestionSet, given: JobInput, model: Model, link: str) -> EvaluationStep:

@@ -8,7 +8,7 @@ from sgpo_data.errors import MissingExtraError
 from sgpo_data.evaluation.grades import Share
 from sgpo_data.evaluation.ifeval import IfevalResult, ifeval_result
 from sgpo_data.evaluation.judging import judgement
-from sgpo_data.evaluation.planning import ANSWERS
+from sgpo_data.references.run import ANSWERS
 from sgpo_data.store.dataset import Dataset
 
 if TYPE_CHECKING:

@@ -20,6 +20,8 @@ from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
+PEOPLE = "people"
+"""Stage of a dataset of votes, which nothing makes again."""
 REVISION = 1
 """Raised when the same votes begin to give other rows."""
 PART_ROWS = 131072
@@ -116,7 +118,7 @@ def evaluations(voted: VotedReview, execution: Execution, folder: Path | None = 
     """The votes as a dataset of `evaluations`, in the store unless a folder is given; made once."""
     inputs = (*voted.found.inputs, *voted.records)
     fields = {"a": voted.found.a, "b": voted.found.b, "review": voted.review.digest}
-    identity = Identity(stage="people", revision=REVISION, schema_version=schema("evaluations").version, fields=fields, inputs=inputs, models={})
+    identity = Identity(stage=PEOPLE, revision=REVISION, schema_version=schema("evaluations").version, fields=fields, inputs=inputs, models={})
 
     def work(into: Unfinished) -> StageSummary:
         rows = list(_rows(voted))

@@ -8,7 +8,6 @@ import polars as pl
 
 from sgpo_data.engines import Sampling
 from sgpo_data.errors import GateError, SgpoError
-from sgpo_data.evaluation.planning import VERDICTS
 from sgpo_data.execution import Execution
 from sgpo_data.health.options import Guards
 from sgpo_data.health.preference import AnsweredTwice, counted_wins, judged_wins, rewarded_wins
@@ -17,6 +16,7 @@ from sgpo_data.health.signs import Sign, signs_after, signs_before
 from sgpo_data.loop.plan import Step
 from sgpo_data.recipe.recipe import FIRST, PREVIOUS, RECIPE, Phase, Recipe
 from sgpo_data.references.model import find_model, recorded_model
+from sgpo_data.references.run import VERDICTS
 from sgpo_data.running.engines import Engines
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.store.dataset import open_dataset

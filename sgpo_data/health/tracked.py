@@ -6,7 +6,7 @@ from sgpo_data.evaluation.summary import EvaluationSummary, evaluation_summary
 from sgpo_data.execution import Execution
 from sgpo_data.health.health import health
 from sgpo_data.loop.rounds import Run
-from sgpo_data.tracking import track
+from sgpo_data.training.tracking import track
 
 
 def track_run(run: Run, execution: Execution) -> None:

@@ -12,6 +12,7 @@ from sgpo_data.evaluation.jobs import AskingJob
 from sgpo_data.evaluation.judge.prompt import SHIPPED, JudgePrompt, load_prompt
 from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.evaluation.planning import recorded_comparisons
+from sgpo_data.evaluation.votes import PEOPLE
 from sgpo_data.execution import Execution
 from sgpo_data.loop.job import Job
 from sgpo_data.loop.plan import Step
@@ -32,8 +33,6 @@ from sgpo_data.training.job import TrainJob
 from sgpo_data.training.options import Train
 
 PHASE = "all"
-VOTED = "people"
-"""What people said is not made again: it is read where it lies."""
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -49,7 +48,7 @@ class _Recorded:
 
 
 def remade(datasets: Sequence[Manifest], models: Sequence[ModelManifest], execution: Execution) -> list[Step]:
-    """The steps in an order in which each comes after what it is made of.
+    """The steps in an order in which each comes after what it is made of; votes of people are no step, they are read where they lie.
 
     Raises DatasetError if a manifest holds settings that this version of sgpo-data does not know.
     """
@@ -65,7 +64,7 @@ class _Remaking:
         self.models: dict[str, Model] = {}
         self.steps: list[Step] = []
         for fingerprint, each in self.of_dataset.items():
-            if each.identity.stage != VOTED:
+            if each.identity.stage != PEOPLE:
                 self._dataset(fingerprint)
 
     def _dataset(self, fingerprint: str) -> JobInput:
@@ -124,7 +123,7 @@ class _Remaking:
             raise DatasetError(f"{identity.made_name}: {error}; this version of sgpo-data does not know it") from error
 
     def _input(self, record: InputRecord) -> JobInput:
-        if record.fingerprint in self.of_dataset and self.of_dataset[record.fingerprint].identity.stage != VOTED:
+        if record.fingerprint in self.of_dataset and self.of_dataset[record.fingerprint].identity.stage != PEOPLE:
             return self._dataset(record.fingerprint)
         return JobInput(record, Path(record.reference), None, None)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from sgpo_data.errors import DatasetError
 from sgpo_data.loop.folder import FROZEN, RecipeFolder
 from sgpo_data.references.model import model_manifest
-from sgpo_data.references.run import STEP, run_folder
+from sgpo_data.references.run import ROLES, STEP, run_folder
 from sgpo_data.schema import tables
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.manifest import MANIFEST, ModelManifest
 
 MODEL = "model"
-EVALUATED = ("questions", "answers", "baseline", "comparisons", "evaluations", "grades", "rewrites", "verdicts")
+EVALUATED = (*ROLES, "comparisons", "evaluations", "grades")
 """What its evaluation and its judge made, by the name of the link."""
 WIDENED = ("filtered", "scored", "improved", "responses")
 """Tables of a row per prompt and sample, the widest first: each has all columns of those behind it."""

@@ -14,7 +14,7 @@ from sgpo_data.evaluation.judge.prompt import JudgePrompt
 from sgpo_data.execution import ROOT, Execution
 from sgpo_data.loop.job import Job
 from sgpo_data.loop.plan import Step
-from sgpo_data.names import HubRows
+from sgpo_data.names import HubRows, hub_place
 from sgpo_data.references.model import Model
 from sgpo_data.stages.filter.predicate import Predicate
 from sgpo_data.stages.improve.templates import Template, load_template
@@ -97,7 +97,8 @@ def _words(job: Job, made: dict[Path, Step], lines: list[str]) -> Iterator[str]:
 def _input(given: JobInput, made: dict[Path, Step]) -> Iterator[str]:
     step = made.get(given.folder)
     if step is None:
-        yield shlex.quote(str(given.folder))
+        reference = given.record.reference
+        yield shlex.quote(str(given.folder) if hub_place(reference) is None else reference)
     elif step.job.inlined and step.stage.startswith("evaluate "):
         yield from (word for inner in step.job.inputs for word in _input(inner, made))
     elif step.job.inlined:

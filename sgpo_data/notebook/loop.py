@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, Literal, Unpack, cast, overload
 
 from sgpo_data.evaluation.judge.local import judging
 from sgpo_data.evaluation.judge.prompt import load_prompt, reading_of
@@ -14,13 +14,13 @@ from sgpo_data.execution import ROOT, Execution
 from sgpo_data.health.options import Guards
 from sgpo_data.notebook.frames import Data, reference_of
 from sgpo_data.notebook.keywords import takes, told_apart, validated
-from sgpo_data.notebook.options import JudgeOptions, RunOptions
+from sgpo_data.notebook.options import JudgeOptions, PublishOptions, RunOptions
 from sgpo_data.store.dataset import Dataset
 
 if TYPE_CHECKING:
     from sgpo_data.evaluation.judging import Judged
     from sgpo_data.loop.loop import Changes, StepResult
-    from sgpo_data.publishing.publish import PublishedVersion
+    from sgpo_data.publishing.publish import PublishedVersion, VersionPreview
 
 Place = str | PathLike[str]
 
@@ -74,6 +74,14 @@ def evaluate(
         return judged(pair, stage, found, execution, engines=engines, out=None if out is None else Path(out))
 
 
+@overload
+def publish(
+    *references: str | PathLike[str] | Dataset, repository: str, tag: str, dry_run: Literal[False] = False, **options: Unpack[PublishOptions]
+) -> "PublishedVersion": ...
+@overload
+def publish(
+    *references: str | PathLike[str] | Dataset, repository: str, tag: str, dry_run: Literal[True], **options: Unpack[PublishOptions]
+) -> "VersionPreview": ...
 def publish(
     *references: str | PathLike[str] | Dataset,
     repository: str,
@@ -84,22 +92,21 @@ def publish(
     license: str | None = None,
     root: Place | None = None,
     allow_secrets: bool = False,
-) -> "PublishedVersion":
+    dry_run: bool = False,
+) -> "PublishedVersion | VersionPreview":
     """Datasets, each a config named by its table or by `name=reference`, or one model trained here, as one version on the Hub: `.reference` is its commit.
 
     `run` adds the last round of a run with its recipe. The same version again does nothing; a tag that holds something else is refused. The login is that of
-    HF_TOKEN or of `hf auth login`. `sgpo publish --dry-run` lists what would be sent.
+    HF_TOKEN or of `hf auth login`. With `dry_run` nothing is changed: `.changes` is what would be uploaded, kept and deleted, `.upload_bytes` how much is sent.
     """
     from sgpo_data.publishing.choice import chosen
+    from sgpo_data.publishing.publish import preview
     from sgpo_data.publishing.publish import publish as published
 
     place = ROOT if root is None else Path(root)
     names = [reference_of(each, place) for each in references]
-    return published(
-        chosen(names, repository, tag=tag, run=run, license=license, root=place, allow_secrets=allow_secrets),
-        branch=branch,
-        private=private,
-    )
+    version = chosen(names, repository, tag=tag, run=run, license=license, root=place, allow_secrets=allow_secrets)
+    return preview(version, branch=branch) if dry_run else published(version, branch=branch, private=private)
 
 
 def _judge(given: dict[str, object]) -> Judge:

@@ -216,3 +216,14 @@ class JudgeOptions(_ModelOptions, total=False):
     labels: Sequence[str]
     least_probability: float
     sampling: SamplingOptions
+
+
+class PublishOptions(TypedDict, total=False):
+    """Of `publish`, which holds their defaults."""
+
+    run: str | None
+    branch: str
+    private: bool
+    license: str | None
+    root: str | PathLike[str] | None
+    allow_secrets: bool

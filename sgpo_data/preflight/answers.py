@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from sgpo_data.evaluation.judging import BLIND as BLIND_SHARE
 from sgpo_data.evaluation.judging import Judged, judgement
-from sgpo_data.evaluation.planning import VERDICTS
 from sgpo_data.preflight.check import Bound, Check, measured, share, skipped
 from sgpo_data.preflight.sample import Sampled
+from sgpo_data.references.run import VERDICTS
 from sgpo_data.rows import Row
 
 STOPPED = Bound(warn=0.9, fail=0.5)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sgpo_data.evaluation.planning import ANSWERS
 from sgpo_data.evaluation.summary import EvaluationSummary, evaluation_summary
 from sgpo_data.loop.rounds import Round, open_run, run_names
+from sgpo_data.references.run import ANSWERS
 
 
 def model_evaluations(model: str, root: Path) -> list[EvaluationSummary]:

@@ -1,5 +1,6 @@
 """A publication: the files of one version, their bytes and digests, and the id they come to."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,18 +8,21 @@ from pathlib import Path
 
 from sgpo_data.errors import DatasetError, ModelError, UsageError
 from sgpo_data.evaluation.summary import EvaluationSummary
+from sgpo_data.evaluation.votes import PEOPLE
 from sgpo_data.hub.client import Kind
 from sgpo_data.hub.commit import Contribution, HubFile, files_id, text_file
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.version import OWN, RECORD, PublicationRecord, PublishedConfig
 from sgpo_data.publishing.card import CARD, CardFacts, Config, dataset_card, inherited_license
 from sgpo_data.publishing.card_text import evaluation_section
-from sgpo_data.publishing.lineage import lineage, model_without_places, without_places
+from sgpo_data.publishing.lineage import Lineage, lineage, model_without_places, without_places
 from sgpo_data.publishing.secret_scan import refuse_secrets
 from sgpo_data.references.model import content_digest, model_manifest
 from sgpo_data.store.dataset import Dataset, faults
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST
+
+log = logging.getLogger(__name__)
 
 LINEAGE = f"{OWN}/lineage.json"
 RECIPE = f"{OWN}/recipe.toml"
@@ -64,7 +68,10 @@ def publication(
     Raises DatasetError if one is not whole or has no rows, UsageError if two would have one name, GateError if a text looks like a secret.
     """
     _check(configs)
-    public = lineage([config.dataset for config in configs], root).without_places()
+    made_of = lineage([config.dataset for config in configs], root)
+    for reference in _left_votes(configs, made_of):
+        log.warning("%s: votes of people, which nothing makes again; for a version that can be made again, publish them too: votes=%s", reference, reference)
+    public = made_of.without_places()
     stated = license or inherited_license(public)
     card = dataset_card(CardFacts(repository, tag, tuple(configs), public, stated, recipe, evaluation))
     files = [file for config in configs for file in dataset_files(config.dataset, config.name)]
@@ -79,6 +86,13 @@ def publication(
     )
     record = PublicationRecord(version=tag, configs=published, files=(*sorted(file.path for file in files), RECORD))
     return Publication(repository, tag, (*files, text_file(RECORD, record.model_dump_json(indent=2))))
+
+
+def _left_votes(configs: Sequence[Config], made_of: Lineage) -> list[str]:
+    """Votes that decided what is published and are not published themselves."""
+    votes = {each.fingerprint for each in made_of.datasets if each.identity.stage == PEOPLE}
+    readers = (*made_of.datasets, *(config.dataset.manifest for config in configs))
+    return list(dict.fromkeys(record.reference for each in readers for record in each.identity.inputs if record.fingerprint in votes))
 
 
 def _check(configs: Sequence[Config]) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from sgpo_data.errors import DatasetError, HubError, ModelError, UsageError
 from sgpo_data.hub.client import Kind, again, api, hub_faults, status
@@ -40,8 +41,28 @@ class Change:
 
     path: str
     bytes: int
-    what: str
-    """upload, keep or delete; unknown where the Hub could not be asked."""
+    what: Literal["upload", "keep", "delete", "unknown"]
+    """unknown where the Hub could not be asked."""
+
+
+@dataclass(frozen=True)
+class VersionPreview:
+    """What publishing a version would do."""
+
+    changes: tuple[Change, ...]
+    """Each of its files, then those that it takes away."""
+    bytes: int
+    """Of all its files."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the Hub has told what it has."""
+        return all(each.what != "unknown" for each in self.changes)
+
+    @property
+    def upload_bytes(self) -> int:
+        """To be sent; the most it can be where what the Hub has is not known."""
+        return sum(each.bytes for each in self.changes if each.what in ("upload", "unknown"))
 
 
 def publish(publication: Publication, *, branch: str = "main", private: bool = True) -> PublishedVersion:
@@ -70,7 +91,7 @@ def publish(publication: Publication, *, branch: str = "main", private: bool = T
         return PublishedVersion(hub.name, publication.tag, _tag(hub, publication, commit), True, hub.kind)
 
 
-def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
+def preview(publication: Publication, *, branch: str = "main") -> VersionPreview:
     """What publishing would do, by asking the Hub and changing nothing; a repository that does not exist, or is not seen, is taken for an empty one.
 
     Offline, or where the Hub fails for too long, every file is listed as unknown, with a warning.
@@ -80,11 +101,11 @@ def changes(publication: Publication, *, branch: str = "main") -> list[Change]:
         there, old = _present(publication, branch)
     except HubError as error:
         log.warning("%s; all files are listed, what the Hub has of them is not known", error)
-        return [Change(file.path, file.size, "unknown") for file in publication.files]
+        return VersionPreview(tuple(Change(file.path, file.size, "unknown") for file in publication.files), publication.bytes)
     stored = {digest.sha256 for digest in there.values()}
     kept = {file.path for file in publication.files if file.is_there(there.get(file.path)) or file.sha256 in stored}
     new = [Change(file.path, file.size, "keep" if file.path in kept else "upload") for file in publication.files]
-    return [*new, *(Change(path, there[path].size, "delete") for path in old)]
+    return VersionPreview((*new, *(Change(path, there[path].size, "delete") for path in old)), publication.bytes)
 
 
 def _present(publication: Publication, branch: str) -> tuple[Mapping[str, Digest], list[str]]:

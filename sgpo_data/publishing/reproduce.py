@@ -1,12 +1,15 @@
 """How a published version is made again: its recipe or its commands, what they need, and what may come out otherwise."""
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli_w
 from pydantic import JsonValue, ValidationError
 
-from sgpo_data.errors import DatasetError, SgpoError
+from sgpo_data.errors import DatasetError, RecipeError, SgpoError
+from sgpo_data.evaluation.votes import PEOPLE
 from sgpo_data.execution import Execution
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import Digest, HubRepository
@@ -15,10 +18,11 @@ from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.plan import plan_recipe
 from sgpo_data.loop.remade import remade
 from sgpo_data.loop.script import script
-from sgpo_data.names import AdaptedModel, HubModel, HubPlace, HubRows, ModelIdentity, TrainedModel
+from sgpo_data.names import AdaptedModel, HubModel, HubPlace, HubRows, ModelIdentity, TrainedModel, hub_place
 from sgpo_data.publishing.lineage import Lineage
 from sgpo_data.publishing.publication import LINEAGE, RECIPE
-from sgpo_data.recipe.file import read_recipe
+from sgpo_data.publishing.remaking import Remaking, remaking
+from sgpo_data.recipe.file import parsed, read_recipe
 from sgpo_data.store.files import write_text
 from sgpo_data.store.manifest import Identity, Manifest, ModelManifest
 
@@ -33,6 +37,8 @@ class Version:
     """At its commit."""
     datasets: tuple[Manifest, ...]
     """Those that were published."""
+    places: Mapping[str, HubPlace]
+    """Where each of them lies, by its fingerprint."""
     lineage: Lineage
     recipe: str | None
     """None if single datasets were published, and not a run."""
@@ -52,6 +58,8 @@ class Reproduction:
     """Models and files that are not on the Hub."""
     may_differ: tuple[str, ...]
     """What is not made of the same bytes on every machine, and why."""
+    votes: tuple[str, ...]
+    """Votes of people that were published: they are read where they lie, and not made again."""
 
 
 def published_version(place: HubPlace) -> Version:
@@ -66,13 +74,14 @@ def published_version(place: HubPlace) -> Version:
     record = publication_record(hub, commit, files)
     if record is None:
         raise DatasetError(f"{place}: no version that sgpo publish made; name the repository and its tag, as hf://datasets/org/name@v1")
-    manifests = tuple(remote_manifest(fixed.folder(config.name), files) for config in record.configs)
+    places = [fixed.folder(config.name) for config in record.configs]
+    manifests = tuple(remote_manifest(each, files) for each in places)
     recipe = _text(hub, commit, RECIPE, files)
     try:
         lineage = Lineage.model_validate_json(_text(hub, commit, LINEAGE, files) or "")
     except ValidationError as error:
         raise DatasetError(f"{fixed}/{LINEAGE}: is not of this version of sgpo-data") from error
-    return Version(fixed, manifests, lineage, recipe)
+    return Version(fixed, manifests, {each.fingerprint: lies for each, lies in zip(manifests, places, strict=True)}, lineage, recipe)
 
 
 def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduction:
@@ -80,17 +89,17 @@ def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduct
 
     Raises DatasetError if the folder holds another recipe.
     """
-    manifests = (*version.lineage.datasets, *version.datasets)
+    again = remaking(version.datasets, version.lineage, version.places)
     if version.recipe is not None:
-        file, text = folder / FROZEN, version.recipe
-        _write(file, text)
+        file = folder / FROZEN
+        _write(file, _with_published_votes(version.recipe, file, {each.reference: version.places.get(each.fingerprint) for each in again.votes}))
         command, planned = f"sgpo run {file}", _planned(file, execution)
     else:
-        steps = remade(manifests, version.lineage.models, execution)
+        steps = remade(again.datasets, again.models, execution)
         file = folder / SCRIPT
         _write(file, script(f"{version.place}", steps, execution))
         command, planned = f"sh {file}", {step.job.identity.fingerprint for step in steps}
-    told = [(str(each.made_name), each) for each in version.datasets]
+    told = [(str(each.made_name), each) for each in version.datasets if each.identity.stage != PEOPLE]
     same = () if isinstance(planned, str) else tuple(name for name, each in told if each.fingerprint in planned)
     why = planned if isinstance(planned, str) else "this version of sgpo-data makes it otherwise; install the one that its manifest names"
     return Reproduction(
@@ -98,8 +107,9 @@ def reproduce(version: Version, folder: Path, execution: Execution) -> Reproduct
         command,
         same=same,
         other=tuple(f"{name}: {why}" for name, _ in told if name not in same),
-        needs=tuple(_needs(version)),
-        may_differ=tuple(_may_differ(manifests, version.lineage.models)),
+        needs=tuple(_needs(again, version.places)),
+        may_differ=tuple(_may_differ(again.datasets, again.models)),
+        votes=tuple(f"{each.made_name}: {version.places[each.fingerprint]}" for each in version.datasets if each.identity.stage == PEOPLE),
     )
 
 
@@ -111,11 +121,27 @@ def _planned(recipe: Path, execution: Execution) -> set[str] | str:
         return f"not known before it can be planned here: {error}"
 
 
-def _needs(version: Version) -> Iterator[str]:
-    made = {str(TrainedModel.made(each.fingerprint)) for each in version.lineage.models}
-    identities = [each.identity for each in (*version.lineage.datasets, *version.datasets)] + [each.identity for each in version.lineage.models]
+def _with_published_votes(recipe: str, file: Path, places: Mapping[str, HubPlace | None]) -> str:
+    """The recipe with votes named where they were published, in place of a folder that is on no other machine; `places` has them by their folder."""
+    published = {name: str(place) for name, place in places.items() if place is not None}
+    try:
+        judges = [phase.judge for phase in parsed(recipe, file).phases] if published else []
+    except RecipeError:
+        # What is wrong with it is said where it is planned.
+        return recipe
+    if not any(judge and Path(judge).name in published for judge in judges):
+        return recipe
+    data = tomllib.loads(recipe)
+    for phase in data["phases"]:
+        judge = phase.get("judge", "")
+        phase |= {"judge": published[Path(judge).name]} if Path(judge).name in published else {}
+    return tomli_w.dumps(data, multiline_strings="\\r" not in recipe)
+
+
+def _needs(again: Remaking, places: Mapping[str, HubPlace]) -> Iterator[str]:
+    made = {str(TrainedModel.made(each.fingerprint)) for each in again.models}
     found: dict[str, str] = {}
-    for identity in identities:
+    for identity in (*(each.identity for each in again.datasets), *(each.identity for each in again.models)):
         for record in identity.models.values():
             if record.identity not in made and not _on_hub(record.kind):
                 found[record.identity] = f"model {record.location}: {record.identity}"
@@ -123,7 +149,10 @@ def _needs(version: Version) -> Iterator[str]:
             if given.table is None and HubRows.parsed(given.fingerprint) is None:
                 found[given.fingerprint] = f"source {given.reference}: {given.fingerprint[:21]}..."
     yield from found.values()
-    yield from (f"dataset {each.reference}: {each.made_name}, whose making is not recorded here" for each in version.lineage.gone)
+    for each in again.votes:
+        if each.fingerprint not in places:
+            yield f"votes {each.reference}: {each.made_name}, which people gave and nothing makes again; put the dataset there, or ask for it on the Hub"
+    yield from (f"dataset {each.reference}: {each.made_name}, whose making is not recorded here" for each in again.gone if hub_place(each.reference) is None)
 
 
 def _on_hub(model: ModelIdentity | None) -> bool:

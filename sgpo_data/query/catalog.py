@@ -14,15 +14,15 @@ from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
 from sgpo_data.names import MadeName, hub_place
 from sgpo_data.paths import local_path
-from sgpo_data.pointers import pointer_fault
 from sgpo_data.query.sandbox import Tables, sandbox
 from sgpo_data.query.text_files import TextFile
 from sgpo_data.references.dataset import existing, find_dataset, find_datasets
-from sgpo_data.references.run import STEP, run_folder
+from sgpo_data.references.run import ROLES, STEP, run_folder
 from sgpo_data.schema import schema, tables
 from sgpo_data.store.dataset import WORK, Dataset, open_dataset
 from sgpo_data.store.guard import NUMBERS, GuardRecord, guard_record
 from sgpo_data.store.manifest import MANIFEST
+from sgpo_data.store.pointers import pointer_fault
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ class NamedDataset:
     run: str | None = None
     phase: str | None = None
     round: int | None = None
+    link: str | None = None
+    """What its round calls it: by its table, or by one of ROLES."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,11 @@ class Catalog:
 
     @property
     def of_runs(self) -> dict[str, list[NamedDataset]]:
-        """The datasets of runs by table."""
+        """The datasets of runs, by what their rounds call them."""
         found: dict[str, list[NamedDataset]] = {}
         for each in self.visible:
-            if each.run is not None:
-                found.setdefault(each.dataset.table, []).append(each)
+            if each.link is not None:
+                found.setdefault(each.link, []).append(each)
         return found
 
     @property
@@ -114,7 +116,7 @@ class Catalog:
         texts = {each.view: TextFile(each.path, each.function) for each in self.files if each.function != "read_parquet"}
         empty = {name: schema(dataset.table).arrow.empty_table() for name, dataset in datasets.items() if not dataset.paths}
         own = {"manifests": self._manifests(), "columns": self._columns(), "guards": self._guards()}
-        return Tables(parquet, texts, empty | own, {table: _union(of) for table, of in self.of_runs.items()})
+        return Tables(parquet, texts, empty | own, {link: _union(of) for link, of in self.of_runs.items()})
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A read-only sandbox with these views."""
@@ -129,9 +131,9 @@ class Catalog:
 
     def _columns(self) -> pa.Table:
         rows = [row for each in self.visible for row in _column_rows(each.view, each.dataset.table)]
-        for table in self.of_runs:
-            rows += [{"view": table, "column": name, "type": sql_type, "comment": comment} for name, sql_type, comment in STEP_COLUMNS]
-            rows += _column_rows(table, table)
+        for link, (first, *_) in self.of_runs.items():
+            rows += [{"view": link, "column": name, "type": sql_type, "comment": comment} for name, sql_type, comment in STEP_COLUMNS]
+            rows += _column_rows(link, first.dataset.table)
         rows += [{"view": "guards", "column": name, "type": "DOUBLE", "comment": comment} for name, comment in NUMBERS.items()] if self.guards else []
         return pa.Table.from_pylist(rows, schema=COLUMNS)
 
@@ -141,7 +143,8 @@ def catalog(references: Sequence[str], *, runs: Sequence[str] = (), root: Path) 
 
     A reference is a view named by its table, or as `name=reference` says; a Parquet, CSV or JSON file is one by its name. A dataset of a run is a
     view `<phase>_<round>_<table>`, with `<run>_` before that if there are several runs; the view `<table>` holds the rows of that table in all runs,
-    phases and rounds, with columns `run`, `phase` and `round` before its own, so that one query serves a run of one round and ten runs of ten.
+    phases and rounds, with columns `run`, `phase` and `round` before its own, so that one query serves a run of one round and ten runs of ten. What a
+    round names by its role (`verdicts`) is a view by that name, and not among the rows of its table.
     Without references and without a run, the newest dataset of each table in the store is a view.
 
     Raises DatasetError if a dataset or a run is missing, UsageError if two views would have one name.
@@ -189,9 +192,9 @@ def _of_run(run: str, root: Path, *, several: bool) -> Iterable[NamedDataset]:
     name = folder.resolve().name
     prefix = f"{name}_" if several else ""
     found = [
-        NamedDataset(re.sub(r"\W", "_", f"{prefix}{step['phase']}_{step['round']}_{dataset.table}"), dataset, name, step["phase"], int(step["round"]))
+        NamedDataset(re.sub(r"\W", "_", f"{prefix}{step['phase']}_{step['round']}_{link}"), dataset, name, step["phase"], int(step["round"]), link)
         for step, place in _steps(folder)
-        for dataset in _of_step(place)
+        for link, dataset in _of_step(place)
     ]
     if not found:
         raise DatasetError(f"{folder}: no finished dataset in it; a run keeps them as <phase>-<round>/<table>")
@@ -211,13 +214,13 @@ def _steps(folder: Path) -> list[tuple[re.Match[str], Path]]:
     return sorted(steps, key=lambda each: (each[0]["phase"], int(each[0]["round"])))
 
 
-def _of_step(folder: Path) -> Iterable[Dataset]:
+def _of_step(folder: Path) -> Iterable[tuple[str, Dataset]]:
     for place in sorted(folder.iterdir()):
-        if place.name not in tables():
+        if place.name not in (*tables(), *ROLES):
             # The model that was trained on them.
             continue
         if (place / MANIFEST).is_file():
-            yield open_dataset(place)
+            yield place.name, open_dataset(place)
         elif place.is_symlink() or (place / WORK).is_dir():
             log.info("%s: not finished, left out", place)
 
@@ -240,7 +243,7 @@ def _of_store(root: Path) -> Iterable[NamedDataset]:
 
 
 def _refuse_one_name_for_two(datasets: Sequence[NamedDataset], files: Sequence[VisibleFile]) -> None:
-    taken = {each.dataset.table: "the runs" for each in datasets if each.run is not None}
+    taken = {each.link: "the runs" for each in datasets if each.link is not None}
     for view, place in [(each.view, each.dataset.folder) for each in datasets] + [(each.view, each.path) for each in files]:
         name = view.lower()
         if name in OWN:

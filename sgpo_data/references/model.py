@@ -13,10 +13,10 @@ from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
 from sgpo_data.paths import local_path
-from sgpo_data.pointers import pointer_fault
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
+from sgpo_data.store.pointers import pointer_fault
 
 COUNTED = (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model")
 CONFIGS = ("config.json", "adapter_config.json")

@@ -7,6 +7,12 @@ from sgpo_data.errors import DatasetError
 from sgpo_data.paths import local_path
 
 STEP = re.compile(r"(?P<phase>.+)-(?P<round>\d+)")
+QUESTIONS, ANSWERS, BASELINE_ANSWERS = "questions", "answers", "baseline"
+"""What a round calls the prompts of its evaluation, what its model answers to them, and what the model that it is compared with does."""
+REWRITES, VERDICTS = "rewrites", "verdicts"
+"""What a round calls the comparisons of its rewrites with their responses, and what the judge of the phase says of them."""
+ROLES = (QUESTIONS, ANSWERS, BASELINE_ANSWERS, REWRITES, VERDICTS)
+"""Datasets that a round names by what they are to it; it names all others by their table."""
 
 
 def run_folder(run: str, root: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from sgpo_data.errors import DatasetError
-from sgpo_data.pointers import pointer_fault
+from sgpo_data.store.pointers import pointer_fault
 
 COMPRESSIONS: dict[str, Literal["detect", "gzip", "zstd", "bz2"]] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 

@@ -19,7 +19,7 @@ class ScorePpl(ScoringStage):
     """
 
     stage_name: ClassVar[str] = "score-ppl"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     reads: ClassVar[tuple[str, ...]] = ("improved",)
     makes: ClassVar[tuple[str, ...]] = ("scored",)
     outcome: ClassVar[str] = "CASE WHEN improved_nll IS NULL THEN 'unscored' ELSE 'scored' END"

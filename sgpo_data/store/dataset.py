@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, SchemaError, first_line
-from sgpo_data.pointers import pointer_fault
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, Manifest
 from sgpo_data.store.parquet import METADATA_KEY
+from sgpo_data.store.pointers import pointer_fault
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]

@@ -23,7 +23,6 @@ from sgpo_data.store.files import disk_error, put_in_place, write_text
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.lock import Intent, claimed, freeze_plan, refuse_other
 from sgpo_data.store.manifest import MANIFEST, Identity, ModelManifest, ModelRecord, git_commit, host, versions
-from sgpo_data.tracking import check_tracker
 from sgpo_data.training.authors import refuse_other_authors, refuse_other_policies
 from sgpo_data.training.card import model_card
 from sgpo_data.training.checkpoint import checkpoint_context, checkpoint_dtype
@@ -31,6 +30,7 @@ from sgpo_data.training.curves import LOG
 from sgpo_data.training.options import Train, TrainingLayout
 from sgpo_data.training.sharding import check_sharding
 from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, TrainingTask
+from sgpo_data.training.tracking import check_tracker
 
 log = logging.getLogger(__name__)
 

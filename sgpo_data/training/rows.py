@@ -56,7 +56,7 @@ def token_rows(task: TrainingTask, chat: Chat) -> TokenRows:
     unusable: Counter[str] = Counter()
     for row in raw:
         read = [_read(chat, row["prompt"], row[answer]) for answer in objective.answers]
-        if reason := _fault(row, read, objective, chat.tokenizer.unk_token_id):
+        if reason := _fault(row, read, objective):
             unusable[reason] += 1
             continue
         whole = [each for each in read if each is not None]
@@ -87,16 +87,15 @@ def _read(chat: Chat, prompt: list[Message], answer: list[Message]) -> Rendering
     return chat.rendering([*prompt, *earlier], last["content"])
 
 
-def _fault(row: dict[str, list[Message]], read: list[Rendering | None], objective: Objective, unknown: int | None) -> str | None:
+def _fault(row: dict[str, list[Message]], read: list[Rendering | None], objective: Objective) -> str | None:
     """Why a row cannot be trained on."""
     if None in read:
         return REFUSED
     if any(each is not None and each.altered and KEPT not in row[answer][-1]["content"] for answer, each in zip(objective.answers, read, strict=True)):
         return ALTERED
-    answers = [each.answer for each in read if each is not None]
-    # GPT-2 calls the end of turn unknown too, and it is the last id alone that ends an answer.
-    if any(unknown in answer[:-1] for answer in answers):
+    if any(each is not None and each.unknown for each in read):
         return UNKNOWN
+    answers = [each.answer for each in read if each is not None]
     return EQUAL if len(answers) == 2 and answers[0] == answers[1] else None
 
 

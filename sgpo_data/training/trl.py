@@ -29,13 +29,13 @@ from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import COUNTED, NOT_COUNTED
 from sgpo_data.store.cost import DONE, PastCost
 from sgpo_data.store.files import write_text
-from sgpo_data.tracking import TENSORBOARD, tensorboard_folder
 from sgpo_data.training.curves import LOG
 from sgpo_data.training.rows import kept_rows, token_rows
 from sgpo_data.training.settings import loading_keys, recorded, total_steps, trl_config
 from sgpo_data.training.sharding import forget_zero3, refuse_whole_copies, share_on_cpus
 from sgpo_data.training.start import checked_start, lora_config
 from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, TrainingResult, TrainingTask
+from sgpo_data.training.tracking import TENSORBOARD, tensorboard_folder
 from sgpo_data.training.trainers import ExampleTrainer, PairTrainer
 
 if TYPE_CHECKING:

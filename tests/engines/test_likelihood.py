@@ -251,3 +251,8 @@ def test_request_is_not_changed(folder: Path) -> None:
     before = replace(request, messages=[Message(**message) for message in request.messages])
     list(engine(folder).score([request]))
     assert request == before
+
+
+def test_answer_that_was_cut_before_its_first_character_has_no_likelihood(folder: Path) -> None:
+    (scored,) = engine(folder).score([ScoreRequest(("p", 0, "policy"), question("q"), ("", "a"), frozenset((0,)))])
+    assert [each.nll is None for each in scored.likelihoods] == [True, False]

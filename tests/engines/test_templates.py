@@ -8,6 +8,7 @@ import pytest
 import torch
 from chat_templates import CHATML, GEMMA, LLAMA3, QWEN3, QWEN25, R1, SPECIAL, TEMPLATES, TEXTS, tokenizer_of
 from made import made_dataset
+from tiny_model import tiny_config, write_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sgpo_data.engines import ChatTemplate, GenerateRequest, Sampling, ScoreRequest
@@ -291,6 +292,20 @@ def test_answers_with_characters_that_a_tokenizer_does_not_know_are_no_targets(t
     assert (len(kept.data), kept.unusable) == (2, {})
     kept = token_rows(task_of(tmp_path / "b", rows, "dpo"), Chat(tokenizer_of("legacy", CHATML, knows_bytes=False), place="x"))
     assert (len(kept.data), kept.unusable) == (1, {UNKNOWN: 1})
+
+
+def test_what_training_leaves_out_as_unknown_has_no_likelihood_and_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = tokenizer_of("legacy", CHATML, knows_bytes=False)
+    folder = write_model(tmp_path / "model", tokenizer=tokenizer, config=tiny_config(len(tokenizer)))
+    engine = TransformersEngine.load(folder, dtype="float32", context_tokens=None, adapter=None, device="cpu", batch_tokens=2000, window=64)
+    answers = ("A brush", "A brush ☃", "a saw", "☃")
+    asked = [ScoreRequest(("p", sample, "policy"), ask("q é"), answers, cut) for sample, cut in enumerate((frozenset[int](), frozenset(range(4))))]
+    scored = {each.key[1]: each.likelihoods for each in engine.score(asked)}
+    # The last token of an answer that was cut is one of its own, and no end of turn.
+    assert [[each.nll is not None for each in scored[sample]] for sample in (0, 1)] == [[True, False, True, False]] * 2
+    assert "score: 4 likelihoods are null, of answers with characters that the tokenizer does not know" in caplog.text
+    rows: list[tuple[str, ...]] = [*(("q é", answer, "brush") for answer in answers), *[("q", "brush", "saw")] * 40]
+    assert token_rows(task_of(tmp_path / "a", rows, "dpo"), Chat(tokenizer, place="x")).unusable == {UNKNOWN: 2}
 
 
 FILLED_ONLY = """{% for m in messages %}{% if m.content %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from literal_rows import row
 from made import made_dataset
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner, Result
+from vote_files import vote_file, votes_for
 
 from sgpo_data.evaluation.answer_pairs import answer_pairs
 from sgpo_data.evaluation.people import alpha
@@ -42,21 +43,6 @@ def two_files(folder: Path, count: int = 10, *, text: str = "") -> tuple[str, st
 
 def reviewed(references: tuple[str, ...], folder: Path, *, items: int = 100, seed: int = 0) -> Review:
     return review(answer_pairs(references, folder), items=items, seed=seed)
-
-
-def vote_file(path: Path, shown: Review, reviewer: str, sides: dict[str, str], change: Mapping[str, object] | None = None) -> Path:
-    given = [{"item": item, "vote": vote, "seconds": 1.5} for item, vote in sides.items()]
-    saved = {"sgpo_votes": 1, "review": shown.digest, "items": shown.most, "seed": shown.seed, "reviewer": reviewer, "votes": given}
-    path.write_text(json.dumps(saved | dict(change or {})))
-    return path
-
-
-def votes_for(shown: Review, sides: str) -> dict[str, str]:
-    """Votes on the items in their order: a, b or t (equal) of each."""
-    found = {}
-    for item, side in zip(shown.items, sides, strict=False):
-        found[item.id] = "equal" if side == "t" else "first" if item.a_is_first == (side == "a") else "second"
-    return found
 
 
 def people(folder: Path, *arguments: str | Path) -> Result:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel, model_folder, opens
+from fake_model import FakeModel, opens
+from recipe_texts import model_and_judge, run, steps_of
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from sgpo_data.health.health import health
 from sgpo_data.loop.folder import FROZEN
 from sgpo_data.loop.gc import unused
 from sgpo_data.loop.loop import run_recipe
-from sgpo_data.loop.plan import Step, plan_recipe
+from sgpo_data.loop.plan import plan_recipe
 from sgpo_data.loop.rounds import open_run
 from sgpo_data.loop.script import script
 from sgpo_data.preflight.sample import sample_recipe
@@ -65,9 +66,7 @@ class EvenJudge(FakeModel):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    model_folder(tmp_path / "model")
-    model_folder(tmp_path / "judge")
-    (tmp_path / "judge" / "config.json").write_text(json.dumps({**json.loads((tmp_path / "model" / "config.json").read_text()), "is_judge": True}))
+    model_and_judge(tmp_path)
     asked = [{"instruction": f"Say {number}."} for number in range(4)]
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "Say one.", "answer": "one is said here"}) + "\n")
     (tmp_path / "set.json").write_text(json.dumps(asked))
@@ -78,15 +77,6 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def how(tmp_path: Path) -> Execution:
     return Execution(root=tmp_path / "runs", progress="none")
-
-
-def steps_of(text: str, place: Path, how: Execution) -> list[Step]:
-    return plan_recipe(parsed(text, place / "x.toml"), how)
-
-
-def run(text: str, place: Path, how: Execution, model: FakeModel) -> list[bool]:
-    (place / "x.toml").write_text(text)
-    return [each.made_now for each in run_recipe(place / "x.toml", how, open_model=opens(model))]
 
 
 def test_an_evaluation_is_the_last_steps_of_its_round(place: Path, how: Execution) -> None:

@@ -1,16 +1,19 @@
 """Claims about the judge of a phase: it stands where a reward model would, and its verdicts are rows that are asked for once."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel, model_folder, opens
+from fake_model import FakeModel, opens
 from literal_rows import prompt_id
 from made import made_dataset
+from recipe_texts import model_and_judge, run, steps_of
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
+import sgpo_data
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.errors import RecipeError
 from sgpo_data.evaluation.judge.stage import Judge
@@ -18,8 +21,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.health.health import health
 from sgpo_data.health.preference import AnsweredTwice, judged_wins
 from sgpo_data.health.probe import HeldOutPrompt, ModelAnswer
-from sgpo_data.loop.loop import run_recipe
-from sgpo_data.loop.plan import ReferenceCache, Step, plan_recipe
+from sgpo_data.loop.plan import ReferenceCache
 from sgpo_data.loop.remade import remade
 from sgpo_data.loop.rounds import open_run
 from sgpo_data.loop.script import script
@@ -82,9 +84,7 @@ class LongerJudge(FakeModel):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    model_folder(tmp_path / "model")
-    model_folder(tmp_path / "judge")
-    (tmp_path / "judge" / "config.json").write_text(json.dumps({**json.loads((tmp_path / "model" / "config.json").read_text()), "is_judge": True}))
+    model_and_judge(tmp_path)
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say {n}.", "answer": f"{n} is said here"}) + "\n" for n in range(ROWS)))
     return tmp_path
 
@@ -92,15 +92,6 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def how(tmp_path: Path) -> Execution:
     return Execution(root=tmp_path / "runs", progress="none")
-
-
-def steps_of(text: str, place: Path, how: Execution) -> list[Step]:
-    return plan_recipe(parsed(text, place / "x.toml"), how)
-
-
-def run(text: str, place: Path, how: Execution, model: FakeModel) -> list[bool]:
-    (place / "x.toml").write_text(text)
-    return [each.made_now for each in run_recipe(place / "x.toml", how, open_model=opens(model))]
 
 
 def test_a_judge_is_two_steps_before_the_filter_and_reads_what_improve_wrote(place: Path, how: Execution) -> None:
@@ -121,6 +112,10 @@ def test_a_run_keeps_what_the_judge_prefers_and_asks_no_verdict_again(place: Pat
     looser = RECIPE.replace("margin.low = 0.1", "margin.low = 0.0")
     assert run(looser, place, how, again) == [False] * 6 + [True, True]
     assert again.asked == []
+    preferred = "avg(CASE first WHEN 'improved' THEN first_score ELSE 1 - first_score END)"
+    verdicts = sgpo_data.sql(f"SELECT phase, round, count(*), {preferred} FROM verdicts GROUP BY ALL", run="x", root=how.root).fetchall()
+    # Two nats against 0.2 where the question is even, as likely as not where it is odd.
+    assert verdicts == [("policy", 1, 2 * ROWS, pytest.approx((1 / (1 + math.exp(-1.8)) + 0.5) / 2))]
     (finding,) = [each for each in health(open_run("x", how.root)).rounds[0].findings if each.measure.name == "preferred"]
     assert finding.value == pytest.approx(0.75)
     assert finding.verdict == "fine"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 from fake_model import FakeModel, model_folder, opens
+from recipe_texts import steps_of
 from sgpo_data.cli.gc import gc
 from sgpo_data.cli.run import add_run
 from two_by_two import TWO_BY_TWO, UNTRAINED, Plain
@@ -44,10 +45,6 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def how(tmp_path: Path) -> Execution:
     return Execution(root=tmp_path / "runs", progress="none")
-
-
-def steps_of(text: str, place: Path, how: Execution) -> list[Step]:
-    return plan_recipe(parsed(text, place / "x.toml"), how)
 
 
 def fingerprints(steps: list[Step]) -> dict[str, str]:

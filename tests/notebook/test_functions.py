@@ -16,6 +16,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from fake_model import FakeModel, model_folder, opens
+from hub_server import Hub
 from literal_rows import pair_row, row
 from made import made_dataset
 from pydantic import BaseModel
@@ -163,6 +164,22 @@ def test_lint_tells_each_check_and_raises_at_none() -> None:
 def test_lint_pairs_raw_preferences_first() -> None:
     raw = pl.DataFrame({"prompt": ["Say a.", "Say b."], "chosen": ["a", ""], "rejected": ["x", "y"]})
     assert sgpo_data.lint(raw).filter(check="empty")["value"].to_list() != [None]
+
+
+def test_publish_tries_out_what_it_would_do_and_changes_nothing(hub: Hub) -> None:
+    pairs = made_dataset(Path("pairs"), "pairs", [pair_row(str(i)) for i in range(2)])
+    tried = sgpo_data.publish(pairs, repository="org/x", tag="v1", dry_run=True)
+    assert hub.repositories.all == {}
+    assert {each.path: each.what for each in tried.changes if each.path.startswith("pairs/")} == {
+        "pairs/part-00000.parquet": "upload",
+        "pairs/manifest.json": "upload",
+    }
+    assert (tried.known, tried.upload_bytes) == (True, tried.bytes)
+    command = ["publish", "pairs", "org/x", "--tag", "v1", "--dry-run", "--json"]
+    printed = json.loads(CliRunner().invoke(app, command).stdout)
+    assert printed == [{"path": each.path, "bytes": each.bytes, "what": each.what} for each in tried.changes]
+    assert sgpo_data.publish(pairs, repository="org/x", tag="v1").made_now
+    assert sgpo_data.publish(pairs, repository="org/x", tag="v1", dry_run=True).upload_bytes == 0
 
 
 def test_a_dataset_goes_to_the_datasets_library() -> None:

@@ -22,7 +22,7 @@ from sgpo_data.errors import DatasetError, HubError, UsageError
 from sgpo_data.hub.version import PublicationRecord
 from sgpo_data.publishing.card import Config, features
 from sgpo_data.publishing.publication import Publication, publication
-from sgpo_data.publishing.publish import changes, checked_tag, publish
+from sgpo_data.publishing.publish import checked_tag, preview, publish
 from sgpo_data.schema import schema, tables
 from sgpo_data.store.dataset import Dataset, faults, open_dataset
 from sgpo_data.store.manifest import FileRecord
@@ -107,7 +107,7 @@ def test_the_same_version_again_does_nothing(hub: Hub, one: Publication) -> None
 def test_a_tag_that_holds_something_else_is_refused(hub: Hub, tmp_path: Path, one: Publication) -> None:
     publish(one)
     other = version("v1", pairs_of(tmp_path, "a", "z"))
-    for refused in (publish, changes):
+    for refused in (publish, preview):
         with pytest.raises(DatasetError, match=r"org/x: v1 is published already, with other content \(pairs/part-00000.parquet and \d more"):
             refused(other)
     with pytest.raises(DatasetError, match=r"with other content \(README.md, commit"):
@@ -121,7 +121,7 @@ def test_the_next_version_uploads_what_is_new_and_takes_away_what_was_its_own(hu
     hub.repositories.commit(head, "main", {"LICENSE": hub.repositories.storage.regular(b"mine")}, title="by hand")
     hub.log.clear()
     grown = version("v2", pairs_of(tmp_path, "a", "b"))
-    told = {each.path: each.what for each in changes(grown)}
+    told = {each.path: each.what for each in preview(grown).changes}
     assert {path for path, what in told.items() if what == "delete"} == {"pairs/part-00001.parquet"}
     publish(grown)
     assert len(hub.asked("PUT")) == 1
@@ -130,12 +130,12 @@ def test_the_next_version_uploads_what_is_new_and_takes_away_what_was_its_own(hu
 
 
 def test_a_dry_run_lists_every_file_and_changes_nothing(hub: Hub, one: Publication) -> None:
-    told = changes(one)
+    told = preview(one).changes
     assert {each.path: each.bytes for each in told} == {file.path: file.size for file in one.files}
     assert {each.what for each in told} == {"upload"}
     assert hub.repositories.all == {}
     publish(one)
-    assert {each.what for each in changes(one)} == {"keep"}
+    assert {each.what for each in preview(one).changes} == {"keep"}
 
 
 def test_a_repository_is_made_private_and_one_that_is_there_stays_as_it_is(hub: Hub, one: Publication, two: Publication) -> None:

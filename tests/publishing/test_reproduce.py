@@ -11,8 +11,11 @@ from hub_server import Hub
 from sgpo_data.cli.main import app
 from two_by_two import UNTRAINED, Plain
 from typer.testing import CliRunner
+from vote_files import vote_file, votes_for
 from warm import warm_path
 
+from sgpo_data.evaluation.answer_pairs import answer_pairs
+from sgpo_data.evaluation.review import review
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.toy.__main__ import prompts
@@ -80,6 +83,67 @@ def test_single_stages_come_back_as_a_script_that_ends_with_the_same_fingerprint
     assert (tmp_path / "other" / "store" / name / "manifest.json").exists()
     parts = [(tmp_path / folder / "part-00000.parquet").read_bytes() for folder in ("pairs", f"other/store/{name}")]
     assert parts[0] == parts[1]
+
+
+def voted(scored: str) -> None:
+    """Votes of ann on the rewrites of a dataset, in the folder `votes`: every second one is better."""
+    shown = review(answer_pairs((scored,), Path("runs")), items=100, seed=0)
+    file = vote_file(Path("ann.json"), shown, "ann", votes_for(shown, "ab" * 50))
+    code, _, err = sgpo("evaluate", "people", scored, "--votes", str(file), "-o", "votes")
+    assert code == 0, err
+
+
+def test_votes_that_decided_are_read_where_they_were_published_and_needed_where_they_were_not(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base_model(tmp_path / "model")
+    prompts(rows=30, output=tmp_path / "prompts.jsonl")
+    environment = {**os.environ, "PATH": warm_path(tmp_path / "bin")}
+    tokens = ("--sampling.max_tokens", "40", "--progress", "none")
+    for command in (("seed", "prompts.jsonl", "--model", "model", *tokens), ("improve", "seed", *tokens), ("score-ppl", "improve", "--progress", "none")):
+        assert sgpo(*command, "-o", command[0])[0] == 0
+    voted("score-ppl")
+    decided = ("--ppl.strategy", "margin", "--gates.min_edit", "0", "--gates.min_edited_words", "1")
+    assert sgpo("filter", "score-ppl", "--verdicts", "votes", *decided, "-o", "filtered")[0] == 0
+    assert sgpo("pair", "filtered", "-o", "pairs")[0] == 0
+
+    code, _, err = sgpo("publish", "pairs", "org/x", "--tag", "v1")
+    assert code == 0
+    assert "votes: votes of people, which nothing makes again; for a version that can be made again, publish them too: votes=votes" in err
+    told = json.loads(sgpo("reproduce", "hf://datasets/org/x@v1", "-o", "v1", "--json")[1])
+    (needed,) = [each for each in told["needs"] if each.startswith("votes")]
+    assert "nothing makes again; put the dataset there" in needed
+    assert not any("ann.json" in each for each in told["needs"])
+    assert " --verdicts votes " in Path(told["file"]).read_text()
+
+    code, _, err = sgpo("publish", "pairs", "votes=votes", "org/x", "--tag", "v2")
+    assert (code, "nothing makes again" in err) == (0, False)
+    told = json.loads(sgpo("reproduce", "hf://datasets/org/x@v2", "-o", "v2", "--json")[1])
+    place = f"hf://datasets/org/x@{hub.repositories.find('org/x').tags['v2']}/votes"
+    assert [each.endswith(f": {place}") for each in told["votes"]] == [True]
+    assert (len(told["same"]), told["other"], [each for each in told["needs"] if "votes" in each]) == (1, [], [])
+    (tmp_path / "votes").rename(tmp_path / "elsewhere")
+    done = subprocess.run(["sh", told["file"], "other"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "other" / "store" / told["same"][0] / "manifest.json").exists()
+
+
+def test_the_recipe_of_a_run_reads_published_votes_where_they_lie(hub: Hub, place: Path) -> None:
+    how = Execution(root=place / "runs", progress="none")
+    (place / "x.toml").write_text(UNTRAINED.replace("rounds = 2", "rounds = 1"))
+    run_recipe(place / "x.toml", how, open_model=opens(Plain()))
+    voted("runs/x/improver-1/improved")
+    judged = UNTRAINED.replace("rounds = 2", 'rounds = 1\njudge = "./votes"').replace("[phases.filter]", '[phases.filter]\nppl.strategy = "margin"')
+    (place / "x.toml").write_text(judged)
+    ran = run_recipe(place / "x.toml", how, open_model=opens(Plain()))
+    assert sgpo("publish", "--run", "x", "votes=votes", "org/x", "--tag", "v1")[0] == 0
+    (place / "votes").rename(place / "elsewhere")
+    folder = place / "again" / "x"
+    told = json.loads(sgpo("reproduce", "hf://datasets/org/x@v1", "-o", str(folder), "--root", "fresh", "--json")[1])
+    assert (told["other"], len(told["same"]), len(told["votes"])) == ([], 2, 1)
+    again = run_recipe(folder / "recipe.toml", Execution(root=place / "fresh", progress="none"), open_model=opens(Plain()))
+    assert [each.step.job.name for each in again] == [each.step.job.name for each in ran]
 
 
 @pytest.mark.parametrize(

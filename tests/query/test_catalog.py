@@ -133,6 +133,25 @@ def test_run_of_one_round_answers_the_same_query(tmp_path: Path) -> None:
     assert sgpo_data.sql("SELECT count FROM warm_up_1_prompts", run="loop", root=tmp_path).fetchall() == [(1,)]
 
 
+def test_what_a_round_names_by_its_role_is_a_view_of_its_own(tmp_path: Path) -> None:
+    verdicts = made_dataset(tmp_path / "store" / "e@1", "evaluations", [row("a"), row("b")])
+    own = {f"policy-{number}/verdicts": verdicts for number in (1, 2)}
+    own["policy-1/evaluations"] = made_dataset(tmp_path / "store" / "e@2", "evaluations", [{**row("a"), "verdict": "tie", "first_score": 0.5}])
+    own["policy-1/answers"] = made_dataset(tmp_path / "store" / "r@1", "responses", [row("a")])
+    own["policy-1/responses"] = made_dataset(tmp_path / "store" / "r@2", "responses", [row("b"), row("c")])
+    run_of(tmp_path, own)
+    by_round = sgpo_data.sql("SELECT phase, round, verdict, count(*) FROM verdicts GROUP BY ALL ORDER BY ALL", run="loop", root=tmp_path)
+    assert by_round.fetchall() == [("policy", 1, "first", 2), ("policy", 2, "first", 2)]
+    assert sgpo_data.sql("SELECT verdict FROM evaluations", run="loop", root=tmp_path).fetchall() == [("tie",)]
+    assert sgpo_data.sql("SELECT count(*) FROM policy_2_verdicts", run="loop", root=tmp_path).fetchall() == [(2,)]
+    asked = "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM responses)"
+    assert sgpo_data.sql(asked, run="loop", root=tmp_path).fetchall() == [(1, 2)]
+    meaning = "SELECT comment FROM columns WHERE view = 'verdicts' AND \"column\" = 'judge'"
+    assert sgpo_data.sql(meaning, run="loop", root=tmp_path).fetchall() == [("Identity of the model that judged, or person:<name>.",)]
+    with pytest.raises(UsageError, match=r"verdicts: both the runs and .* would be this view; name the second one: verdicts_2="):
+        catalog([f"verdicts={verdicts.folder}"], runs=["loop"], root=tmp_path)
+
+
 def test_run_leaves_out_what_is_not_finished(tmp_path: Path) -> None:
     run_of(tmp_path, {"policy-1/prompts": made_dataset(tmp_path / "store" / "p", "prompts", [row("a")])})
     (tmp_path / "loop" / "policy-1" / "responses").symlink_to("nowhere")

@@ -17,11 +17,11 @@ from sgpo_data.health.tracked import round_numbers, track_run
 from sgpo_data.references.model import find_model
 from sgpo_data.rows import Message
 from sgpo_data.store.input import input_of
-from sgpo_data.tracking import check_tracker, tensorboard_folder, track
 from sgpo_data.training.curves import curves
 from sgpo_data.training.job import TrainJob, do_train
 from sgpo_data.training.options import Train
 from sgpo_data.training.planning import planned_training
+from sgpo_data.training.tracking import check_tracker, tensorboard_folder, track
 
 
 def training(place: Path) -> TrainJob:
@@ -91,7 +91,7 @@ def test_a_tracker_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_tracker_that_is_not_installed_is_asked_for_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo_data.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("sgpo_data.training.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"wandb is not installed; run: pip install 'sgpo-data\[wandb\]'"):
         check_tracker(Execution(report_to="wandb"))
     check_tracker(Execution())

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from sgpo_data.engines import Likelihood, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, renderings
+from sgpo_data.engines.chat import AnswerReader, Chat
 from sgpo_data.engines.local.packable import Way
 from sgpo_data.engines.local.trees import Tree
 from sgpo_data.engines.local.weights import not_finite
@@ -35,9 +35,9 @@ class Scoring:
 
     def scored(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
         """As `Scorer.score`; at most the window is drawn and not yet yielded."""
-        source = iter(requests)
+        source, reader = iter(requests), AnswerReader(self._chat)
         while drawn := list(islice(source, self._window)):
-            found, trees = self._prepared(drawn)
+            found, trees = self._prepared(drawn, reader)
             missing = Counter({tree.request: 0 for tree in trees})
             for tree in trees:
                 missing[tree.request] += len(tree.answers)
@@ -48,16 +48,17 @@ class Scoring:
                 missing[tree.request] -= len(tree.answers)
                 if not missing[tree.request]:
                     yield Scored(drawn[tree.request].key, tuple(found[tree.request]))
+        reader.warn()
 
-    def _prepared(self, requests: Sequence[ScoreRequest]) -> tuple[list[list[Likelihood]], list[Tree]]:
+    def _prepared(self, requests: Sequence[ScoreRequest], reader: AnswerReader) -> tuple[list[list[Likelihood]], list[Tree]]:
         """A likelihood without nll for every answer, and the trees of those that will replace them."""
         found: list[list[Likelihood]] = []
         trees = []
         for index, request in enumerate(requests):
-            rendered = renderings(self._chat, request)
+            rendered = reader.renderings(request)
             found.append(
                 [
-                    Likelihood(None, self._chat.tokens(answer) if each is None else len(each.answer))
+                    Likelihood(None, reader.chat.tokens(answer) if each is None else len(each.answer))
                     for each, answer in zip(rendered, request.answers, strict=True)
                 ]
             )

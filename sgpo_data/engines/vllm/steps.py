@@ -19,7 +19,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.sample import sampler
 
 from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
-from sgpo_data.engines.chat import Chat, renderings
+from sgpo_data.engines.chat import AnswerReader, Chat
 from sgpo_data.errors import EngineError, first_line
 
 if TYPE_CHECKING:
@@ -172,18 +172,19 @@ class _Answer:
 
 def scored(steps: Steps, chat: Chat, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
     """As `Scorer.score`; at most the window of the steps is drawn and not yet yielded."""
-    source = iter(requests)
+    source, reader = iter(requests), AnswerReader(chat)
     running: dict[str, _Answer] = {}
     unfinished = 0
     try:
         while True:
             while unfinished < steps.window and (request := next(source, None)) is not None:
-                scoring = _begun(steps, chat, request, running)
+                scoring = _begun(steps, reader, request, running)
                 if scoring.missing:
                     unfinished += 1
                 else:
                     yield Scored(request.key, tuple(scoring.found))
             if not running:
+                reader.warn()
                 return
             for output in steps.finished():
                 scoring = _counted(running.pop(output.request_id), output)
@@ -194,12 +195,12 @@ def scored(steps: Steps, chat: Chat, requests: Iterable[ScoreRequest]) -> Iterat
         steps.abort(running)
 
 
-def _begun(steps: Steps, chat: Chat, request: ScoreRequest, running: dict[str, _Answer]) -> _Scoring:
+def _begun(steps: Steps, reader: AnswerReader, request: ScoreRequest, running: dict[str, _Answer]) -> _Scoring:
     """The request with all its answers added to `running` that can be scored."""
-    rendered = renderings(chat, request)
+    rendered = reader.renderings(request)
     scoring = _Scoring(
         request,
-        [Likelihood(None, chat.tokens(answer) if each is None else len(each.answer)) for each, answer in zip(rendered, request.answers, strict=True)],
+        [Likelihood(None, reader.chat.tokens(answer) if each is None else len(each.answer)) for each, answer in zip(rendered, request.answers, strict=True)],
         missing=0,
     )
     for index, each in enumerate(rendered):
