@@ -15,7 +15,7 @@ from sgpo_data.stages.seed import Seed
 from .flags import built, parameters
 from .opener import opener
 
-OUT = "File to write, or a folder to write NAME.json in; without it the answers lie in the store alone."
+OUT = "File to write, or a folder (or what ends in /) to write NAME.json in; without it the answers lie in the store alone."
 ONE_EACH = ("samples",)
 """A file has one answer to each question."""
 
@@ -46,7 +46,7 @@ def _command() -> Callable[..., None]:
         with closing(Engines(execution, open_model=opener(context))) as engines:
             made = make_answers(open_set(set_, execution), seed, found, execution, engines=engines)
         generator = name or generator_name(found)
-        path = made.datasets[-1].folder if out is None else write_answers(made, local_path(out), generator=generator)
+        path = made.datasets[-1].folder if out is None else write_answers(made, local_path(out), generator=generator, is_folder=out.endswith("/"))
         missing = made.missing
         if missing:
             reasons = ", ".join(f"{count} {reason}" for reason, count in missing.items())

@@ -26,14 +26,14 @@ def generator_name(model: Model) -> str:
     return "+".join(name.rstrip("/").rpartition("/")[2] for name in names)
 
 
-def write_answers(answers: Answers, path: Path, *, generator: str) -> Path:
-    """The file of these answers: `path`, or `<generator>.json` or `.jsonl` in it where it is a folder; the same bytes for the same answers.
+def write_answers(answers: Answers, path: Path, *, generator: str, is_folder: bool = False) -> Path:
+    """The file of these answers: `path`, or `<generator>.json` or `.jsonl` in it where it is a folder or is to be one; the same bytes for the same answers.
 
     Raises DatasetError if other answers stand there, or the disk does not take it.
     """
     layout = answers.questions.layout
     suffix = ".json" if layout == "alpaca_eval" else ".jsonl"
-    file = path / f"{generator.replace('/', '__')}{suffix}" if path.is_dir() else path
+    file = path / f"{generator.replace('/', '__')}{suffix}" if is_folder or path.is_dir() else path
     rows = [_ROWS[layout](question, turns, answers, generator) for question, turns in zip(answers.questions.questions, answers.turns, strict=True)]
     text = orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n" if suffix == ".json" else "".join(orjson.dumps(row).decode() + "\n" for row in rows)
     if file.exists():

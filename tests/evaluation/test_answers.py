@@ -38,7 +38,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def answers(folder: Path, questions: str | Path, out: Path, *more: str, model: FakeModel | None = None) -> Result:
+def answers(folder: Path, questions: str | Path, out: str | Path, *more: str, model: FakeModel | None = None) -> Result:
     command = ["evaluate", "answers", str(model_folder(folder / "tiny")), "--set", str(questions), "-o", str(out), "--root", str(folder / "runs")]
     return CliRunner().invoke(app, [*command, "--progress", "none", *more], obj=opens(model or FakeModel()))
 
@@ -52,6 +52,12 @@ def test_an_alpaca_eval_file_has_each_instruction_verbatim_in_order_with_an_answ
     assert [(row["dataset"], row["instruction"], row["generator"]) for row in rows] == [(row["dataset"], row["instruction"], "tiny") for row in ALPACA]
     assert all(row["output"].startswith(f"{row['instruction']} / ") for row in rows)
     assert len({row["output"] for row in rows}) == 3
+
+
+def test_a_folder_to_write_in_is_one_that_is_there_or_ends_in_a_slash(tmp_path: Path) -> None:
+    result = answers(tmp_path, written(tmp_path / "set.json", ALPACA), f"{tmp_path}/new/", "--name", "mine")
+    assert result.exit_code == 0, result.stderr
+    assert len(read(tmp_path / "new" / "mine.json")) == 3
 
 
 def test_an_arena_hard_file_has_the_official_keys_and_counts(tmp_path: Path) -> None:
