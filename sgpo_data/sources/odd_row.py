@@ -1,6 +1,7 @@
 """A row that cannot be read: what is said of it, and what rows of its kind have in common."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sgpo_data.errors import SchemaError
 
@@ -33,22 +34,35 @@ class Wording:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a source a value stands."""
+class Place(NamedTuple):
+    """Where in a source a value stands; put into words only where a row is odd."""
 
     row: str
     """The source, and the line or row, from 1."""
-    part: Wording = Wording("", "")
-    """The column and what is inside it: `messages, message 2: content`, and `messages: content` for all rows."""
+    outer: "Place | None" = None
+    """What it is inside of; None for the row."""
+    name: str = ""
+    """Of the column, of the key, or of what it is one of many of."""
+    number: int | None = None
+    """Among these, from 1."""
 
     def inside(self, name: str) -> "Place":
         """A part of a row, or of what stands here."""
-        return Place(self.row, Wording(*(f"{before}: {name}" if before else name for before in (self.part.full, self.part.kind))))
+        return Place(self.row, self, name)
 
     def item(self, kind: str, number: int) -> "Place":
         """One of many that stand here, from 1; the rows of one kind have it anywhere."""
-        return Place(self.row, Wording(f"{self.part.full}, {kind} {number}", self.part.kind))
+        return Place(self.row, self, kind, number)
+
+    @property
+    def part(self) -> Wording:
+        """The column and what is inside it: `messages, message 2: content`, and `messages: content` for all rows."""
+        if self.outer is None:
+            return Wording("", "")
+        before = self.outer.part
+        if self.number is not None:
+            return Wording(f"{before.full}, {self.name} {self.number}", before.kind)
+        return Wording(*(f"{each}: {self.name}" if each else self.name for each in (before.full, before.kind)))
 
     def odd(self, says: str, *found: Wording) -> OddRowError:
         """The error of this row: its place, then `says`, with what was found in its braces."""
@@ -60,7 +74,8 @@ class Place:
 
     def _worded(self, says: str, found: tuple[Wording, ...]) -> tuple[str, str, str]:
         full, kind = (says.format(*values) for values in ([each.full for each in found], [each.kind for each in found]))
-        return f"{self.row}: {f'{self.part.full} {full}'.lstrip()}", self.row, f"{self.part.kind} {kind}".lstrip()
+        part = self.part
+        return f"{self.row}: {f'{part.full} {full}'.lstrip()}", self.row, f"{part.kind} {kind}".lstrip()
 
 
 def described(value: object) -> Wording:

@@ -36,6 +36,7 @@ TRAINED = ("loss", "train", "training")
 EMPTY_TEXTS = frozenset(["", "[]", "{}", "null"])
 """Nothing, as columns of text write it."""
 OWN_ROLES = frozenset(["system", "user", "assistant", "tool"])
+PLAIN_KEYS = frozenset(["role", "content"])
 READ_KEYS = frozenset(["role", "content", "from", "value", "weight", *CALLS])
 TRANSCRIPT = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 """https://huggingface.co/datasets/Anthropic/hh-rlhf: a conversation as one text."""
@@ -82,6 +83,8 @@ def are_turns(value: object) -> bool:
 def _turn(turn: object, place: Place) -> SourceTurn:
     if not isinstance(turn, Mapping):
         raise place.odd("is {}, not an object with role and content", described(turn))
+    if _is_plain(turn):
+        return SourceTurn(Message(role=turn["role"], content=turn["content"]), target=True, unread=())
     # Files that were merged have both pairs of keys, of which one is null.
     keys = next((pair for pair in KEYS if turn.get(pair[0]) is not None and pair[1] in turn), None)
     if keys is None:
@@ -104,6 +107,12 @@ def _turn(turn: object, place: Place) -> SourceTurn:
     unread = tuple(str(key) for key, value in turn.items() if key not in read and value not in (None, "", [], {}))
     target = _learned(turn.get("weight"), place.inside("weight")) and all(trained.values())
     return SourceTurn(Message(role=role, content=content), target=target, unread=unread)
+
+
+def _is_plain(turn: Mapping[str, object]) -> bool:
+    """Whether it is written as it is read: most turns are, and need none of the questions that others are asked."""
+    role, content = turn.get("role"), turn.get("content")
+    return turn.keys() == PLAIN_KEYS and isinstance(role, str) and role in OWN_ROLES and isinstance(content, str) and _lone_surrogate(content) is None
 
 
 def _role(name: str) -> str:
@@ -217,13 +226,19 @@ def read_text(value: object, place: Place) -> str:
     """The text it is; raises OddRowError if it is none, or cannot be written down."""
     if not isinstance(value, str):
         raise place.odd("is {}, not text", described(value))
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        lone = value[error.start]
-        found = Wording(f"the lone surrogate \\u{ord(lone):04x} at character {error.start + 1}", "a lone surrogate")
-        raise place.odd("has {}, which no text can hold", found) from error
+    if (at := _lone_surrogate(value)) is not None:
+        found = Wording(f"the lone surrogate \\u{ord(value[at]):04x} at character {at + 1}", "a lone surrogate")
+        raise place.odd("has {}, which no text can hold", found)
     return value
+
+
+def _lone_surrogate(text: str) -> int | None:
+    """Where one stands that cannot be written down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
 
 
 def truth(value: object) -> bool | None:

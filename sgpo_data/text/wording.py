@@ -40,6 +40,7 @@ class TemplateWording:
         """The least runs of words, as they stand in a `normal` text; a longer one holds one of them."""
         # Most answers lack the longest word of most runs: looking that up first spares the search.
         self._longest = tuple((run, max(run.split(), key=len)) for run in self.runs)
+        self._rarest = tuple(dict.fromkeys(longest for _, longest in self._longest))
         self.tags = tuple(dict.fromkeys(tag for text in texts for tag in _TAG.findall(text)))
         self._headings = frozenset(headings)
         self.parts = tuple(name for name, marked in headings.items() if marked and name.isalpha() and name not in _EVERYDAY)
@@ -75,6 +76,10 @@ class TemplateWording:
         return next(iter(everyday.values())) if len(everyday) > 1 else None
 
     def _repeated_run(self, text: str, beside: Sequence[str]) -> str | None:
+        small = text.lower()
+        if not any(longest in small for longest in self._rarest):
+            # Splitting a text into its words takes longest, and few texts come so far.
+            return None
         own = normal(text)
         there = set(own.split())
         run = next((run for run, longest in self._longest if longest in there and run in own and not _stands(run, beside)), None)
