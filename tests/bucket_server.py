@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import boto3
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "bucket"
@@ -29,6 +29,8 @@ class FaultyBuckets:
     app: Any
     log: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request."""
+    answered: list[tuple[str, str]] = field(default_factory=list)
+    """Of those that did not fail."""
     failed: list[str] = field(default_factory=list)
     """How those that failed did."""
     share: float = 0.0
@@ -43,26 +45,26 @@ class FaultyBuckets:
         body = environ["wsgi.input"].read() if environ.get("wsgi.input_terminated") else environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
         request = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        self.told(*request)
         with self.lock:
             self.log.append(request)
             failure = self.chosen.choice(FAILURES) if self.chosen.random() < self.share else None
-            if failure is not None:
+            if failure is None:
+                self.answered.append(request)
+            else:
                 self.failed.append(failure)
-        self.told(*request)
-        match failure:
-            case None:
-                return self.app(environ, start)  # type: ignore[no-any-return]
-            case "500" | "503":
-                status, code = CODES[failure]
-                start(status, [("Content-Type", "application/xml")])
-                return [ANSWER % code]
-            case "dropped":
-                return _dropped(environ)
-            case "answer dropped":
-                list(self.app(environ, lambda *_: lambda _: None))
-                return _dropped(environ)
-            case "cut":
-                return self._cut(environ, start)
+        return self._failing(failure, environ, start) if failure else self.app(environ, start)
+
+    def _failing(self, failure: Failure, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if failure in CODES:
+            status, code = CODES[failure]
+            start(status, [("Content-Type", "application/xml")])
+            return [ANSWER % code]
+        if failure == "cut":
+            return self._cut(environ, start)
+        if failure == "answer dropped":
+            list(self.app(environ, lambda *_: lambda _: None))
+        return _dropped(environ)
 
     def _cut(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         """Half of the answer, then nothing."""
@@ -75,9 +77,9 @@ class FaultyBuckets:
         return sent()
 
 
-def _dropped(environ: dict[str, Any]) -> list[bytes]:
+def _dropped(environ: dict[str, Any]) -> NoReturn:
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-    return []
+    raise ConnectionAbortedError
 
 
 class _Quiet(WSGIRequestHandler):
@@ -108,6 +110,7 @@ class BucketServer:
             self.client.delete_bucket(Bucket=each["Name"])
         self.client.create_bucket(Bucket=BUCKET)
         self.buckets.log.clear()
+        self.buckets.answered.clear()
         self.buckets.failed.clear()
         self.buckets.chosen.seed(7)
         return self

@@ -79,7 +79,8 @@ def _fault_of(error: Exception, place: BucketPlace) -> SgpoError | None:
         case OSError() if error.errno in LOCAL:
             return DatasetError(f"{place}: cannot be kept here ({error.strerror}); make room, or read it where it lies with --stream")
         case OSError() | TimeoutError():
-            return StorageError(f"{place}: {first_line(error)}; try again later")
+            said = isinstance(error, OSError) and error.strerror
+            return StorageError(f"{place}: {said or first_line(error)}; try again later")
     return StorageError(f"{place}: {first_line(error)}; try again later") if passing(error) else None
 
 

@@ -41,12 +41,19 @@ def found(place: BucketPlace) -> BucketManifest | None:
 
     Raises DatasetError if it was never finished, StorageError if the bucket cannot be asked.
     """
+    there = manifest_at(place)
+    with bucket_faults(place):
+        if there is None and place.path and bucket_files().exists(str(place.file(CLAIM))):
+            raise DatasetError(f"{place}: no {MANIFEST}, so this dataset was never finished; run its stage again")
+    return there
+
+
+def manifest_at(place: BucketPlace) -> BucketManifest | None:
+    """As `found`, but nothing is said of one that was never finished."""
     with bucket_faults(place):
         try:
             content = bucket_files().cat_file(str(place.file(MANIFEST)))
         except FileNotFoundError:
-            if place.path and bucket_files().exists(str(place.file(CLAIM))):
-                raise DatasetError(f"{place}: no {MANIFEST}, so this dataset was never finished; run its stage again") from None
             return None
     return BucketManifest(place, content, manifest_of(content, str(place)))
 

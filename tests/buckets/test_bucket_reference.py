@@ -9,6 +9,7 @@ from bucket_server import BUCKET, BucketServer
 from literal_rows import pair_row, row
 from made import made_dataset
 from sgpo_data.cli.main import app
+from tiny_model import write_model
 from typer.testing import CliRunner
 
 import sgpo_data
@@ -203,3 +204,31 @@ def test_a_server_that_is_down_is_worth_trying_again(bucket: BucketServer, tmp_p
     code, _, err = sgpo("inspect", AT, "--root", str(tmp_path))
     assert code == 4
     assert "try again later" in err
+
+
+def test_further_sources_and_evaluation_sets_may_lie_in_a_bucket(bucket: BucketServer, tmp_path: Path) -> None:
+    from sgpo_data.execution import Execution
+    from sgpo_data.sources.options import Source
+    from sgpo_data.sources.prompts import read_prompts
+
+    texts = {name: json.dumps({"prompt": f"tell me everything that you know about the history of {name} in ten words", "response": "x"}) for name in "ab"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.jsonl").write_text(text)
+        bucket.put(f"{name}.jsonl", text.encode())
+
+    def read(at: str) -> tuple[str, list[tuple[str, object]]]:
+        source = Source(more=(f"{at}/b.jsonl",), decontaminate=(f"{at}/b.jsonl",))
+        found = read_prompts(f"{at}/a.jsonl", source, Execution(root=tmp_path / at.replace("/", "-")))
+        return found.manifest.fingerprint, [(each["source"], each["contaminated_by"]) for each in found.rows()]
+
+    assert read(f"s3://{BUCKET}") == read(str(tmp_path))
+
+
+def test_a_recipe_takes_its_prompts_from_a_bucket(bucket: BucketServer, tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    bucket.put("p.jsonl", b"".join(json.dumps({"prompt": f"{number}?", "response": "x"}).encode() + b"\n" for number in range(7)))
+    recipe = f'model = "model"\n[[phases]]\nname = "one"\nsource.path = "s3://{BUCKET}/p.jsonl"\nprompts_per_round = 3\nrounds = 2\n[phases.seed]\n'
+    (tmp_path / "x.toml").write_text(recipe)
+    code, out, err = sgpo("run", str(tmp_path / "x.toml"), "--dry-run", "--root", str(tmp_path / "runs"))
+    assert code == 0, err
+    assert [line.split()[1:5] for line in out.splitlines()[1:]] == [[number, stage, "new", "3"] for number in "12" for stage in ("source", "seed")]
