@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Literal, NoReturn
 
-import boto3
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "bucket"
@@ -35,6 +33,8 @@ class FaultyBuckets:
     """How those that failed did."""
     share: float = 0.0
     """Of requests that fail."""
+    failing: Failure | None = None
+    """How the next request fails, whatever the share; the callback below may set it."""
     told: Callable[[str, str], object] = lambda method, path: None
     """Told of each request before it is answered."""
     chosen: random.Random = field(default_factory=lambda: random.Random(7))
@@ -48,7 +48,7 @@ class FaultyBuckets:
         self.told(*request)
         with self.lock:
             self.log.append(request)
-            failure = self.chosen.choice(FAILURES) if self.chosen.random() < self.share else None
+            failure = self.chosen.choice(FAILURES) if self.chosen.random() < self.share else self.failing
             if failure is None:
                 self.answered.append(request)
             else:
@@ -99,11 +99,13 @@ class BucketServer:
     @property
     def client(self) -> Any:  # noqa: ANN401
         """Another client than the one that is tested, of another library."""
+        import boto3
+
         return boto3.client("s3", endpoint_url=self.url)
 
     def emptied(self) -> "BucketServer":
         """The same without faults, and with nothing in its bucket."""
-        self.buckets.share, self.buckets.told = 0.0, lambda method, path: None
+        self.buckets.share, self.buckets.failing, self.buckets.told = 0.0, None, lambda method, path: None
         for each in self.client.list_buckets()["Buckets"]:
             for entry in self.client.list_objects_v2(Bucket=each["Name"]).get("Contents", []):
                 self.client.delete_object(Bucket=each["Name"], Key=entry["Key"])
@@ -131,6 +133,8 @@ class BucketServer:
 
 def bucket_serving() -> tuple[BucketServer, Callable[[], None]]:
     """A server, and what ends it."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
     buckets = FaultyBuckets(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, buckets, threaded=True, request_handler=_Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()

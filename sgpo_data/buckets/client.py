@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 """Of each request, unless AWS_MAX_ATTEMPTS says how many; between them a random wait that doubles, up to 20 seconds."""
+ANSWER_SECONDS = 60
+"""To put the pieces of a large file together takes storage a while."""
 LOCAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What this disk says, and no bucket."""
 
@@ -36,7 +38,7 @@ def bucket_files() -> "AbstractFileSystem":
         logging.getLogger(name).setLevel(logging.WARNING)
     attempts = {} if "AWS_MAX_ATTEMPTS" in os.environ else {"total_max_attempts": ATTEMPTS}
     return S3FileSystem(
-        config_kwargs={"retries": {"mode": "standard", **attempts}},
+        config_kwargs={"retries": {"mode": "standard", **attempts}, "read_timeout": ANSWER_SECONDS},
         # Several ranges of one file at once are not asked for again where their connection breaks off; the one of a whole file is.
         max_concurrency=1,
         # Arrow asks for the ranges it needs, and no more.

@@ -12,7 +12,7 @@ from sgpo_data.errors import DatasetError, StorageError
 from sgpo_data.names import BucketPlace
 from sgpo_data.store.dataset import WORK, Dataset, manifest_of, open_dataset
 from sgpo_data.store.fetching import fetch_files, fetched, fetched_before, put_verified
-from sgpo_data.store.files import file_digest, put_in_place, write_text
+from sgpo_data.store.files import disk_error, file_digest, put_in_place, write_text
 from sgpo_data.store.lock import PLAN
 from sgpo_data.store.manifest import MANIFEST, Manifest
 
@@ -97,7 +97,8 @@ def sizes(place: BucketPlace) -> dict[str, tuple[int, str]]:
     with bucket_faults(place):
         entries = bucket_files().find(str(place), detail=True)
     prefix = f"{place.bucket}/{place.path}".rstrip("/")
-    files = {path.removeprefix(prefix).lstrip("/"): entry for path, entry in entries.items() if entry["type"] == "file"}
+    # An empty object with the name of a folder is how consoles make one.
+    files = {path.removeprefix(prefix).lstrip("/"): entry for path, entry in entries.items() if entry["type"] == "file" and not path.endswith("/")}
     return {name: (int(entry["size"]), str(entry.get("ETag", ""))) for name, entry in files.items()}
 
 
@@ -116,16 +117,19 @@ def fetched_files(place: BucketPlace, store: Path, wanted: Callable[[str], bool]
     if missing:
         log.info("%s: fetching %d files, %.1f MB", place, len(missing), sum(there[name][0] for name in missing) / 1e6)
     for name in missing:
-        into[name].parent.mkdir(parents=True, exist_ok=True)
-        # Two processes may fetch the same: both put the same in its place.
-        aside = Path(mkdtemp(prefix=".fetching-", dir=folder)) / "file"
+        try:
+            into[name].parent.mkdir(parents=True, exist_ok=True)
+            # Two processes may fetch the same: both put the same in its place.
+            aside = Path(mkdtemp(prefix=".fetching-", dir=folder)) / "file"
+        except OSError as error:
+            raise disk_error(folder, error) from error
         put_in_place(_download(place.file(name) if name else place, aside), into[name])
         aside.parent.rmdir()
     return folder / place.name if "" in there else folder
 
 
 def _download(place: BucketPlace, aside: Path) -> Path:
+    aside.parent.mkdir(parents=True, exist_ok=True)
     with bucket_faults(place):
-        aside.parent.mkdir(parents=True, exist_ok=True)
         bucket_files().get_file(str(place), str(aside))
     return aside

@@ -1,6 +1,7 @@
 """A dataset that is put into a bucket while it is made in a folder here: each part as it is finished, the manifest last."""
 
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ LOOK_SECONDS = 1.0
 """Between two looks at what has been finished. Parts are written by threads, and by workers on other machines: what all of them leave is a file."""
 PAUSE_SECONDS = 30.0
 """After a bucket that failed."""
+PIECE_BYTES = 16 << 20
+"""A file of more than two such pieces goes up in pieces, so that a connection that breaks off costs one of them, and memory holds few."""
 DIGEST = "sha256"
 """Of the content, in what the bucket keeps about an object."""
 PARTS = "part-*.parquet"
@@ -95,7 +98,7 @@ class Upload:
                 # As many at a time as are on their way at once, so that it ends when it is told to.
                 for first in range(0, len(new), UPLOADS):
                     if not ended.is_set():
-                        self._put_all(new[first : first + UPLOADS])
+                        self.put(new[first : first + UPLOADS])
                 pause = LOOK_SECONDS
             except (SgpoError, OSError) as error:
                 log.warning("%s; what it did not take is put there in the end", error)
@@ -107,19 +110,20 @@ class Upload:
         Raises StorageError if in the end other parts are there than were put.
         """
         expected = {record.name: record for record in dataset.manifest.files}
-        self._put_all([dataset.folder / name for name, record in expected.items() if self.digests.get(name) != record.sha256])
+        self.put([dataset.folder / name for name, record in expected.items() if self.digests.get(name) != record.sha256])
         there = {name: size for name, (size, _) in sizes(self.place).items()}
         with bucket_faults(self.place):
             for name in there.keys() - expected.keys():
                 if Path(name).match(PARTS):
                     # Of a session whose folder was lost, which had parts of another size.
                     bucket_files().rm_file(str(self.place.file(name)))
-            wrong = [name for name, record in expected.items() if there.get(name) != record.bytes or self.digests[name] != record.sha256]
+            wrong = [name for name, record in expected.items() if there.get(name) != record.bytes or self.digests.get(name) != record.sha256]
             if wrong:
                 raise StorageError(f"{self.place}: {wrong[0]} is not there as it was put ({len(wrong)} parts); run the same command again")
             bucket_files().pipe_file(str(self.place.file(MANIFEST)), (dataset.folder / MANIFEST).read_bytes())
 
-    def _put_all(self, paths: list[Path]) -> None:
+    def put(self, paths: list[Path]) -> None:
+        """Puts up these parts, several at once, each unless it is there as it is."""
         with ThreadPoolExecutor(UPLOADS) as pool:
             for each in [pool.submit(self._put, path) for path in paths]:
                 wait_for(each)
@@ -127,8 +131,13 @@ class Upload:
     def _put(self, path: Path) -> None:
         stamp, digest, at = _stamp(path), file_digest(path), str(self.place.file(path.name))
         with bucket_faults(self.place):
-            if path.name not in self.present or self.present[path.name][0] != stamp[1] or bucket_files().metadata(at).get(DIGEST) != digest:
-                bucket_files().put_file(str(path), at, Metadata={DIGEST: digest})
+            if path.name not in self.present or self.present[path.name][0] != stamp[1] or _digest(at) != digest:
+                try:
+                    bucket_files().put_file(str(path), at, chunksize=PIECE_BYTES, Metadata={DIGEST: digest})
+                except Exception:
+                    # Where the answer to the last request of an upload in pieces is lost, that upload is unknown when it is asked for again.
+                    if _digest(at) != digest:
+                        raise
         if _stamp(path) == stamp:
             self.digests[path.name] = digest
 
@@ -162,13 +171,26 @@ def _own_name(place: BucketPlace, store: Path) -> str:
     """What this root is called in the claim: made up once, and kept as long as the place is written to."""
     path = _name_file(place, store)
     if not path.is_file():
+        name = uuid.uuid4().hex
+        aside = path.with_name(f"{path.name}-{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, uuid.uuid4().hex)
+        write_text(aside, name)
+        # Of two processes that begin at once both get the name that was there first.
+        with suppress(FileExistsError):
+            os.link(aside, path)
+        aside.unlink()
     return path.read_text(encoding="utf-8")
 
 
 def _name_file(place: BucketPlace, store: Path) -> Path:
     return store / f"upload@{uuid.uuid5(uuid.NAMESPACE_URL, str(place)).hex[:16]}"
+
+
+def _digest(at: str) -> str | None:
+    """Of what is there, None if nothing is, or nothing that was put there from here."""
+    with suppress(FileNotFoundError):
+        return str(bucket_files().metadata(at).get(DIGEST))
+    return None
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -1,5 +1,6 @@
 """What a stage writes into a bucket: part by part, the manifest last, nobody else's place, and once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
 import sgpo_data
+from sgpo_data.buckets import upload
 from sgpo_data.buckets.client import bucket_files
 from sgpo_data.errors import DatasetError
+from sgpo_data.names import BucketPlace
 
 ROWS = [row(name) for name in "abcde"]
 OUT = f"s3://{BUCKET}/out/pairs"
@@ -125,3 +128,24 @@ def test_a_server_that_fails_for_good_costs_nothing_that_was_made(bucket: Bucket
     assert paired(tmp_path)[0] == 0
     assert made.stat().st_mtime_ns == before.st_mtime_ns
     assert bucket.content(f"out/pairs/{made.name}") == made.read_bytes()
+
+
+def test_a_large_part_goes_up_in_pieces_and_once_where_the_last_answer_is_lost(bucket: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    monkeypatch.setattr(type(bucket_files()), "retries", 1)
+    monkeypatch.setattr(upload, "PIECE_BYTES", 5 << 20)
+    part = tmp_path / "part-00000.parquet"
+    part.write_bytes(os.urandom(11 << 20))
+    posts: list[str] = []
+
+    def lose_the_last(method: str, path: str) -> None:
+        # The second POST ends the upload; its answer is lost, and the upload is no longer known afterwards.
+        posts.extend([path] if method == "POST" else [])
+        bucket.buckets.failing = "answer dropped" if method == "POST" and len(posts) == 2 else None
+
+    bucket.buckets.told = lose_the_last
+    there = upload.Upload(BucketPlace(BUCKET, "out"), tmp_path, {})
+    there.put([part])
+    assert len(posts) > 2
+    assert bucket.content("out/part-00000.parquet") == part.read_bytes()
+    assert list(there.digests) == ["part-00000.parquet"]
