@@ -10,7 +10,7 @@ import typer
 
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
-from sgpo_data.names import hub_place
+from sgpo_data.names import remote
 from sgpo_data.sources.options import Source
 from sgpo_data.stages import RowStage, Stage
 from sgpo_data.stages.filter.filter import Filter
@@ -93,8 +93,8 @@ def _make_share(job: "StageJob", parts: PartRange, out: object, execution: Execu
     from .printing.output import print_made
 
     assert isinstance(job, RowJob)
-    if out and hub_place(str(out)) is not None:
-        raise UsageError(f"-o {out}: processes share a folder that all of them see; give one, and send the dataset to the Hub with sgpo publish")
+    if out and remote(str(out)):
+        raise UsageError(f"-o {out}: processes share a folder that all of them see; leave -o out, and when all is made run it with -o and without --part-range")
     folder = local_path(str(out)) if out else execution.store / job.name
     with closing(Engines(execution, open_model=open_model)) as engines:
         dataset = job.make_share(parts, folder, execution, engines)
@@ -114,7 +114,7 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
     found: dict[str, tuple[object, object]] = {
         "reference": (Annotated[str, typer.Argument(metavar="INPUT", help=f"{reads}; - reads the reference from standard input.")], ...),
         "out": (
-            Annotated[str | None, typer.Option("--out", "-o", help="Folder, or hf://datasets/org/name@branch/path; the store if not given.")],
+            Annotated[str | None, typer.Option("--out", "-o", help="Folder, hf://datasets/org/name@branch/path or s3://bucket/path; the store if not given.")],
             None,
         ),
         "json": (Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")], False),

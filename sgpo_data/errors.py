@@ -73,6 +73,12 @@ class HubError(SgpoError):
     exit_code = 4
 
 
+class StorageError(SgpoError):
+    """A bucket or the network on the way to it failed: worth trying again."""
+
+    exit_code = 4
+
+
 class ServerError(SgpoError):
     """The server of a model is down, overloaded or broken off: worth trying again."""
 

@@ -35,7 +35,7 @@ class Execution(BaseModel):
     request_seconds: float = Field(600, gt=0, description="Longest wait for one answer of that server, before it is asked again.")
     window: int = Field(256, ge=1, description="Rows in flight: the most that a kill can cost.")
     part_rows: int = Field(2048, ge=1, description="Rows of each Parquet part of a row-wise stage; frozen once a dataset is begun.")
-    stream: bool = Field(False, description="Read an input on the Hub where it lies, and keep nothing of it here.")
+    stream: bool = Field(False, description="Read an input on the Hub or in a bucket where it lies, and keep nothing of it here.")
     allow_secrets: bool = Field(False, description="Send to the Hub texts too that look like a password or a key.")
     report_to: Literal["none", "wandb", "trackio", "tensorboard"] = Field(
         "none", description="Experiment tracker that is told the curves of trainings, and health and evaluation of a run; its key is in the environment."

@@ -1,4 +1,4 @@
-"""Identities and places as they are written and read: of models, raw rows, datasets, on the Hub and at a server."""
+"""Identities and places as they are written and read: of models, raw rows, datasets, on the Hub, in buckets and at a server."""
 
 import re
 from dataclasses import dataclass, replace
@@ -60,6 +60,50 @@ def hub_place(reference: str) -> HubPlace | None:
         raise UsageError(f"{reference}: is no place on the Hub; write {PREFIX}org/name@revision/path, with a / in a revision as %2F")
     revision = found["revision"]
     return HubPlace(found["repository"], revision and revision.replace("%2F", "/").replace("%2f", "/"), found["path"] or "")
+
+
+BUCKETS = "s3://"
+_IN_BUCKET = re.compile(rf"{BUCKETS}(?P<bucket>[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9])(?:/(?P<path>.+?))?/*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class BucketPlace:
+    """What lies under a key of a bucket, or begins with it as a folder does; the bucket itself where `path` is empty."""
+
+    bucket: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{BUCKETS}{self.bucket}" + (f"/{self.path}" if self.path else "")
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
+
+    def file(self, name: str) -> "BucketPlace":
+        """What is called so below this place."""
+        return replace(self, path=f"{self.path}/{name}" if self.path else name)
+
+
+def bucket_place(reference: str) -> BucketPlace | None:
+    """The place that a reference names, None if it is in no bucket.
+
+    Raises UsageError if it begins with s3:// and makes no sense.
+    """
+    if not reference.startswith(BUCKETS):
+        return None
+    found = _IN_BUCKET.fullmatch(reference)
+    path = (found["path"] or "") if found else ""
+    # A version would be a snapshot of one file, and a dataset is several.
+    if found is None or (path and {"", ".", ".."} & set(path.split("/"))) or "?versionId=" in path:
+        raise UsageError(f"{reference}: is no place in a bucket; write {BUCKETS}bucket/path, with small letters, digits, . and - in the bucket")
+    return BucketPlace(found["bucket"], path)
+
+
+def remote(reference: str) -> bool:
+    """Whether what a reference names lies elsewhere, on the Hub or in a bucket."""
+    return reference.startswith((SCHEME, BUCKETS))
 
 
 ENDPOINT = "openai:"

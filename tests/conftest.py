@@ -1,4 +1,4 @@
-"""Settings that have to stand before the first import of the libraries they are for, and the Hub of the tests."""
+"""Settings that have to stand before the first import of the libraries they are for, and the Hub and the buckets of the tests."""
 
 import atexit
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bucket_server import CREDENTIALS, BucketServer, bucket_serving
 from hub_answers import OWNER
 from hub_server import Hub, Server
 from vllm_server import vllm_serving, write_served_model
@@ -90,3 +91,27 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     leaks = SERVER.hub.answers.leaks
     SERVER.hub = None
     assert leaks == []
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[BucketServer]:
+    """A real S3 server."""
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    pytest.importorskip("moto.server", reason="moto, of the extra dev, is not installed")
+    server, end = bucket_serving()
+    yield server
+    end()
+
+
+@pytest.fixture
+def bucket(bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """The server with an empty bucket, which the environment names."""
+    for name in ("AWS_PROFILE", "AWS_MAX_ATTEMPTS", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": bucket_server.url, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    from sgpo_data.buckets.client import bucket_files
+
+    bucket_files.cache_clear()
+    yield bucket_server.emptied()
+    bucket_files.cache_clear()

@@ -20,6 +20,7 @@ EXITS = {
     "GateError": 3,
     "HubError": 4,
     "ServerError": 4,
+    "StorageError": 4,
 }
 
 

@@ -3,27 +3,17 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
-
-from pydantic import ValidationError
 
 from sgpo_data.errors import DatasetError, HubError
 from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import Digest, HubRepository
 from sgpo_data.names import HubPlace
-from sgpo_data.store.dataset import WORK, Dataset, open_dataset
-from sgpo_data.store.files import put_in_place
-from sgpo_data.store.lock import READING_SECONDS, claimed
+from sgpo_data.store.dataset import WORK, Dataset, manifest_of
+from sgpo_data.store.fetching import fetch_files, fetched, fetched_before, put_verified
 from sgpo_data.store.manifest import MANIFEST, Manifest
-from sgpo_data.waiting import wait_for
 
 log = logging.getLogger(__name__)
-
-DOWNLOADS = 4
-"""Files on their way at once."""
 
 
 def fetch(place: HubPlace, store: Path) -> Dataset:
@@ -32,18 +22,12 @@ def fetch(place: HubPlace, store: Path) -> Dataset:
     Raises DatasetError if there is none or another process takes an hour to fetch it, HubError if the Hub fails for too long or what comes is not what it has.
     """
     folder = store / _name(place)
-    if not (folder / MANIFEST).is_file():
-        with claimed(folder, seconds=READING_SECONDS):
-            if not (folder / MANIFEST).is_file():
-                _fetch(place, folder)
-            rmtree(folder / WORK, ignore_errors=True)
-    return replace(open_dataset(folder), place=str(place))
+    return fetched(folder, str(place), lambda: _fetch(place, folder))
 
 
 def in_store(place: HubPlace, store: Path) -> Dataset | None:
     """The dataset at this place, whose revision is a commit, if it was fetched before."""
-    folder = store / _name(place)
-    return replace(open_dataset(folder), place=str(place)) if (folder / MANIFEST).is_file() else None
+    return fetched_before(store / _name(place), str(place))
 
 
 def remote_manifest(place: HubPlace, files: Mapping[str, Digest]) -> Manifest:
@@ -54,11 +38,7 @@ def remote_manifest(place: HubPlace, files: Mapping[str, Digest]) -> Manifest:
     path = place.file(MANIFEST)
     if path not in files:
         raise DatasetError(f"{place}: no {MANIFEST} there, so this is no dataset of ours")
-    content = HubRepository(place.repository).small_file(_commit(place), path, files[path])
-    try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        raise DatasetError(f"{place}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+    return manifest_of(HubRepository(place.repository).small_file(_commit(place), path, files[path]), str(place))
 
 
 def fetched_file(place: HubPlace, digest: Digest, into: Path) -> None:
@@ -66,18 +46,13 @@ def fetched_file(place: HubPlace, digest: Digest, into: Path) -> None:
 
     Raises HubError if it comes damaged twice.
     """
-    if into.is_file() and _holds(into, digest):
-        return
-    for _ in range(2):
+    damaged = HubError(f"{place}: comes damaged from the Hub, its content is not what the Hub says it is; try again later")
+
+    def download() -> Path:
         with hub_faults(place.repository, place.revision):
-            aside = again(lambda: _download(place, into.parent / WORK))
-        if _holds(aside, digest):
-            into.parent.mkdir(parents=True, exist_ok=True)
-            put_in_place(aside, into)
-            return
-        aside.unlink()
-        log.warning("%s: came damaged from the Hub; fetching it again", place)
-    raise HubError(f"{place}: comes damaged from the Hub, its content is not what the Hub says it is; try again later")
+            return again(lambda: _download(place, into.parent / WORK))
+
+    put_verified(into, download=download, holds=lambda path: _holds(path, digest), damaged=damaged)
 
 
 def _fetch(place: HubPlace, folder: Path) -> None:
@@ -88,12 +63,7 @@ def _fetch(place: HubPlace, folder: Path) -> None:
         raise DatasetError(f"{place}: {gone[0]} is not there, though its {MANIFEST} lists it; publish it again")
     names = [record.name for record in manifest.files]
     log.info("%s: fetching %d rows of %s in %d files", place, manifest.rows, manifest.table, len(names))
-    # The manifest alone, last: what a kill leaves is taken up, and is no dataset.
-    for group in (names, [MANIFEST]):
-        with ThreadPoolExecutor(DOWNLOADS) as pool:
-            asked = [pool.submit(fetched_file, place.folder(name), files[place.file(name)], folder / name) for name in group]
-            for each in asked:
-                wait_for(each)
+    fetch_files(names, lambda name: fetched_file(place.folder(name), files[place.file(name)], folder / name))
 
 
 def _download(place: HubPlace, work: Path) -> Path:

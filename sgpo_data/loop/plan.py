@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError
+from sgpo_data.errors import DatasetError, HubError, ModelError, RecipeError, SchemaError, StorageError
 from sgpo_data.evaluation.options import Evaluate
 from sgpo_data.evaluation.planning import planned_evaluation, planned_verdicts
 from sgpo_data.evaluation.sets import SETS, QuestionSet, open_set
@@ -69,20 +69,20 @@ class ReferenceCache:
             self.models |= {key: model, model.record.location: model}
         return self.models[key]
 
-    def source(self, reference: str, options: Source) -> OpenedSource:
+    def source(self, reference: str, options: Source, store: Path) -> OpenedSource:
         """The source, to be read with these options; its evaluation sets are not opened."""
         key = _key(reference), options.config, options.split, options.revision
         if key not in self.sources:
-            self.sources[key] = open_source(reference, options.model_copy(update={"decontaminate": (), "more": (), "share": None}))
+            self.sources[key] = open_source(reference, options.model_copy(update={"decontaminate": (), "more": (), "share": None}), store=store)
         opened = self.sources[key]
         if (reference, options.more) not in self.further:
-            self.further[reference, options.more] = open_more(options.more, opened)
+            self.further[reference, options.more] = open_more(options.more, opened, store)
         return replace(opened, source=options, more=self.further[reference, options.more])
 
-    def evaluation_sets(self, entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
+    def evaluation_sets(self, entries: tuple[str, ...], store: Path) -> tuple[EvaluationSet, ...]:
         """The evaluation sets of these entries."""
         if entries not in self.evaluation:
-            self.evaluation[entries] = open_evaluation_sets(entries)
+            self.evaluation[entries] = open_evaluation_sets(entries, store)
         return self.evaluation[entries]
 
     def question_set(self, reference: str, execution: Execution) -> QuestionSet:
@@ -96,8 +96,8 @@ class ReferenceCache:
 def plan_recipe(recipe: Recipe, execution: Execution, *, known: ReferenceCache | None = None) -> list[Step]:
     """Everything the recipe makes, each after what it is made of.
 
-    Reads models and sources as far as their identity needs it; writes nothing but the set of an evaluation, which is fetched into the store.
-    Raises RecipeError, DatasetError, ModelError, SchemaError or HubError with the place in the recipe.
+    Reads models and sources as far as their identity needs it; writes nothing but what it fetches into the store: an evaluation's set, files of a bucket.
+    Raises RecipeError, DatasetError, ModelError, SchemaError, HubError or StorageError with the place in the recipe.
     """
     planner = _Planner(recipe, execution, known or ReferenceCache())
     for position, phase in enumerate(recipe.phases, 1):
@@ -173,9 +173,9 @@ class _Planner:
             sets = tuple(EvaluationReference.parsed(entry).moved(self.recipe.located) for entry in source.decontaminate)
             options = source.options(number, phase.prompts_per_round)
             more = tuple(entry.moved(self.recipe.located) for entry in options.further)
-            opened = self.known.source(reference, options.model_copy(update={"decontaminate": sets, "more": more}))
+            opened = self.known.source(reference, options.model_copy(update={"decontaminate": sets, "more": more}), self.execution.store)
         with self._placed(f"phases.{position}.source.decontaminate"):
-            job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets)))
+            job = PromptsJob(replace(opened, evaluation=self.known.evaluation_sets(sets, self.execution.store)))
         return job.output(self._step(phase, number, "source", _pinned(source, job.opened), job))
 
     def _train(self, phase: Phase, train: Train, position: int, number: int, *, start: Model, first: Model, inputs: list[JobInput]) -> Model:
@@ -248,7 +248,7 @@ class _Planner:
     def _placed(self, place: str) -> Iterator[None]:
         try:
             yield
-        except (RecipeError, DatasetError, ModelError, SchemaError, HubError) as error:
+        except (RecipeError, DatasetError, ModelError, SchemaError, HubError, StorageError) as error:
             raise type(error)(f"{self.recipe.path}: {place}: {error}") from error
 
 

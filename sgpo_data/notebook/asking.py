@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Place = str | PathLike[str]
 Reference = Place | Dataset
-"""A folder, a folder of the root or a place on the Hub; or what a function gave."""
+"""A folder, a folder of the root, or a place on the Hub or in a bucket; or what a function gave."""
 
 
 def scan(reference: Reference, *, root: Place | None = None) -> "pl.LazyFrame":

@@ -1,16 +1,17 @@
-"""What a stage makes, in a folder or at a place on the Hub: built here, then one commit on a branch."""
+"""What a stage makes, in a folder, at a place on the Hub (built here, then one commit on a branch) or in a bucket (part by part)."""
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sgpo_data.buckets.upload import claim, uploaded
 from sgpo_data.errors import DatasetError, MissingRepositoryError, UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.hub.client import again, api, hub_faults
 from sgpo_data.hub.commit import Contribution, commit_once, files_id
 from sgpo_data.hub.fetch import remote_manifest
 from sgpo_data.hub.repository import Digest, HubCommit, HubRepository
-from sgpo_data.names import HubPlace, hub_place
+from sgpo_data.names import BucketPlace, HubPlace, bucket_place, hub_place
 from sgpo_data.paths import local_path
 from sgpo_data.publishing.publication import dataset_files
 from sgpo_data.publishing.secret_scan import refuse_secrets
@@ -30,15 +31,19 @@ class StageOutput:
 
     manifest: Manifest
     reference: str
-    """A folder, or a place on the Hub at its commit."""
+    """A folder, a place on the Hub at its commit, or one in a bucket."""
 
 
 def make_at(job: StageJob, out: str | None, execution: Execution, *, engines: Engines) -> StageOutput:
-    """The dataset of this job in a folder (the store if none is named), or on a branch of the Hub, made now as far as it is not made already.
+    """The dataset of this job in a folder (the store if none is named), on a branch of the Hub or in a bucket, made now as far as it is not made already.
 
-    A place on the Hub that holds the dataset already is left as it is, and nothing is made here. Another dataset there is replaced in one commit, and stays
-    at its own commit. Killed or failed, the same call goes on. Raises whatever making it raises, HubError if the Hub fails for too long.
+    A place elsewhere that holds the dataset already is left as it is, and nothing is made here. Another dataset on the Hub is replaced in one commit, and stays
+    at its own commit; in a bucket it is refused, as in a folder. Killed or failed, the same call goes on.
+    Raises whatever making it raises, HubError or StorageError if the Hub or the bucket fails for too long.
     """
+    bucket = None if out is None else bucket_place(out)
+    if bucket is not None:
+        return _in_bucket(job, bucket, execution, engines)
     place = None if out is None else hub_place(out)
     if place is None:
         dataset = job.make(local_path(out) if out else execution.store / job.name, execution, engines)
@@ -52,6 +57,16 @@ def make_at(job: StageJob, out: str | None, execution: Execution, *, engines: En
             return StageOutput(there, str(place.at(head)))
     dataset = job.make(execution.store / job.name, execution, engines)
     return StageOutput(dataset.manifest, str(place.at(_push(dataset, place, branch, execution))))
+
+
+def _in_bucket(job: StageJob, place: BucketPlace, execution: Execution, engines: Engines) -> StageOutput:
+    there = claim(place, job.identity, execution.store)
+    if there is not None:
+        log.info("%s: made already, %d rows", place, there.manifest.rows)
+        return StageOutput(there.manifest, str(place))
+    folder = execution.store / job.name
+    dataset = uploaded(place, folder, execution.store, lambda: job.make(folder, execution, engines))
+    return StageOutput(dataset.manifest, str(place))
 
 
 def _branch(place: HubPlace) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from sgpo_data.buckets.fetch import fetched_files
 from sgpo_data.connection import quoted
 from sgpo_data.errors import DatasetError, UsageError
-from sgpo_data.names import MadeName, hub_place
+from sgpo_data.names import MadeName, bucket_place, hub_place
 from sgpo_data.paths import local_path
 from sgpo_data.query.sandbox import Tables, sandbox
 from sgpo_data.query.text_files import TextFile
@@ -171,6 +172,8 @@ def _of_reference(given: str, root: Path) -> list[NamedDataset | VisibleFile]:
     else:
         name, reference = named.groups()
     function = file_function(reference)
+    if function is not None and (bucket := bucket_place(reference)) is not None:
+        reference = str(fetched_files(bucket, root / "store", lambda found: found == bucket.name) or reference)
     if named is None and "=" in given and not local_path(given).exists() and find_dataset(given.partition("=")[2], root) is not None:
         raise UsageError(f"{given}: {given.partition('=')[0]} cannot name a view; take letters, digits and _")
     if function is not None and local_path(reference).is_file():

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sgpo_data.evaluation.judge.stage import Judge
 from sgpo_data.evaluation.options import Evaluate, Verdicts
-from sgpo_data.names import GIVEN, SCHEME, endpoint_name
+from sgpo_data.names import GIVEN, endpoint_name, remote
 from sgpo_data.paths import local_path
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.picking import quotas
@@ -156,7 +156,7 @@ class Recipe:
 
     def located(self, reference: str) -> str:
         """A path beside the recipe if there is one, else the reference as it is, which names something on the Hub."""
-        if endpoint_name(reference) is not None or reference.startswith(SCHEME):
+        if endpoint_name(reference) is not None or remote(reference):
             return reference
         beside = Path(os.path.normpath(self.path.parent / local_path(reference)))
         return str(beside) if local_path(beside).exists() or reference.startswith((".", "/", "~")) or reference.count("/") != 1 else reference

@@ -1,13 +1,15 @@
-"""A dataset reference: a folder, a folder of the root, or a place on the Hub."""
+"""A dataset reference: a folder, a folder of the root, or a place on the Hub or in a bucket."""
 
 from pathlib import Path
 
+from sgpo_data.buckets import fetch as buckets
+from sgpo_data.buckets.streamed import streamed as streamed_from_bucket
 from sgpo_data.errors import DatasetError
 from sgpo_data.hub.fetch import fetch, in_store
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.streamed import streamed
 from sgpo_data.hub.version import publication_record
-from sgpo_data.names import HubPlace, hub_place
+from sgpo_data.names import BucketPlace, HubPlace, bucket_place, hub_place, remote
 from sgpo_data.paths import local_path
 from sgpo_data.references.model import model_folder
 from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
@@ -17,9 +19,11 @@ from sgpo_data.store.manifest import MANIFEST
 def find_dataset(reference: str, root: Path) -> Dataset | None:
     """The dataset that a reference names, as files; None if it names no dataset.
 
-    One on the Hub is fetched into the store of the root at the commit that its revision stands for now.
-    Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub cannot be asked.
+    One on the Hub is fetched into the store of the root at the commit that its revision stands for now, one in a bucket as it is now.
+    Raises DatasetError if it names one that was never finished, several, or a model; HubError if the Hub cannot be asked, StorageError if a bucket cannot.
     """
+    if (bucket := bucket_place(reference)) is not None:
+        return _from_bucket(bucket, root)
     place = hub_place(reference)
     if place is None:
         return _local(reference, root)
@@ -28,10 +32,15 @@ def find_dataset(reference: str, root: Path) -> Dataset | None:
 
 
 def find_readable(reference: str, root: Path, *, stream: bool) -> Readable | None:
-    """As `find_dataset`, but one on the Hub is read where it lies if it is to be streamed and is not here yet."""
-    place = hub_place(reference)
-    if place is None or not stream:
+    """As `find_dataset`, but one on the Hub or in a bucket is read where it lies if it is to be streamed and is not here yet."""
+    if not stream:
         return find_dataset(reference, root)
+    if (bucket := bucket_place(reference)) is not None:
+        there = buckets.found(bucket)
+        return None if there is None else buckets.in_store(there, root / "store") or streamed_from_bucket(there)
+    place = hub_place(reference)
+    if place is None:
+        return _local(reference, root)
     one = _only(reference, place, root)
     return None if one is None else in_store(one, root / "store") or streamed(one)
 
@@ -40,7 +49,7 @@ def find_datasets(reference: str, root: Path) -> list[Dataset]:
     """As `find_dataset`, but a published version on the Hub is all its datasets."""
     place = hub_place(reference)
     if place is None:
-        dataset = _local(reference, root)
+        dataset = find_dataset(reference, root)
         return [] if dataset is None else [dataset]
     return [_here(each, root) for each in places(place, root)]
 
@@ -67,6 +76,8 @@ def places(place: HubPlace, root: Path) -> list[HubPlace]:
 
 def missing(reference: str, root: Path) -> str:
     """What to say of a reference that names no dataset."""
+    if bucket_place(reference) is not None:
+        return f"{reference}: no dataset there; sgpo seed and sgpo run read raw rows"
     path = local_path(reference)
     if path.exists():
         return f"{reference}: is {f'a folder without {MANIFEST}' if path.is_dir() else 'a file'}, no dataset; sgpo seed and sgpo run read raw rows"
@@ -83,6 +94,11 @@ def _only(reference: str, place: HubPlace, root: Path) -> HubPlace | None:
 
 def _here(place: HubPlace, root: Path) -> Dataset:
     return in_store(place, root / "store") or fetch(place, root / "store")
+
+
+def _from_bucket(place: BucketPlace, root: Path) -> Dataset | None:
+    there = buckets.found(place)
+    return None if there is None else buckets.in_store(there, root / "store") or buckets.fetch(there, root / "store")
 
 
 def _local(reference: str, root: Path) -> Dataset | None:
@@ -109,7 +125,7 @@ def source_of(dataset: Dataset, table: str, root: Path) -> Dataset | None:
     """The dataset of this table in the lineage of another, as far as each still is where it was; nothing is fetched for this."""
     while dataset.manifest.table != table:
         made_of = next(iter(dataset.manifest.identity.inputs), None)
-        if made_of is None or made_of.table is None or hub_place(made_of.reference) is not None:
+        if made_of is None or made_of.table is None or remote(made_of.reference):
             return None
         source = find_dataset(made_of.reference, root)
         if source is None or source.manifest.fingerprint != made_of.fingerprint:

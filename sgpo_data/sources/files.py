@@ -20,6 +20,7 @@ from sgpo_data.sources.text_files import csv_rows, json_line_rows, json_rows, ts
 SAVED_TO_DISK = ("dataset_info.json", "state.json", "dataset_dict.json")
 ABOUT = "dataset_infos.json"
 """What a dataset on the Hub used to be described by, beside its rows."""
+CARD = "README.md"
 PROSE = (".md", "")
 CONFIG = re.compile(r"^ *-? *config_name: *[\"']?([^\"'\s]+)", re.MULTILINE)
 """https://huggingface.co/docs/hub/datasets-manual-configuration: at the head of README.md."""
@@ -65,6 +66,11 @@ def names_a_file(reference: str) -> bool:
     return _kind(Path(reference)) in _READERS
 
 
+def could_be_read(name: str) -> bool:
+    """Whether a file of this name in a folder is read, or tells what of the others is."""
+    return not any(part.startswith(".") for part in PurePosixPath(name).parts) and (names_a_file(name) or name == CARD)
+
+
 def raw_files(path: Path, split: str = "train") -> RawFiles:
     """The file, or all files of a known kind in the folder and its subfolders; hidden ones are left out.
 
@@ -102,7 +108,7 @@ def _listed(names: Sequence[PurePosixPath]) -> str:
 
 def _warn_of_configs(path: Path, taken: Collection[PurePosixPath]) -> None:
     """Says so where the files are of several configs, of which the Hub reads one."""
-    card = path / "README.md"
+    card = path / CARD
     configs = CONFIG.findall(card.read_text(errors="replace").partition("\n---")[0]) if card.is_file() else []
     read = [config for config in dict.fromkeys(configs) if any(name.parts[0] == config for name in taken)]
     if len(read) > 1:

@@ -119,11 +119,11 @@ class PromptsJob:
 
 
 def read_prompts(reference: str, source: Source, execution: Execution) -> Dataset:
-    """Table prompts of a file, a folder or a Hub dataset, read now unless it was read before.
+    """Table prompts of a file, a folder, a Hub dataset or files in a bucket, read now unless it was read before.
 
     Raises DatasetError or SchemaError if the source is missing or not of a shape we know, HubError if the Hub cannot be asked.
     """
-    job = PromptsJob(open_source(reference, source))
+    job = PromptsJob(open_source(reference, source, store=execution.store))
     return job.make(execution.store / job.name, execution, None)
 
 

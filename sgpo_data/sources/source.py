@@ -1,4 +1,4 @@
-"""A raw source, local or on the Hub, as rows of table prompts."""
+"""A raw source, local, on the Hub or in a bucket, as rows of table prompts."""
 
 import hashlib
 import logging
@@ -13,14 +13,16 @@ import duckdb
 import orjson
 import pyarrow as pa
 
+from sgpo_data.buckets.fetch import fetched_files
 from sgpo_data.connection import connected
-from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, UsageError
-from sgpo_data.names import PREFIX, HubRows, hub_place
+from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, StorageError, UsageError
+from sgpo_data.execution import ROOT
+from sgpo_data.names import PREFIX, BucketPlace, HubRows, bucket_place, hub_place
 from sgpo_data.paths import local_path
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
 from sgpo_data.sources.binding import Bindings
-from sgpo_data.sources.files import names_a_file, raw_files
+from sgpo_data.sources.files import could_be_read, names_a_file, raw_files
 from sgpo_data.sources.hub import HubSplit, hub_split
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.odd_row import OddRowError
@@ -203,21 +205,21 @@ class EvaluationSet(OpenedReference):
             raise type(error)(f"evaluation set {self.name}: {error} (its options go behind it, as PATH?split=test)") from error
 
 
-def open_source(reference: str, source: Source) -> OpenedSource:
+def open_source(reference: str, source: Source, *, store: Path = ROOT / "store") -> OpenedSource:
     """The source at a path, or on the Hub: `org/name` where there is no such path, or `hf://datasets/org/name@revision`; its evaluation sets likewise.
 
-    Hashes files, resolves a revision to its commit, downloads nothing.
+    Hashes files, resolves a revision to its commit, downloads nothing from the Hub; files in a bucket (`s3://bucket/path`) are fetched into the store.
 
-    Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub cannot be asked.
+    Raises DatasetError if it is not there, RecipeError if the options do not go with it, HubError if the Hub cannot be asked, StorageError if a bucket cannot.
     """
     if source.share is not None and not source.more:
         raise RecipeError(f"{reference}: source.share is for several sources (got {source.share}); set source.limit, or add a source")
-    content = _content(reference, source)
-    opened = OpenedSource(reference, source, content, open_evaluation_sets(source.decontaminate))
-    return replace(opened, more=open_more(source.more, opened))
+    content = _content(reference, source, store)
+    opened = OpenedSource(reference, source, content, open_evaluation_sets(source.decontaminate, store))
+    return replace(opened, more=open_more(source.more, opened, store))
 
 
-def open_more(entries: tuple[str, ...], first: OpenedSource) -> tuple[OpenedReference, ...]:
+def open_more(entries: tuple[str, ...], first: OpenedSource, store: Path) -> tuple[OpenedReference, ...]:
     """The further sources that these entries of `more` name, beside the first one.
 
     Raises what `open_source` raises, RecipeError also if two have one name.
@@ -225,7 +227,7 @@ def open_more(entries: tuple[str, ...], first: OpenedSource) -> tuple[OpenedRefe
     found: list[OpenedReference] = []
     for text in entries:
         entry = SourceReference.parsed(text)
-        content = _content(entry.path, entry.source)
+        content = _content(entry.path, entry.source, store)
         name = entry.options.get("name") or _name(entry.path, content)
         if name in (_name(first.reference, first.content), *(each.name for each in found)):
             raise RecipeError(f"{text}: two sources are called {name}, and rows would not tell them apart; give it another with name = ...")
@@ -237,7 +239,7 @@ def _name(reference: str, content: RawContent) -> str:
     return content.name if isinstance(content, HubSplit) else local_path(reference).resolve().name
 
 
-def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
+def open_evaluation_sets(entries: tuple[str, ...], store: Path) -> tuple[EvaluationSet, ...]:
     """The sets that these entries of `decontaminate` name.
 
     Raises what `open_source` raises, RecipeError also if two have one name.
@@ -246,8 +248,8 @@ def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
     for text in entries:
         entry = EvaluationReference.parsed(text)
         try:
-            content = _content(entry.path, entry.source)
-        except (DatasetError, RecipeError, HubError, UsageError) as error:
+            content = _content(entry.path, entry.source, store)
+        except (DatasetError, RecipeError, HubError, StorageError, UsageError) as error:
             raise type(error)(f"evaluation set {text}: {error}") from error
         name = entry.options.get("name") or _name(entry.path, content)
         if name in [each.name for each in found]:
@@ -256,7 +258,7 @@ def open_evaluation_sets(entries: tuple[str, ...]) -> tuple[EvaluationSet, ...]:
     return tuple(found)
 
 
-def _content(reference: str, source: Source) -> RawContent:
+def _content(reference: str, source: Source, store: Path) -> RawContent:
     place = hub_place(reference)
     if place is not None:
         if place.path:
@@ -264,7 +266,8 @@ def _content(reference: str, source: Source) -> RawContent:
                 f"{reference}: no dataset of ours there; for raw rows write {PREFIX}org/name@revision, and what of it with source.config and source.split"
             )
         return _hub(reference, place.repository, source, place.revision)
-    path = local_path(reference)
+    bucket = bucket_place(reference)
+    path = local_path(reference) if bucket is None else _fetched(bucket, store)
     if path.exists() or names_a_file(reference) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference):
         set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]
         if set_in_vain:
@@ -276,6 +279,14 @@ def _content(reference: str, source: Source) -> RawContent:
         raise HubError(f"{error}; and there is no local path {reference}") from error
     except DatasetError as error:
         raise DatasetError(f"{error}; and there is no local path {reference}") from error
+
+
+def _fetched(place: BucketPlace, store: Path) -> Path:
+    """What of a bucket could be read, in the store."""
+    found = fetched_files(place, store, could_be_read)
+    if found is None:
+        raise DatasetError(f"{place}: no file of a known kind there; see what there is with: aws s3 ls {place}")
+    return found
 
 
 def _hub(reference: str, name: str, source: Source, revision: str | None) -> HubSplit:

@@ -33,7 +33,7 @@ class Readable(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Its folder; of one that is read on the Hub its place, which is no path."""
+        """Its folder; of one that is read where it lies its place, which is no path."""
         ...
 
     @property
@@ -43,12 +43,12 @@ class Readable(Protocol):
 
     @property
     def place(self) -> str | None:
-        """Its place on the Hub, at a commit, if it is from there."""
+        """Its place on the Hub, at a commit, or in a bucket, if it is from there."""
         ...
 
     @property
     def reference(self) -> str:
-        """What names it: its place on the Hub, or its folder."""
+        """What names it: its place elsewhere, or its folder."""
         ...
 
     @property
@@ -85,11 +85,11 @@ class Dataset:
     folder: Path
     manifest: Manifest
     place: str | None = None
-    """Where it was fetched from: a place on the Hub, at its commit."""
+    """Where it was fetched from: a place on the Hub, at its commit, or in a bucket."""
 
     @property
     def reference(self) -> str:
-        """What names it: its place on the Hub, or its folder."""
+        """What names it: its place elsewhere, or its folder."""
         return self.place or str(self.folder)
 
     @property
@@ -190,12 +190,7 @@ def open_dataset(folder: Path) -> Dataset:
     path = folder / MANIFEST
     if not path.is_file():
         raise DatasetError(f"{folder}: no {MANIFEST}, so this dataset was never finished; run its stage again")
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        if b'"weights"' in path.read_bytes():
-            raise DatasetError(f"{folder}: holds a model, not a dataset; sgpo inspect shows it") from error
-        raise DatasetError(f"{path}: not a manifest of this version ({error.error_count()} faults, the first: {error.errors()[0]['msg']})") from error
+    manifest = manifest_of(path.read_bytes(), str(folder))
     gone = [record.name for record in manifest.files if not (folder / record.name).is_file()]
     if gone:
         raise DatasetError(f"{folder}: {gone[0]} is gone; copy it back, or remove the folder and run its stage again")
@@ -203,6 +198,20 @@ def open_dataset(folder: Path) -> Dataset:
         if fault := pointer_fault(folder / record.name):
             raise DatasetError(f"{folder / record.name}: {fault}")
     return Dataset(folder, manifest)
+
+
+def manifest_of(content: bytes, place: str) -> Manifest:
+    """The manifest of the dataset at this place, from the content of its file.
+
+    Raises DatasetError if it is none of this version, or of a model.
+    """
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        if b'"weights"' in content:
+            raise DatasetError(f"{place}: holds a model, not a dataset; sgpo inspect shows it") from error
+        first = error.errors()[0]["msg"]
+        raise DatasetError(f"{place}/{MANIFEST}: not a manifest of this version ({error.error_count()} faults, the first: {first})") from error
 
 
 def faults(dataset: Dataset) -> list[str]:

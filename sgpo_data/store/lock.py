@@ -14,6 +14,7 @@ import filelock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.names import remote
 from sgpo_data.paths import local_path
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import disk_error, write_text
@@ -126,7 +127,7 @@ def freeze_plan(folder: Path, wanted: Planned, *, begun: bool) -> Planned:
     return frozen
 
 
-def refuse_other(folder: Path, there: Identity, wanted: Identity) -> None:
+def refuse_other(folder: Path | str, there: Identity, wanted: Identity) -> None:
     """Nothing if both are one fingerprint.
 
     Raises DatasetError, with what sets them apart.
@@ -137,6 +138,9 @@ def refuse_other(folder: Path, there: Identity, wanted: Identity) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
+    scheme, *rest = folder.parts or ("",)
+    if remote(f"{scheme}//"):
+        raise DatasetError(f"{scheme}//{'/'.join(rest)}: only seed, improve, score-ppl, filter and pair write there; give a folder for -o")
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder}: is a file; give a folder for -o")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / WORK).is_dir() and not (folder / MANIFEST).is_file():
