@@ -36,17 +36,21 @@ class Interruptible:
 
         Raises QueryError with DuckDB's words; KeyboardInterrupt once the query is told to stop.
         """
-        running = self.worker.submit(step)
         try:
-            return wait_for(running)
+            return wait_for(self.worker.submit(step))
         except KeyboardInterrupt:
-            # A query that is about to start does not hear the first call.
-            while not running.done():
-                self.con.interrupt()
-                wait([running], timeout=0.1)
+            self._stop()
             raise
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise query_error(error, self.con) from error
+
+    def _stop(self) -> None:
+        """Ends the step that runs, or is about to: Ctrl-C may have come when it was begun and not waited for yet."""
+        behind = self.worker.submit(int)
+        # A query that is about to start does not hear the first call.
+        while not behind.done():
+            self.con.interrupt()
+            wait([behind], timeout=0.1)
 
     def batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         """The rows, as they are read."""

@@ -160,10 +160,12 @@ class Crew:
         worker = self.running.pop(reference)
         try:
             ray.get(reference)
-        except RayTaskError:
-            raise
         except RayError as error:
-            self._count_loss(worker, made, error)
+            # A worker whose machine goes down may yet tell what Ray says to it.
+            told = error.cause if isinstance(error, RayTaskError) else error
+            if not isinstance(told, RayError):
+                raise
+            self._count_loss(worker, made, told)
             if self._needs(worker):
                 self._start(worker)
         for other, number in list(self.running.items()):
