@@ -201,7 +201,7 @@ def _crew(job: StreamedJob, into: Unfinished, missing: frozenset[int], execution
     if room == 0 and execution.ray_workers is None:
         raise EngineError(f"--ray {execution.ray}: no machine of the cluster has {gpus} GPUs; lower --tensor-parallel, or give --ray-workers")
     # Beside the driver, without which the work ends too.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     claims = cast("ActorHandle[Claims]", ray.remote(num_cpus=0)(Claims).options(scheduling_strategy=here).remote(missing))
     # A process for each, so that all a model had on a device is free with its end. They are started again here, where it is counted.
     task = ray.remote(max_calls=1, max_retries=0, num_cpus=1, num_gpus=gpus if on_gpus else 0)(_make_parts)
