@@ -160,12 +160,10 @@ class Crew:
         worker = self.running.pop(reference)
         try:
             ray.get(reference)
+        except RayTaskError:
+            raise
         except RayError as error:
-            # A worker whose machine goes down may yet tell what Ray says to it.
-            told = error.cause if isinstance(error, RayTaskError) else error
-            if not isinstance(told, RayError):
-                raise
-            self._count_loss(worker, made, told)
+            self._count_loss(worker, made, error)
             if self._needs(worker):
                 self._start(worker)
         for other, number in list(self.running.items()):
@@ -200,7 +198,7 @@ def _crew(job: StreamedJob, into: Unfinished, missing: frozenset[int], execution
     room = 1 if served else _room("GPU", gpus) if on_gpus else _room("CPU", 1)
     if room == 0 and execution.ray_workers is None:
         raise EngineError(f"--ray {execution.ray}: no machine of the cluster has {gpus} GPUs; lower --tensor-parallel, or give --ray-workers")
-    # Beside the driver, without which the work ends too.
+    # Beside the driver, without which the work ends too; a soft affinity lets Ray put them on a machine that may be lost.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     claims = cast("ActorHandle[Claims]", ray.remote(num_cpus=0)(Claims).options(scheduling_strategy=here).remote(missing))
     # A process for each, so that all a model had on a device is free with its end. They are started again here, where it is counted.
