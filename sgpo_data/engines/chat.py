@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -212,8 +214,8 @@ class AnswerReader:
 
 
 def _first(offsets: Sequence[tuple[int, int]], start: int) -> int:
-    """Place of the first token that holds a character from `start` on."""
-    return next((place for place, (_, stop) in enumerate(offsets) if stop > start), len(offsets))
+    """Place of the first token that holds a character from `start` on; tokens stand in the order of the text."""
+    return bisect_right(offsets, start, key=itemgetter(1))
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
