@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean
 
-from method.recipes import GRADED, METHODS, Settings, graded_file, recipe
+from method.recipes import GRADED, METHODS, OTHER_LOSSES, Settings, graded_file, recipe
 from sgpo_data.engines import Sampling
 from sgpo_data.execution import Execution
 from sgpo_data.loop.folder import RecipeFolder
@@ -54,14 +54,19 @@ def run_cell(cell: Cell, settings: Settings, work: Path, *, largest: int) -> Ite
     home = execution.root / path.stem
     for link, use in links.items():
         if link.endswith("/model"):
+            model, data = home / link, home / link.rpartition("/")[0]
+            if cell.method in OTHER_LOSSES and (data / "pairs").exists():
+                from method.losses import train_loss
+
+                model = train_loss(cell.method, home / "sft-1" / "model", data / "pairs", folder / f"{cell.name}-model", settings, cell.seed)
             yield {
                 "method": cell.method,
                 "budget": cell.budget,
                 "seed": cell.seed,
                 "phase": use.phase,
                 "round": use.round,
-                **_grades(home / link, folder / "test.jsonl", execution),
-                **_data(home / link.rpartition("/")[0]),
+                **_grades(model, folder / "test.jsonl", execution),
+                **_data(data),
             }
 
 

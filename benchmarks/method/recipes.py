@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 GRADED = "graded"
+OTHER_LOSSES = ("dpop", "kto")
+"""Trained beside the recipe, on the pairs of its round; see `losses.py`."""
 ANSWER_TOKENS = 96
 TEXT_TOKENS = 512
 
@@ -193,7 +195,7 @@ METHODS: Mapping[str, Callable[[Settings, int], list[str]]] = {
     "spin": _spin,
     "synpo": _synpo,
     GRADED: _graded,
-    "plain dpo": lambda settings, budget: _sgpo(replace(settings, sft_weight=0.0), budget, 1),
+    **dict.fromkeys(("plain dpo", *OTHER_LOSSES), lambda settings, budget: _sgpo(replace(settings, sft_weight=0.0), budget, 1)),
     "apo-zero": lambda settings, budget: _sgpo(replace(settings, loss="apo_zero"), budget, 1),
     "sigmoid-norm": lambda settings, budget: _sgpo(replace(settings, loss="sigmoid_norm", beta=2.0), budget, 1),
     "no filter": lambda settings, budget: _sgpo(replace(settings, strategy="none"), budget, 1),
