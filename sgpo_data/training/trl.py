@@ -160,6 +160,7 @@ def _trainer(task: TrainingTask, config: TrainingArguments, data: datasets.Datas
     trainer.in_float32 = task.train.optimizer_dtype == "float32" and task.execution.sharding == "none"
     trainer.remove_callback(PrinterCallback)
     model = cast(PreTrainedModel, trainer.model)
+    fit_threads(model)
     _savable(cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model)
     return trainer
 

@@ -142,6 +142,17 @@ def test_sft_lowers_the_loss_on_its_own_examples(imitating: Model, start: Model)
     assert nll(imitating.folder, question("say 3"), "yes 3") < nll(start.folder, question("say 3"), "yes 3")
 
 
+def test_a_small_model_is_trained_by_one_thread(place: Path, start: Model, how: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        do_train(job(SFT, start, made_dataset(place / "few", "examples", [example(3)])), place / "by-one", how)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_dpo_raises_the_margin_between_chosen_and_rejected(preferring: Model) -> None:
     margins = curve(preferring, "rewards/margins")
     assert margins[0] == 0.0
