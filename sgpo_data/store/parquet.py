@@ -14,8 +14,10 @@ from sgpo_data.store.files import disk_error, file_digest, put_in_place
 from sgpo_data.store.manifest import FileRecord
 
 ROW_GROUP_ROWS = 32768
-# The chunk sizes of datasets' own writer: the Hub stores chunks of this size once.
-CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+# Pages end where the text says so, and the Hub stores equal ones once. Half of what datasets' own writer has: a quarter costs a fifth of the time to write.
+CHUNKING = {"min_chunk_size": 128 * 1024, "max_chunk_size": 512 * 1024, "norm_level": 0}
+# A dictionary is one page, which every new text changes; the few values that repeat fit in this.
+DICTIONARY_BYTES = 16 * 1024
 METADATA_KEY = "sgpo"
 
 
@@ -40,7 +42,13 @@ def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: s
     aside = path.with_name(f".{path.name}.writing")
     try:
         with pq.ParquetWriter(
-            aside, schema.arrow, compression="zstd", write_page_index=True, write_page_checksum=True, use_content_defined_chunking=CHUNKING
+            aside,
+            schema.arrow,
+            compression="zstd",
+            write_page_index=True,
+            write_page_checksum=True,
+            use_content_defined_chunking=CHUNKING,
+            dictionary_pagesize_limit=DICTIONARY_BYTES,
         ) as writer:
             writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
             writer.add_key_value_metadata({METADATA_KEY: orjson.dumps(stamp).decode()})

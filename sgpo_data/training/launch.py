@@ -26,7 +26,7 @@ def run_task(task: TrainingTask) -> TrainingResult:
     """
     how = task.execution
     chosen, visible = _devices(how.device)
-    processes = len(chosen) if visible else how.data_parallel if how.sharding == "fsdp" else 1
+    processes = len(chosen) if visible else how.data_parallel if how.sharding != "none" else 1
     if processes == 1 and how.sharding != "none":
         log.info("train: one device, so --sharding %s has nothing to share out", how.sharding)
         task = task.model_copy(update={"execution": how.model_copy(update={"sharding": "none"})})
@@ -50,7 +50,7 @@ def _launched(task: TrainingTask, chosen: list[int], visible: int) -> TrainingRe
     told, result, sharding = task.work / "task.json", task.work / "trained.json", task.execution.sharding
     write_text(told, task.model_dump_json())
     result.unlink(missing_ok=True)
-    environment = {**os.environ, **(_seen(chosen, visible) if visible else {})}
+    environment = {**os.environ, **(_seen(chosen, visible) if visible else {"DS_ACCELERATOR": "cpu"})}
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", str(task.devices)]
     with launch_config(sharding) if sharding != "none" else nullcontext() as config:
         several = ["--config_file", str(config), "--main_process_port", "0"] if config else ["--multi_gpu"] if len(chosen) > 1 else []

@@ -11,7 +11,8 @@ from sgpo_data.errors import EngineError, MissingExtraError, RecipeError
 from sgpo_data.training.options import Train
 
 if TYPE_CHECKING:
-    from accelerate.utils import FullyShardedDataParallelPlugin
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def refuse_whole_copies(sharding: str, kind: str) -> None:
 
 
 def share_on_cpus() -> None:
-    """Lets Accelerate shard on CPUs as it does on GPUs: its state knows FSDP only for several GPUs, and would train whole copies without a word.
+    """Lets Accelerate shard on CPUs as it does on GPUs: its state knows sharding only for several GPUs, and would train whole copies without a word.
 
     huggingface/accelerate@v1.15.0, src/accelerate/state.py, AcceleratorState.__init__
     """
@@ -55,15 +56,35 @@ def share_on_cpus() -> None:
 
     begin = AcceleratorState.__init__
 
-    def begun(self: AcceleratorState, *given: object, fsdp_plugin: "FullyShardedDataParallelPlugin | None" = None, **named: object) -> None:
-        begin(self, *given, fsdp_plugin=fsdp_plugin, **named)
-        if fsdp_plugin is not None and self.distributed_type == DistributedType.MULTI_CPU:
+    def begun(
+        self: AcceleratorState,
+        *given: object,
+        fsdp_plugin: "FullyShardedDataParallelPlugin | None" = None,
+        deepspeed_plugin: "DeepSpeedPlugin | None" = None,
+        **named: object,
+    ) -> None:
+        begin(self, *given, fsdp_plugin=fsdp_plugin, deepspeed_plugin=deepspeed_plugin, **named)
+        if self.distributed_type != DistributedType.MULTI_CPU or (fsdp_plugin is None and deepspeed_plugin is None):
+            return
+        if deepspeed_plugin is not None:
+            _begin_deepspeed(self, deepspeed_plugin)
+            self.distributed_type = DistributedType.DEEPSPEED
+        elif fsdp_plugin is not None:
             if self.mixed_precision != "no":
                 fsdp_plugin.set_mixed_precision(self.mixed_precision)
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
-            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        PartialState._shared_state["distributed_type"] = self.distributed_type
 
     AcceleratorState.__init__ = begun
+
+
+def _begin_deepspeed(state: "AcceleratorState", plugin: "DeepSpeedPlugin") -> None:
+    from deepspeed import comm
+
+    plugin.set_mixed_precision(state.mixed_precision)
+    plugin.select(_from_accelerator_state=True)
+    state.deepspeed_plugins = plugin
+    comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
 
 
 def forget_zero3() -> None:

@@ -276,7 +276,7 @@ def _write_adapter(task: TrainingTask, saved: Path, folder: Path) -> None:
 def main(path: Path) -> int:
     """One of several training processes, as Accelerate starts them: the task is a file, and so is what comes of it."""
     task = TrainingTask.model_validate_json(path.read_bytes())
-    if task.execution.sharding == "fsdp":
+    if task.execution.sharding != "none":
         share_on_cpus()
     try:
         result = run_training(task)

@@ -2,7 +2,12 @@
 
 import json
 import logging
+import os
+import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
@@ -52,12 +57,33 @@ def numbers(model: Model) -> dict[str, tuple[float, ...]]:
     return {name: curve.values for name, curve in curves(model.folder).items()}
 
 
-def test_two_processes_that_share_the_weights_train_to_the_same_curve_as_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def deepspeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed, for this process and those that it starts."""
+    if find_spec("deepspeed") is None:
+        beside = Path(sys.prefix, "deepspeed")
+        if not (beside / "deepspeed").is_dir():
+            pytest.skip("DeepSpeed is not installed; run: make zero3")
+        monkeypatch.syspath_prepend(beside)
+        monkeypatch.setenv("PYTHONPATH", f"{beside}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        monkeypatch.setenv("PATH", f"{beside / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    if shutil.which("c++") is None:
+        pytest.skip("DeepSpeed compiles what its processes talk by on a CPU, and there is no C++ compiler")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+
+
+@pytest.mark.parametrize("sharding", ["fsdp", "zero3"])
+def test_two_processes_that_share_the_weights_train_to_the_same_curve_as_one(
+    sharding: Literal["fsdp", "zero3"], tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    if sharding == "zero3":
+        request.getfixturevalue("deepspeed")
     (held, before), how = written(tmp_path), Execution(root=tmp_path / "runs", progress="none", device="cpu", status=tmp_path / "status.json")
     one = do_train(held, tmp_path / "one", how)
     with caplog.at_level(logging.INFO):
-        two = do_train(before, tmp_path / "two", how.model_copy(update={"sharding": "fsdp", "data_parallel": 2}))
-    assert "train: 2 processes share the weights by fsdp" in caplog.messages
+        # Sharded by ZeRO-3 the reference is asked at each step.
+        two = do_train(before if sharding == "fsdp" else held, tmp_path / "two", how.model_copy(update={"sharding": sharding, "data_parallel": 2}))
+    assert f"train: 2 processes share the weights by {sharding}" in caplog.messages
     alone, together = numbers(one), numbers(two)
     assert together.keys() == alone.keys()
     # Entropy and accuracy of tokens are means of means, over what a device computes at once.
