@@ -7,10 +7,54 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
+from typing import Self
 
 from sgpo_data.errors import EngineError, MissingExtraError, SgpoError, first_line
 
 REACH_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Where Ray looks how many seconds to wait for a head that does not answer; ray 2.60, src/ray/common/ray_config_def.h."""
+BEGIN_AGAIN = "begin the cluster again if it does not come back by itself; the same command goes on from here"
+
+
+class HeadWatch:
+    """Whether the head of a cluster still answers: Ray itself waits, and then ends the process with lines of its own and no error."""
+
+    def __init__(self, address: str, *, patience: float) -> None:
+        self._address, self._patience = address, patience
+        self._heard = self._looked = monotonic()
+        # Some clusters are reached in another way than by a connection to the head.
+        self._watched = self._answers()
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Of the cluster that this process is connected to; it loses patience in a third of the time that Ray takes, since to disconnect takes some too."""
+        import ray
+
+        # A client has no connection of its own to the head.
+        remote = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
+        address = "" if remote else ray.get_runtime_context().gcs_address
+        return cls(address, patience=float(os.environ.get(RECONNECT, "60")) / 3)
+
+    def look(self) -> None:
+        """Raises EngineError if the head has not answered for too long."""
+        if not self._watched or monotonic() - self._looked < LOOK_SECONDS:
+            return
+        if self._answers():
+            self._heard = monotonic()
+        elif monotonic() - self._heard > self._patience:
+            raise EngineError(f"{self._address}: the head of the Ray cluster has not answered for {self._patience:.0f} s; {BEGIN_AGAIN}")
+        self._looked = monotonic()
+
+    def _answers(self) -> bool:
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_SECONDS).close()
+        except (OSError, ValueError):
+            return False
+        return True
 
 
 @contextmanager
@@ -74,7 +118,7 @@ def _losses_told(address: str) -> Iterator[None]:
     except RayError as error:
         cause = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, RayError):
-            raise EngineError(f"--ray {address}: the cluster is lost ({first_line(cause)}); the same command goes on from here") from error
+            raise EngineError(f"--ray {address}: the cluster is lost ({first_line(cause)}); {BEGIN_AGAIN}") from error
         if isinstance(cause, SgpoError):
             raise cause from None
         raise

@@ -12,7 +12,7 @@ from sgpo_data.engines.loading import Loading, ServerLoading
 from sgpo_data.errors import EngineError, first_line
 from sgpo_data.execution import Execution
 from sgpo_data.progress import Report, progress
-from sgpo_data.running.cluster import cluster
+from sgpo_data.running.cluster import HeadWatch, cluster
 from sgpo_data.running.engines import Engines, OpenModel
 from sgpo_data.schema import schema
 from sgpo_data.stages import RowStage
@@ -137,10 +137,12 @@ class Crew:
         """Until all parts are made: a worker that is lost is started again, and goes on with its parts."""
         import ray
 
+        head = HeadWatch.of_this_process()
         try:
             for worker in range(self.count):
                 self._start(worker)
             while self.running:
+                head.look()
                 ended, _ = ray.wait(list(self.running), timeout=POLL_SECONDS)
                 made = cast("tuple[int, int]", ray.get(self.claims.made.remote()))
                 report(*made)

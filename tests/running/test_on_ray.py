@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -26,6 +27,8 @@ from sgpo_data.errors import EngineError, MissingExtraError
 from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.references.model import Model
+from sgpo_data.running import cluster as cluster_module
+from sgpo_data.running.cluster import HeadWatch
 from sgpo_data.running.engines import OpenModel
 from sgpo_data.running.on_ray import LOSSES, Claims
 from sgpo_data.running.runner import run
@@ -171,6 +174,20 @@ def test_an_address_where_no_cluster_is_gets_one_line(place: Path) -> None:
     with pytest.raises(EngineError, match=r"--ray 127\.0\.0\.1:1: no cluster there .*begin one with: ray start --head") as caught:
         made(place, "out", opens(place / "drawn"), address="127.0.0.1:1")
     assert "\n" not in str(caught.value)
+
+
+def test_a_head_that_no_longer_answers_ends_the_work_once_patience_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "LOOK_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = "{}:{}".format(*head.getsockname())
+        patient, watch = HeadWatch(address, patience=60), HeadWatch(address, patience=0.05)
+        for each in (patient, watch, HeadWatch("", patience=0)):
+            time.sleep(0.02)
+            each.look()
+    time.sleep(0.1)
+    patient.look()
+    with pytest.raises(EngineError, match=rf"^{address}: the head of the Ray cluster has not answered for .* the same command goes on from here$"):
+        watch.look()
 
 
 @pytest.mark.parametrize("words", ["seed prompts.jsonl --model model --ray auto --part-range 1/2", "run x.toml --ray auto --print-slurm"])
