@@ -1,10 +1,13 @@
 """The real command line over real engines, with every request that an engine draws written to a file first.
 
 python counted_sgpo.py COUNT_FILE seed prompts.jsonl ...
+
+SGPO_TEST_SECONDS is how long each request waits.
 """
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -19,6 +22,7 @@ R = TypeVar("R", GenerateRequest, ScoreRequest, GenerateRequest | None)
 
 def main() -> None:
     count_file, *arguments = sys.argv[1:]
+    seconds = float(os.environ.get("SGPO_TEST_SECONDS", "0"))
 
     def counted(requests: Iterable[R]) -> Iterator[R]:
         # Opened where the engine is, which may be another process.
@@ -26,6 +30,7 @@ def main() -> None:
         for request in requests:
             if request is not None:
                 os.write(file, f"{request.key}\n".encode())
+                time.sleep(seconds)
             yield request
 
     def opened(loading: Loading, model: Model, how: Execution) -> OpenedModel:

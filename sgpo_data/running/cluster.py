@@ -1,12 +1,15 @@
 """A connection to a Ray cluster, and what its end and the errors of its workers are to the user."""
 
+import atexit
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from time import monotonic
 from typing import Self
 
@@ -62,6 +65,7 @@ def cluster(address: str) -> Iterator[None]:
     """Connected to the cluster; to one that this process is connected to already, it stays so."""
     # Whoever asks for a cluster has not asked to tell its makers about it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _end_quietly()
     try:
         import ray
     except ImportError as error:
@@ -76,6 +80,19 @@ def cluster(address: str) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+@cache
+def _end_quietly() -> None:
+    """Ray keeps some of our functions beyond the end of the interpreter, and DuckDB's bindings then list what of theirs was in sight, forty lines of it."""
+
+    def silence() -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    # What is registered first runs last: whoever has something to say at the end has said it.
+    atexit.register(silence)
 
 
 def _connect(address: str) -> None:

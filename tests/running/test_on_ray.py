@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ import ray
 from fake_model import FakeModel, model_folder
 from killing import assert_equal, counted, ended, lines
 from ray.cluster_utils import Cluster
+from ray_machine import machines
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -28,7 +30,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.loop.loop import run_recipe
 from sgpo_data.references.model import Model
 from sgpo_data.running import cluster as cluster_module
-from sgpo_data.running.cluster import HeadWatch
+from sgpo_data.running.cluster import RECONNECT, HeadWatch
 from sgpo_data.running.engines import OpenModel
 from sgpo_data.running.on_ray import LOSSES, Claims
 from sgpo_data.running.runner import run
@@ -266,6 +268,7 @@ def test_a_killed_driver_is_resumed_by_the_same_command(tmp_path: Path, cluster:
     assert not (tmp_path / "shared/manifest.json").exists()
     status, said = ended(on_ray, counts, after=None)
     assert status == 0, said
+    assert "leaked" not in said
     status, said = ended(counted(alone, *given, "-o", str(tmp_path / "alone")), alone, after=None)
     assert status == 0, said
     ours, theirs = open_dataset(tmp_path / "shared"), open_dataset(tmp_path / "alone")
@@ -289,3 +292,46 @@ def test_a_lost_machine_costs_its_rows_in_flight(place: Path, cluster: Cluster) 
     assert len(before - set(cluster.worker_nodes)) == 1
     assert_made_alone(place, dataset)
     assert ROWS <= lines(drawn) <= ROWS + WINDOW
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "line"),
+    [
+        pytest.param(2, "", r"^--ray 127\.0\.0\.1:\d+: the cluster is lost \(.*\); begin", id="with_the_machine_of_the_driver"),
+        pytest.param(1, "gcs_server", r"^[\d.]+:\d+: the head of the Ray cluster has not answered for 12 s; begin", id="away_from_the_driver"),
+    ],
+)
+def test_a_killed_head_ends_the_command_with_a_line_and_another_cluster_goes_on(
+    count: int, name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, window, workers = 48, 2, 2
+    base_model(tmp_path / "model")
+    prompts(rows, 5, tmp_path / "prompts.jsonl")
+    words = ["--model", str(tmp_path / "model"), "--sampling.max_tokens", "24", "--window", str(window), "--part-rows", "2", "--progress", "none"]
+    given = ["seed", str(tmp_path / "prompts.jsonl"), *words, "--root", str(tmp_path / "runs")]
+    counts, alone, shared = tmp_path / "drawn", tmp_path / "alone.drawn", tmp_path / "shared"
+
+    def on_ray(address: str) -> list[str]:
+        return counted(counts, *given, "-o", str(shared), "--ray", address, "--ray-workers", str(workers))
+
+    with monkeypatch.context() as slow:
+        # Ray gives a head a minute, and the command a third of that.
+        slow.setenv(RECONNECT, "36")
+        slow.setenv("SGPO_TEST_SECONDS", "1")
+        with machines(count, cpus=workers // count) as (address, each), disturbed(counts, [10], lambda: each[0].kill(name)):
+            status, said = ended(on_ray(address), counts, after=None)
+    assert (status, len(re.findall(line, said, re.MULTILINE))) == (1, 1), said
+    assert not re.search(r"Traceback|rpc_client", said)
+    kept = contents(shared)
+    assert 0 < len(kept) < rows // 2
+    with machines(1, cpus=workers) as (address, _):
+        status, said = ended(on_ray(address), counts, after=None)
+    assert status == 0, said
+    assert contents(shared).items() >= kept.items()
+    status, said = ended(counted(alone, *given, "-o", str(tmp_path / "alone")), alone, after=None)
+    assert status == 0, said
+    ours, theirs = open_dataset(shared), open_dataset(tmp_path / "alone")
+    assert faults(ours) == []
+    assert ours.manifest.fingerprint == theirs.manifest.fingerprint
+    assert_equal(ours.scan().collect(), theirs.scan().collect())
+    assert rows <= lines(counts) <= rows + workers * window
