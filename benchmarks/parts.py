@@ -17,6 +17,7 @@ from sgpo_data.running.runner import run
 from sgpo_data.stages.seed import Seed
 from sgpo_data.store import resume
 from sgpo_data.store.dataset import Dataset, faults
+from sgpo_data.store.parts import Plan
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
 ANSWER = "The list has all that was asked for, in the order that was asked for. " * 7
@@ -62,7 +63,7 @@ def moments(source: Path, place: Path, *, part_rows: int, kill: bool) -> Moments
     at = Moments()
     begin, finish = resume._begin, resume.finish
 
-    def begun(folder: Path, wanted: resume.Plan) -> Unfinished:
+    def begun(folder: Path, wanted: Plan) -> Unfinished:
         left = begin(folder, wanted)
         at.taken_up = at.now()
         return left
