@@ -60,24 +60,27 @@ class Moments:
 
 def moments(source: Path, place: Path, *, part_rows: int, kill: bool) -> Moments:
     """Of one command, killed before the manifest or not."""
-    at = Moments()
+    at, out = Moments(), place / "out"
     begin, finish = resume._begin, resume.finish
 
     def begun(folder: Path, wanted: Plan) -> Unfinished:
         left = begin(folder, wanted)
-        at.taken_up = at.now()
+        # The rows of the source are a dataset before it.
+        if folder == out:
+            at.taken_up = at.now()
         return left
 
     def finished(into: Unfinished, found: StageSummary) -> Dataset:
-        at.filled = at.now()
-        if kill:
-            raise Killed
+        if into.folder == out:
+            at.filled = at.now()
+            if kill:
+                raise Killed
         return finish(into, found)
 
     how = Execution(root=place / "runs", part_rows=part_rows, progress="none")
     with patch.object(resume, "_begin", begun), patch.object(resume, "finish", finished):
         try:
-            dataset = run(Seed(), str(source), model=str(place / "model"), execution=how, out=place / "out", open_model=lambda *_: InstantEngine())
+            dataset = run(Seed(), str(source), model=str(place / "model"), execution=how, out=out, open_model=lambda *_: InstantEngine())
         except Killed:
             return at
     at.ended = at.now()

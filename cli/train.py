@@ -11,6 +11,7 @@ import typer
 from sgpo_data.connection import connected
 from sgpo_data.errors import UsageError
 from sgpo_data.execution import Execution
+from sgpo_data.training.nodes import Nodes
 from sgpo_data.training.options import Train
 
 from .flags import built, parameters
@@ -36,15 +37,21 @@ def _command() -> Callable[..., None]:
         from sgpo_data.training.job import do_train
         from sgpo_data.training.planning import planned_training
 
-        execution = built(Execution, given)
+        execution, nodes = built(Execution, given), built(Nodes, given)
+        nodes.check()
         train = built(Train, given)
         datasets = [existing(typed(reference), execution.root) for reference in references]
         if model is None:
             raise UsageError(f"--model: name the model that training starts from{_authors(datasets)}")
         job = planned_training(train, tuple(input_of(dataset, str(dataset.folder)) for dataset in datasets), find_model(model))
-        _print_trained(do_train(job, local_path(out) if out else execution.store / job.name, execution), as_json=json)
+        _print_trained(do_train(job, local_path(out) if out else execution.store / job.name, execution, nodes), as_json=json)
 
-    signature = [*_common(), *parameters(Train, panel="What is trained (recipe keys)"), *parameters(Execution, panel="How it is run")]
+    signature = [
+        *_common(),
+        *parameters(Train, panel="What is trained (recipe keys)"),
+        *parameters(Execution, panel="How it is run"),
+        *parameters(Nodes, panel="How it is run"),
+    ]
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return command
 

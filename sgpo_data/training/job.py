@@ -27,6 +27,7 @@ from sgpo_data.training.authors import refuse_other_authors, refuse_other_polici
 from sgpo_data.training.card import model_card
 from sgpo_data.training.checkpoint import checkpoint_context, checkpoint_dtype
 from sgpo_data.training.curves import LOG
+from sgpo_data.training.nodes import ONE, Nodes, wait_for_model
 from sgpo_data.training.options import Train, TrainingLayout
 from sgpo_data.training.sharding import check_sharding
 from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, TrainingTask
@@ -150,8 +151,8 @@ class TrainJob:
         return do_train(self, folder, execution)
 
 
-def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
-    """The model of this job in this folder, trained now as far as it is not trained already.
+def do_train(job: TrainJob, folder: Path, execution: Execution, nodes: Nodes = ONE) -> Model:
+    """The model of this job in this folder, trained now as far as it is not trained already; by several machines, if each of them calls this.
 
     Raises DatasetError, ModelError, SchemaError, RecipeError or EngineError; the same call goes on from the last checkpoint that an error or a kill has left.
     """
@@ -162,10 +163,13 @@ def do_train(job: TrainJob, folder: Path, execution: Execution) -> Model:
         datasets = [open_dataset(given.folder) for given in job.inputs]
         if job.train.needs.reads == "pairs":
             refuse_other_policies(job.train, job.start.record.identity, datasets)
+        if nodes.node_rank:
+            _help(job, folder, datasets, execution, nodes)
+            return find_model(str(folder))
         with claimed(folder):
             if not _made(job, folder):
                 freeze_plan(folder, Intent(identity=job.identity), begun=any((folder / WORK / CHECKPOINTS).glob("checkpoint-*")))
-                _train(job, folder, datasets, execution)
+                _train(job, folder, datasets, execution, nodes)
     return find_model(str(folder))
 
 
@@ -189,14 +193,23 @@ def _made(job: TrainJob, folder: Path) -> bool:
     return True
 
 
-def _train(job: TrainJob, folder: Path, datasets: list[Dataset], execution: Execution) -> None:
+def _help(job: TrainJob, folder: Path, datasets: list[Dataset], execution: Execution, nodes: Nodes) -> None:
+    """The share of a machine that is not the first: it trains, and the first one writes."""
+    from sgpo_data.training.launch import run_task
+
+    run_task(_task(job, folder / WORK, datasets, execution), nodes)
+    wait_for_model(lambda: _made(job, folder))
+
+
+def _train(job: TrainJob, folder: Path, datasets: list[Dataset], execution: Execution, nodes: Nodes) -> None:
     # PyTorch and TRL take seconds to import: only for work that needs them.
     from sgpo_data.training.launch import run_task
 
     before, started = done_before(folder / WORK), monotonic()
     task = _task(job, folder / WORK, datasets, execution)
     try:
-        result = run_task(task)
+        result = run_task(task, nodes)
+        assert result is not None
         _put_in_place(folder)
         seconds = before.seconds + monotonic() - started
         manifest = _manifest(job, folder, result, seconds)

@@ -10,6 +10,8 @@ from sgpo_data.training.options import Train
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 ADAPTER = "adapter"
+TOLD, RESULT = "task.json", "trained.json"
+"""What a process that trains is told, and what the first of them tells."""
 
 
 class TrainingTask(BaseModel):

@@ -34,7 +34,7 @@ from sgpo_data.training.rows import kept_rows, token_rows
 from sgpo_data.training.settings import loading_keys, recorded, total_steps, trl_config
 from sgpo_data.training.sharding import forget_zero3, refuse_whole_copies, share_on_cpus
 from sgpo_data.training.start import checked_start, lora_config
-from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, TrainingResult, TrainingTask
+from sgpo_data.training.task import ADAPTER, CHECKPOINTS, MODEL, RESULT, TrainingResult, TrainingTask
 from sgpo_data.training.tracking import TENSORBOARD, tensorboard_folder
 from sgpo_data.training.trainers import ExampleTrainer, PairTrainer
 
@@ -284,7 +284,7 @@ def main(path: Path) -> int:
         print(error, file=sys.stderr)  # noqa: T201 (a process of its own)
         return error.exit_code
     if int(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0) == 0:
-        write_text(path.with_name("trained.json"), result.model_dump_json())
+        write_text(task.work / RESULT, result.model_dump_json())
     return 0
 
 

@@ -3,8 +3,11 @@
 import json
 import logging
 import os
+import re
 import shutil
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -16,13 +19,14 @@ from made import made_dataset
 from safetensors.torch import load_file
 from tiny_model import question, write_model
 
-from sgpo_data.errors import EngineError, MissingExtraError, RecipeError
+from sgpo_data.errors import EngineError, MissingExtraError, RecipeError, UsageError
 from sgpo_data.execution import Execution
 from sgpo_data.references.model import Model, find_model, model_manifest
 from sgpo_data.rows import Message
 from sgpo_data.store.input import input_of
 from sgpo_data.training.curves import curves
 from sgpo_data.training.job import TrainJob, do_train
+from sgpo_data.training.nodes import Nodes
 from sgpo_data.training.options import Train
 from sgpo_data.training.planning import planned_training
 from sgpo_data.training.sharding import check_sharding, launch_config, refuse_whole_copies
@@ -98,6 +102,32 @@ def test_two_processes_that_share_the_weights_train_to_the_same_curve_as_one(
     assert manifests[0].fingerprint == manifests[1].fingerprint
     (stage,) = json.loads((tmp_path / "status.json").read_text())["stages"]
     assert (stage["stage"], stage["rows_done"], stage["rows"]) == ("train dpo", 16, 16)
+
+
+def test_two_machines_train_what_one_does(tmp_path: Path) -> None:
+    (held, _), how = written(tmp_path), Execution(root=tmp_path / "runs", progress="none", device="cpu", sharding="fsdp")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with ThreadPoolExecutor(2) as pool:
+        machines = [Nodes(nodes=2, node_rank=rank, main_address=address) for rank in (1, 0)]
+        models = list(pool.map(lambda machine: do_train(held, tmp_path / "two", how, machine), machines))
+    one = do_train(held, tmp_path / "one", how.model_copy(update={"sharding": "none"}))
+    assert {model.folder for model in models} == {tmp_path / "two"}
+    assert numbers(models[0])["loss"] == pytest.approx(numbers(one)["loss"], rel=NEAR, abs=NEAR)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "line"),
+    [
+        (Nodes(nodes=2, node_rank=2, main_address="h:1"), "--node-rank 2: there are 2 machines, so the last is 1"),
+        (Nodes(nodes=2), "--main-address: is missing; give HOST:PORT of machine 0, where the 2 machines meet"),
+        (Nodes(nodes=2, main_address="h"), "--main-address: h has no port; give HOST:PORT"),
+    ],
+)
+def test_machines_that_cannot_meet_are_refused(nodes: Nodes, line: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(line)):
+        nodes.check()
 
 
 @pytest.mark.parametrize(("sharding", "kind"), [("fsdp", "FSDP"), ("zero3", "DEEPSPEED")])
