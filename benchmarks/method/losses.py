@@ -64,8 +64,8 @@ def train_loss(loss: str, start: Path, pairs: Path, into: Path, settings: Settin
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     aside = into.with_suffix(".writing")
-    # Everything that is not the weights is that of the start.
-    shutil.copytree(start, aside, dirs_exist_ok=True)
+    # Everything that is not the weights is that of the start, but for what tells how it was trained.
+    shutil.copytree(start, aside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json", "README.md", "log.parquet"))
     trainer.save_model(str(aside))
     chat.tokenizer.save_pretrained(aside)
     return aside.rename(into)
