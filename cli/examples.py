@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "sgpo train pairs --model models/base -o models/next",
         "sgpo train examples --model models/base --objective sft -o models/improver",
+        "sgpo train pairs --model models/base -o models/next --sharding fsdp --nodes 2 --main-address first:29500 --node-rank 0",
     ),
     "publish": (
         "sgpo publish pairs filtered org/my-pairs --tag v1 --dry-run",

@@ -69,7 +69,7 @@ def _show(dataset: "Dataset", findings: "tuple[LintFinding, ...]", thresholds: L
         with closed_pipe_allowed():
             print("\n".join(_lines(findings)))
     if rows < thresholds.min_rows:
-        print(f"{place}: {rows} rows are too few to judge (min_rows = {thresholds.min_rows})", file=sys.stderr)
+        print(f"{place}: {rows} rows are too few to judge (min_rows = {thresholds.min_rows}), so none fails; --min-rows {rows} judges them", file=sys.stderr)
     if warned:
         print(f"{place}: {len(warned)} of {len(findings)} checks warn: {_past(warned)}", file=sys.stderr)
     if failed:

@@ -27,7 +27,7 @@ from sgpo_data.training.authors import refuse_other_authors, refuse_other_polici
 from sgpo_data.training.card import model_card
 from sgpo_data.training.checkpoint import checkpoint_context, checkpoint_dtype
 from sgpo_data.training.curves import LOG
-from sgpo_data.training.nodes import ONE, Nodes, wait_for_model
+from sgpo_data.training.nodes import ONE, Nodes, check_devices, wait_for_model
 from sgpo_data.training.options import Train, TrainingLayout
 from sgpo_data.training.sharding import check_sharding
 from sgpo_data.training.task import CHECKPOINTS, MODEL, TrainingResult, TrainingTask
@@ -160,6 +160,8 @@ def do_train(job: TrainJob, folder: Path, execution: Execution, nodes: Nodes = O
         log.info("%s: trained already", folder)
     else:
         check_execution(execution, job.train)
+        if nodes.nodes > 1:
+            check_devices(execution)
         datasets = [open_dataset(given.folder) for given in job.inputs]
         if job.train.needs.reads == "pairs":
             refuse_other_policies(job.train, job.start.record.identity, datasets)

@@ -30,8 +30,8 @@ def run_task(task: TrainingTask, nodes: Nodes = ONE) -> TrainingResult | None:
     how = task.execution
     chosen, visible = _devices(how.device)
     processes = len(chosen) if visible else how.data_parallel if how.sharding != "none" else 1
-    if nodes.nodes > 1 and not visible and how.sharding == "none":
-        raise EngineError("--nodes: without a GPU several machines train by --sharding fsdp or zero3")
+    if nodes.nodes > 1:
+        log.info("%s", nodes.waiting)
     if processes * nodes.nodes == 1 and how.sharding != "none":
         log.info("train: one device, so --sharding %s has nothing to share out", how.sharding)
         task = task.model_copy(update={"execution": how.model_copy(update={"sharding": "none"})})

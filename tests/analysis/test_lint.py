@@ -317,7 +317,7 @@ def test_too_few_rows_warn_and_are_handed_on(tmp_path: Path) -> None:
     assert warned.exit_code == 0
     assert warned.stdout.splitlines()[-1] == str(few.folder)
     assert [line.split()[0] for line in warned.stdout.splitlines() if "warn" in line.split()] == ["length_bias", "longer"]
-    assert f"{few.folder}: 6 rows are too few to judge (min_rows = 20)" in warned.stderr
+    assert f"{few.folder}: 6 rows are too few to judge (min_rows = 20), so none fails; --min-rows 6 judges them" in warned.stderr
     assert f"{few.folder}: 2 of 14 checks warn: length_bias" in warned.stderr
     assert shown(str(few.folder), "--min_rows", "6").exit_code == 3
 

@@ -26,7 +26,7 @@ from sgpo_data.rows import Message
 from sgpo_data.store.input import input_of
 from sgpo_data.training.curves import curves
 from sgpo_data.training.job import TrainJob, do_train
-from sgpo_data.training.nodes import Nodes
+from sgpo_data.training.nodes import Nodes, check_devices
 from sgpo_data.training.options import Train
 from sgpo_data.training.planning import planned_training
 from sgpo_data.training.sharding import check_sharding, launch_config, refuse_whole_copies
@@ -120,14 +120,24 @@ def test_two_machines_train_what_one_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "line"),
     [
-        (Nodes(nodes=2, node_rank=2, main_address="h:1"), "--node-rank 2: there are 2 machines, so the last is 1"),
-        (Nodes(nodes=2), "--main-address: is missing; give HOST:PORT of machine 0, where the 2 machines meet"),
+        (Nodes(nodes=2, node_rank=2, main_address="localhost:1"), "--node-rank: 2 is none of 2 machines; give 0 to 1"),
+        (Nodes(node_rank=1), "--node-rank: is for several machines; give --nodes too"),
+        (Nodes(main_address="localhost:1"), "--main-address: is for several machines; give --nodes too"),
+        (Nodes(nodes=2), "--main-address: is missing; give HOST:PORT of machine 0, such as first:29500"),
         (Nodes(nodes=2, main_address="h"), "--main-address: h has no port; give HOST:PORT"),
+        (Nodes(nodes=2, main_address="localhost:99999"), "--main-address: '99999' is no port; give 1 to 65535"),
+        (Nodes(nodes=2, main_address="localhost:0"), "--main-address: '0' is no port"),
+        (Nodes(nodes=2, main_address="no.such.host.invalid:1"), "--main-address: no.such.host.invalid: no such host"),
     ],
 )
 def test_machines_that_cannot_meet_are_refused(nodes: Nodes, line: str) -> None:
     with pytest.raises(UsageError, match=re.escape(line)):
         nodes.check()
+
+
+def test_machines_without_a_gpu_are_told_to_shard() -> None:
+    with pytest.raises(UsageError, match="give --sharding fsdp"):
+        check_devices(Execution(device="cpu"))
 
 
 @pytest.mark.parametrize(("sharding", "kind"), [("fsdp", "FSDP"), ("zero3", "DEEPSPEED")])

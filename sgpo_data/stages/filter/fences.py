@@ -82,7 +82,7 @@ class Fences:
             count, group = small[0]
             which = "" if self.ppl.group_by is None else f" in {len(small)} groups of {self.ppl.group_by}, such as {group}"
             rule = "perplexity rule" if self.rule == "ppl" else f"fences of {self.strategy}"
-            yield f"{count} rows reach the {rule}{which}, fewer than ppl.min_rows = {self.ppl.min_rows}; none is dropped by it"
+            yield f"{count} rows reach the {rule}{which}, fewer than ppl.min_rows = {self.ppl.min_rows}; none is dropped by it; add rows, or lower ppl.min_rows"
         for row in rows:
             measured, undefined = int(str(row["rows"])), int(str(row.get("undefined") or 0))
             if self.strategy == "margin" and undefined and not measured:
