@@ -39,12 +39,12 @@ class DpopTrainer(PairTrainer):
 class AnswerTrainer(KTOTrainer):
     """KTO (arXiv 2402.01306) on rows that are tokenized; each is compared with the answer of the row before it in its batch."""
 
-    def _prepare_dataset(self, dataset: datasets.Dataset, *_: object) -> datasets.Dataset:
+    def _prepare_dataset(self, dataset: datasets.Dataset, processing_class: object, args: KTOConfig, dataset_name: str) -> datasets.Dataset:
         def mismatched(rows: dict[str, list[object]]) -> dict[str, list[object]]:
             answers = rows["completion_ids"]
             return {**rows, "KL_completion_ids": [answers[-1], *answers[:-1]]}
 
-        return dataset.map(mismatched, batched=True, batch_size=self.args.per_device_train_batch_size)
+        return dataset.map(mismatched, batched=True, batch_size=args.per_device_train_batch_size)
 
 
 def _log_likelihoods(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
