@@ -170,7 +170,7 @@ def _print_total(found: "list[Estimate]") -> None:
     seconds, size = sum(each.seconds or 0 for each in left), sum(each.bytes or 0 for each in left)
     told = f"{len(left)} of {len(found)} steps to be made"
     if len(left) > unknown:
-        told += f": about {seconds:.0f} s, {_size(size)}"
+        told += f": {'at least' if unknown else 'about'} {seconds:.0f} s, {_size(size)}"
     print(told + (f"; no estimate for {unknown} whose like was not made in this root before" if unknown else ""), file=sys.stderr)
 
 

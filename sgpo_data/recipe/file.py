@@ -164,4 +164,4 @@ def _load_templates(table: dict[str, object], folder: Path) -> list[Fault]:
 
 def _refused(path: Path, faults: list[Fault]) -> RecipeError:
     lines = dict.fromkeys(f"  {fault}" for fault in faults)
-    return RecipeError(f"{path}: {len(lines)} fault(s)", *lines)
+    return RecipeError(f"{path}: {len(lines)} {'fault' if len(lines) == 1 else 'faults'}", *lines)

@@ -186,7 +186,7 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
     except ModelError as error:
         raise ModelError(f"{error}; and there is no folder {name}") from error
     except HubError as error:
-        raise HubError(f"{error}; and there is no folder {name}") from error
+        raise HubError(f"{error}; and there is no folder {name}, which would do without the Hub") from error
     # One that a training step of ours made is known by its fingerprint wherever it lies.
     hub = HubModel(name, commit)
     return Path(folder), hub if model_manifest(Path(folder)) is None else _folder_identity(Path(folder)), hub.place

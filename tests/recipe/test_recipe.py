@@ -50,7 +50,7 @@ def faults(text: str, folder: Path = Path()) -> list[str]:
     with pytest.raises(RecipeError) as caught:
         read(text, folder)
     first, *lines = str(caught.value).splitlines()
-    assert first == f"{folder / 'x.toml'}: {len(lines)} fault(s)"
+    assert first == f"{folder / 'x.toml'}: {len(lines)} {'fault' if len(lines) == 1 else 'faults'}"
     return [line.removeprefix("  ") for line in lines]
 
 
