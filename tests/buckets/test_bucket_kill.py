@@ -81,4 +81,5 @@ def test_stages_over_a_bad_bucket_killed_as_they_write_end_as_local_ones(bucket:
         assert faults(found) == []
         assert_equal(found.scan().collect(), expected.scan().collect())
     answered = Counter(path for method, path in bucket.buckets.answered if method == "PUT" and "/made/" in path and path.endswith(".parquet"))
-    assert set(answered.values()) == {1}
+    # A kill may come between a part that the server has taken and the command that would have heard of it.
+    assert sum(answered.values()) <= len(answered) + len(killed)
