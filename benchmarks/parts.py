@@ -3,15 +3,14 @@
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 from unittest.mock import patch
 
 from corpus import write_prompts
 from result import document, table
+from stream import InstantEngine
 
-from sgpo_data.engines import GenerateRequest, Generation, Likelihood, Scored, ScoreRequest
 from sgpo_data.execution import Execution
 from sgpo_data.running.runner import run
 from sgpo_data.stages.seed import Seed
@@ -20,30 +19,9 @@ from sgpo_data.store.dataset import Dataset, faults
 from sgpo_data.store.parts import Plan
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
-ANSWER = "The list has all that was asked for, in the order that was asked for. " * 7
-
 
 class Killed(BaseException):
     """In place of a kill, where all parts are written and the manifest is not."""
-
-
-class InstantEngine:
-    """Has each answer at once."""
-
-    accelerator: str | None = None
-
-    def generate(self, requests: Iterable[GenerateRequest | None]) -> Iterator[Generation]:
-        """As `Generator.generate`; a stage alone always has a request."""
-        for request in filter(None, requests):
-            yield Generation(request.key, ANSWER, "stop", nll=120.0, tokens=120)
-
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Scored]:
-        """As `Scorer.score`."""
-        for request in requests:
-            yield Scored(request.key, tuple(Likelihood(120.0, 120) for _ in request.answers))
-
-    def close(self) -> None:
-        """Nothing to free."""
 
 
 class Moments:
@@ -77,10 +55,11 @@ def moments(source: Path, place: Path, *, part_rows: int, kill: bool) -> Moments
                 raise Killed
         return finish(into, found)
 
+    engine = InstantEngine("does nothing with the prompt", lambda messages: None)
     how = Execution(root=place / "runs", part_rows=part_rows, progress="none")
     with patch.object(resume, "_begin", begun), patch.object(resume, "finish", finished):
         try:
-            dataset = run(Seed(), str(source), model=str(place / "model"), execution=how, out=out, open_model=lambda *_: InstantEngine())
+            dataset = run(Seed(), str(source), model=str(place / "model"), execution=how, out=out, open_model=lambda *_: engine)
         except Killed:
             return at
     at.ended = at.now()

@@ -12,6 +12,7 @@ from sgpo_data.engines import Sampling
 from sgpo_data.execution import Execution
 from sgpo_data.loop.folder import RecipeFolder
 from sgpo_data.loop.loop import run_recipe
+from sgpo_data.references.model import model_manifest
 from sgpo_data.rows import Message
 from sgpo_data.running.runner import run
 from sgpo_data.sources.options import Source
@@ -58,7 +59,7 @@ def run_cell(cell: Cell, settings: Settings, work: Path, *, largest: int) -> Ite
             if cell.method in OTHER_LOSSES and (data / "pairs").exists():
                 from method.losses import train_loss
 
-                model = train_loss(cell.method, home / "sft-1" / "model", data / "pairs", folder / f"{cell.name}-model", settings, cell.seed)
+                model = train_loss(cell.method, _start(model), data / "pairs", folder / f"{cell.name}-model", settings, cell.seed)
             yield {
                 "method": cell.method,
                 "budget": cell.budget,
@@ -68,6 +69,15 @@ def run_cell(cell: Cell, settings: Settings, work: Path, *, largest: int) -> Ite
                 **_grades(model, folder / "test.jsonl", execution),
                 **_data(data),
             }
+
+
+def _start(model: Path) -> Path:
+    """What a model was trained from."""
+    manifest = model_manifest(model)
+    assert manifest is not None
+    location = manifest.identity.models["start"].location
+    assert location is not None
+    return Path(location)
 
 
 def _write_world(folder: Path, seed: int, largest: int) -> None:
