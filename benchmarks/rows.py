@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sgpo_data.schema import schema
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, ModelRecord
 from sgpo_data.store.resume import make
@@ -40,7 +41,7 @@ def scored_rows(folder: Path, rows: int, *, seed: int = 0) -> Dataset:
     identity = Identity(stage="benchmark-scored", revision=1, schema_version=2, fields={"rows": rows, "seed": seed}, inputs=(), models={"scorer": model})
 
     def work(into: Unfinished) -> StageSummary:
-        into.write_all(pa.RecordBatchReader.from_batches(schema("scored").arrow, _batches(rows, seed)))
+        write_all(into, pa.RecordBatchReader.from_batches(schema("scored").arrow, _batches(rows, seed)))
         return StageSummary(rows_in=rows, outcome="improved_finish", origin=model)
 
     return make(folder, identity, table="scored", part_rows=PART_ROWS, work=work)

@@ -70,6 +70,14 @@ class Schema:
 
         return pa.schema([pa.field(column.name, _arrow_type(column.sql_type)) for column in self.columns])
 
+    @property
+    def own(self) -> Schema:
+        """What it adds to the table that it extends: those columns and checks alone, without a key."""
+        base = schema(self.extends) if self.extends else None
+        if base is None:
+            return self
+        return replace(self, columns=self.columns[len(base.columns) :], checks=self.checks[len(base.checks) :], key=())
+
     def violations(self, rows: duckdb.DuckDBPyRelation) -> dict[str, int]:
         """How many rows break each rule; rules that no row breaks are left out.
 
@@ -77,12 +85,11 @@ class Schema:
         """
         rules = {f"{column.name} is null": f"{quoted(column.name)} IS NULL" for column in self.columns if column.required}
         rules |= {check: f"NOT ({check})" for check in self.checks}
-        key = ", ".join(map(quoted, self.key))
-        counts = [f"count(*) FILTER (WHERE {broken})" for broken in rules.values()]
-        query = ", ".join([*counts, f"count(*) - count(DISTINCT ({key}))"])
-        (found,) = rows.aggregate(query).fetchall()
-        names = [*rules, f"({', '.join(self.key)}) is not unique"]
-        return {name: count for name, count in zip(names, found, strict=True) if count}
+        counts = {rule: f"count(*) FILTER (WHERE {broken})" for rule, broken in rules.items()}
+        if self.key:
+            counts[f"({', '.join(self.key)}) is not unique"] = f"count(*) - count(DISTINCT ({', '.join(map(quoted, self.key))}))"
+        (found,) = rows.aggregate(", ".join(counts.values())).fetchall()
+        return {name: count for name, count in zip(counts, found, strict=True) if count}
 
     def check(self, rows: duckdb.DuckDBPyRelation, *, place: str) -> None:
         """Raises SchemaError, naming each broken rule and its count, if rows are not of this table."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from sgpo_data.schema import schema
 from sgpo_data.stages.order import MAKERS
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, ModelRecord
 from sgpo_data.store.resume import make
@@ -32,7 +33,7 @@ def made_dataset(folder: Path, table: str, rows: Sequence[Mapping[str, object]],
     )
 
     def work(into: Unfinished) -> StageSummary:
-        into.write_all(data.to_reader())
+        write_all(into, data.to_reader())
         outcome = MAKERS[table].outcome if table in MAKERS else "'row'"
         return StageSummary(rows_in=len(rows), outcome=outcome, facts={"upper_fence": 1.5}, warnings=("few rows",))
 

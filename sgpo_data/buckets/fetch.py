@@ -14,7 +14,7 @@ from sgpo_data.store.dataset import WORK, Dataset, manifest_of, open_dataset
 from sgpo_data.store.fetching import fetch_files, fetched, fetched_before, put_verified
 from sgpo_data.store.files import disk_error, file_digest, put_in_place, write_text
 from sgpo_data.store.lock import PLAN
-from sgpo_data.store.manifest import MANIFEST, Manifest
+from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -72,21 +72,29 @@ def fetch(there: BucketManifest, store: Path) -> Dataset:
     Raises DatasetError if a part is gone, StorageError if the bucket fails for too long or what comes is not what the manifest says.
     """
     folder = store / there.name
-    digests = {record.name: record.sha256 for record in there.manifest.files}
+    records = {record.name: record for record in there.manifest.files}
 
     def fetch_file(name: str) -> None:
         if name == MANIFEST:
             write_text(folder / MANIFEST, there.content.decode())
             return
-        at, aside = there.place.file(name), folder / WORK / name
-        damaged = StorageError(f"{at}: is not what {MANIFEST} says it is; put it there again, or run the same command again if it is being replaced")
-        put_verified(folder / name, download=lambda: _download(at, aside), holds=lambda path: file_digest(path) == digests[name], damaged=damaged)
+        fetched_part(there.place, records[name], folder / name)
 
     def fetch_all() -> None:
-        log.info("%s: fetching %d rows of %s in %d files", there.place, there.manifest.rows, there.manifest.table, len(digests))
-        fetch_files(list(digests), fetch_file)
+        log.info("%s: fetching %d rows of %s in %d files", there.place, there.manifest.rows, there.manifest.table, len(records))
+        fetch_files(list(records), fetch_file)
 
     return fetched(folder, str(there.place), fetch_all)
+
+
+def fetched_part(place: BucketPlace, record: FileRecord, into: Path) -> None:
+    """A part of the dataset at this place, put in `into` once it is what the manifest says.
+
+    Raises StorageError if the bucket fails for too long, or if it comes damaged twice.
+    """
+    at, aside = place.file(record.name), into.parent / WORK / record.name
+    damaged = StorageError(f"{at}: is not what {MANIFEST} says it is; put it there again, or run the same command again if it is being replaced")
+    put_verified(into, download=lambda: _download(at, aside), holds=lambda path: file_digest(path) == record.sha256, damaged=damaged)
 
 
 def sizes(place: BucketPlace) -> dict[str, tuple[int, str]]:

@@ -2,13 +2,14 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.buckets.client import bucket_faults, bucket_files, passing
-from sgpo_data.buckets.fetch import BucketManifest, sizes
+from sgpo_data.buckets.fetch import BucketManifest, fetched_part, sizes
 from sgpo_data.errors import DatasetError, StorageError
 from sgpo_data.names import BucketPlace
-from sgpo_data.store.manifest import MANIFEST
+from sgpo_data.store.manifest import MANIFEST, FileRecord
 from sgpo_data.store.streamed import StreamedDataset
 
 if TYPE_CHECKING:
@@ -32,10 +33,14 @@ class BucketDataset(StreamedDataset):
         """That of buckets."""
         return bucket_files()
 
-    def part(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """Bucket and key."""
         at = self.at.file(name)
         return f"{at.bucket}/{at.path}"
+
+    def fetch(self, record: FileRecord, into: Path) -> None:
+        """As a dataset that is fetched whole."""
+        fetched_part(self.at, record, into)
 
     def faults(self) -> AbstractContextManager[None]:
         """Those of this place."""

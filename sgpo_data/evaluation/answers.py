@@ -19,6 +19,7 @@ from sgpo_data.running.planning import planned
 from sgpo_data.schema import schema
 from sgpo_data.sources.source import prompt_id
 from sgpo_data.stages.seed import Seed
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import input_of
 from sgpo_data.store.manifest import Identity, InputRecord
@@ -142,7 +143,7 @@ def write_questions(questions: QuestionSet, identity: Identity, folder: Path) ->
 
 def _prompts_dataset(questions: QuestionSet, identity: Identity, rows: list[Row], folder: Path) -> Dataset:
     def work(into: Unfinished) -> StageSummary:
-        into.write_all(pa.Table.from_pylist(rows, schema=schema("prompts").arrow).to_reader())
+        write_all(into, pa.Table.from_pylist(rows, schema=schema("prompts").arrow).to_reader())
         return StageSummary(rows_in=len(questions.questions), outcome="'prompt'")
 
     return make(folder, identity, table="prompts", part_rows=PART_ROWS, work=work)

@@ -14,6 +14,7 @@ from sgpo_data.evaluation.sets import QuestionSet
 from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName
 from sgpo_data.schema import schema
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
@@ -96,7 +97,7 @@ def write_comparisons(pairing: Pairing, model: Recorded, baseline: Recorded, fol
         raise DatasetError(f"{model.place} and {baseline.place}: have no prompt in common; give two models' answers to the same set")
 
     def work(into: Unfinished) -> StageSummary:
-        into.write_all(pa.Table.from_pylist(list(map(dict, rows)), schema=schema("comparisons").arrow).to_reader())
+        write_all(into, pa.Table.from_pylist(list(map(dict, rows)), schema=schema("comparisons").arrow).to_reader())
         return StageSummary(rows_in=len(rows), outcome="'comparison'")
 
     return make(folder, pairing.identity, table="comparisons", part_rows=PART_ROWS, work=work)

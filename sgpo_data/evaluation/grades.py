@@ -11,6 +11,7 @@ from sgpo_data.evaluation.statistics import interval_of_ratio
 from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName
 from sgpo_data.schema import schema
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity
 from sgpo_data.store.resume import make
@@ -72,7 +73,7 @@ def graded_dataset(identity: Identity, folder: Path, work: Callable[[], Graded])
 
     def made(into: Unfinished) -> StageSummary:
         found = work()
-        into.write_all(pa.Table.from_pylist(list(found.grades), schema=schema("grades").arrow).to_reader())
+        write_all(into, pa.Table.from_pylist(list(found.grades), schema=schema("grades").arrow).to_reader())
         answers = {(each["task"], each["item"], each["sample"]) for each in found.grades}
         return StageSummary(rows_in=len(answers), outcome="task", facts=found.facts, exact=found.exact)
 

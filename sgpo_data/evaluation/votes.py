@@ -15,6 +15,7 @@ from sgpo_data.evaluation.review import Item, Review, review
 from sgpo_data.execution import Execution
 from sgpo_data.names import MadeName
 from sgpo_data.schema import schema
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.manifest import Identity, InputRecord
 from sgpo_data.store.resume import make
@@ -122,7 +123,7 @@ def evaluations(voted: VotedReview, execution: Execution, folder: Path | None = 
 
     def work(into: Unfinished) -> StageSummary:
         rows = list(_rows(voted))
-        into.write_all(pa.Table.from_pylist(rows, schema=schema("evaluations").arrow).to_reader())
+        write_all(into, pa.Table.from_pylist(rows, schema=schema("evaluations").arrow).to_reader())
         return StageSummary(rows_in=len(rows), outcome="verdict")
 
     place = folder or execution.store / str(MadeName.made("evaluations", identity.fingerprint))

@@ -2,13 +2,15 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgpo_data.errors import HubError
 from sgpo_data.hub.client import api, hub_faults, passing, status
-from sgpo_data.hub.fetch import remote_manifest
-from sgpo_data.hub.repository import HubRepository
+from sgpo_data.hub.fetch import fetched_file, remote_manifest
+from sgpo_data.hub.repository import Digest, HubRepository
 from sgpo_data.names import HubPlace
+from sgpo_data.store.manifest import FileRecord
 from sgpo_data.store.streamed import StreamedDataset
 
 if TYPE_CHECKING:
@@ -34,9 +36,13 @@ class HubDataset(StreamedDataset):
 
         return HfFileSystem(endpoint=api().endpoint)
 
-    def part(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """The commit stands in each path: a branch is no snapshot, two reads of one file could come from two commits."""
         return f"{replace(self.at, path='').address}/{self.at.file(name)}"
+
+    def fetch(self, record: FileRecord, into: Path) -> None:
+        """As a dataset that is fetched whole."""
+        fetched_file(self.at.folder(record.name), Digest(record.bytes, record.sha256, ""), into)
 
     def faults(self) -> AbstractContextManager[None]:
         """Those of the Hub."""

@@ -14,6 +14,7 @@ from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
 from sgpo_data.sources.source import prompt_id
 from sgpo_data.stages.improve.templates import load_template
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import JobInput, input_of
 from sgpo_data.store.manifest import Identity
@@ -78,7 +79,7 @@ def _write(rows: list[Row], rows_in: int, responses: Dataset, into: Unfinished) 
     made = [*_spoilt(rows), *_probes(rows[0])]
     table = schema("improved").arrow
     batches = (pa.RecordBatch.from_pylist(part, schema=table) for part in _parts(made))
-    into.write_all(pa.RecordBatchReader.from_batches(table, batches))
+    write_all(into, pa.RecordBatchReader.from_batches(table, batches))
     return StageSummary(rows_in=rows_in, outcome=OUTCOME, origin=responses.manifest.origin)
 
 

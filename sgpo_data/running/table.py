@@ -3,6 +3,8 @@
 import logging
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from sgpo_data.engines.loading import Loading
 from sgpo_data.errors import DatasetError
 from sgpo_data.execution import Execution
@@ -10,8 +12,8 @@ from sgpo_data.references.model import Model
 from sgpo_data.running.deciding import deciding
 from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import StageJob
-from sgpo_data.schema import schema
 from sgpo_data.stages import ModelRole, TableStage
+from sgpo_data.store.at_once import aligned, write_all, write_beside
 from sgpo_data.store.dataset import WORK, Readable, open_dataset
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.unfinished import StageSummary, Unfinished
@@ -63,7 +65,11 @@ class TableJob(StageJob):
             decided = stage.table(con, source.table)
             for warning in decided.warnings:
                 log.warning("%s: %s", stage.stage_name, warning)
-            into.write_all(decided.rows.to_arrow_reader(READ_ROWS).cast(schema(stage.writes).arrow))
+            if decided.beside is not None and verdicts is None and aligned(source.manifest, into.plan.part_rows):
+                added = pa.schema([pa.field("position", pa.int64()), *into.schema.own.arrow])
+                write_beside(into, decided.beside.to_arrow_reader(READ_ROWS).cast(added), source)
+            else:
+                write_all(into, decided.rows.to_arrow_reader(READ_ROWS).cast(into.schema.arrow))
         if stage.needs_rows and not into.files:
             raise DatasetError(
                 f"{stage.stage_name}: no row of {source.reference} is left to make {stage.writes} of; see why with: sgpo inspect {source.reference}"

@@ -15,6 +15,7 @@ from sgpo_data.schema import schema
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import OpenedSource, open_source
+from sgpo_data.store.at_once import write_all
 from sgpo_data.store.dataset import Dataset
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.lock import READING_SECONDS
@@ -138,7 +139,7 @@ def _read(opened: OpenedSource, into: Unfinished) -> StageSummary:
             rows += batch.num_rows
             yield batch
 
-    into.write_all(pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
+    write_all(into, pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
     if read > rows:
         log.info("%s: %d of %d rows have the prompt and the answers of another, and are merged with it", opened.reference, read - rows, read)
     return StageSummary(rows_in=read, outcome=OUTCOME, warnings=tuple(left_out.warnings))

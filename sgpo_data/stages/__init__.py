@@ -137,6 +137,8 @@ class Decision:
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
     """Numbers it took from the table, such as fences; they stand in the manifest."""
+    beside: "duckdb.DuckDBPyRelation | None" = None
+    """Of a stage that keeps every row as it is, in its order: `position` and the columns that its table adds to those of its input."""
 
 
 class TableStage(Stage):

@@ -1,6 +1,7 @@
 """A finished dataset: a folder of Parquet parts and the manifest that was written last."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -15,7 +16,7 @@ from sgpo_data.errors import DatasetError, SchemaError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.files import file_digest
-from sgpo_data.store.manifest import MANIFEST, Manifest
+from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest
 from sgpo_data.store.parquet import METADATA_KEY
 from sgpo_data.store.pointers import pointer_fault
 
@@ -59,6 +60,13 @@ class Readable(Protocol):
     @property
     def readable(self) -> list[str]:
         """The files that DuckDB reads itself for `relation`; what comes from elsewhere comes through Arrow."""
+        ...
+
+    def part(self, record: FileRecord, scratch: Path) -> AbstractContextManager[Path]:
+        """One of its parts as a file on this machine, as long as the context lasts; what is fetched lies in the folder `scratch` meanwhile.
+
+        Raises DatasetError, or HubError or StorageError of what lies elsewhere, if it is not what the manifest says it is.
+        """
         ...
 
     def rows(self) -> Iterator[Row]:
@@ -106,6 +114,17 @@ class Dataset:
     def readable(self) -> list[str]:
         """The files that DuckDB reads itself for `relation`; what comes from elsewhere comes through Arrow."""
         return [str(path) for path in self.paths]
+
+    @contextmanager
+    def part(self, record: FileRecord, scratch: Path) -> Iterator[Path]:
+        """The file of one of its parts.
+
+        Raises DatasetError if it is not what the manifest says it is.
+        """
+        path = self.folder / record.name
+        if fault := _digest_fault(path, record.sha256):
+            raise DatasetError(fault)
+        yield path
 
     def rows(self) -> Iterator[Row]:
         """All rows, in order.
@@ -236,10 +255,16 @@ def faults(dataset: Dataset) -> list[str]:
 
 
 def _file_faults(dataset: Dataset, path: Path, sha256: str) -> list[str]:
-    digest = file_digest(path)
-    if digest != sha256:
-        return [f"{path}: SHA-256 is {digest[:16]}..., the manifest says {sha256[:16]}...; copy it back, or remove the folder and run its stage again"]
+    if fault := _digest_fault(path, sha256):
+        return [fault]
     with pq.ParquetFile(path) as file:
         stamp = (file.metadata.metadata or {}).get(METADATA_KEY.encode(), b"")
     expected = dataset.manifest.fingerprint.encode()
     return [] if expected in stamp else [f"{path}: written for another fingerprint than {dataset.manifest.fingerprint[:8]}"]
+
+
+def _digest_fault(path: Path, sha256: str) -> str | None:
+    digest = file_digest(path)
+    if digest == sha256:
+        return None
+    return f"{path}: SHA-256 is {digest[:16]}..., the manifest says {sha256[:16]}...; copy it back, or remove the folder and run its stage again"

@@ -38,20 +38,11 @@ def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: s
     The same table gives the same bytes. Its key-value metadata names table, schema version and fingerprint.
     Raises DatasetError if the disk does not take it.
     """
-    stamp = {"table": schema.table, "schema_version": schema.version, "fingerprint": fingerprint}
     aside = path.with_name(f".{path.name}.writing")
     try:
-        with pq.ParquetWriter(
-            aside,
-            schema.arrow,
-            compression="zstd",
-            write_page_index=True,
-            write_page_checksum=True,
-            use_content_defined_chunking=CHUNKING,
-            dictionary_pagesize_limit=DICTIONARY_BYTES,
-        ) as writer:
+        with parquet_writer(aside, schema.arrow) as writer:
             writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-            writer.add_key_value_metadata({METADATA_KEY: orjson.dumps(stamp).decode()})
+            writer.add_key_value_metadata(stamp(schema, fingerprint))
         record = FileRecord(name=path.name, rows=table.num_rows, bytes=aside.stat().st_size, sha256=file_digest(aside))
         put_in_place(aside, path)
     except OSError as error:
@@ -59,11 +50,30 @@ def write_parquet(path: Path, table: pa.Table, schema: Schema, *, fingerprint: s
     return record
 
 
+def parquet_writer(where: Path | pa.BufferOutputStream, columns: pa.Schema) -> pq.ParquetWriter:
+    """The writer of all our files."""
+    return pq.ParquetWriter(
+        where,
+        columns,
+        compression="zstd",
+        write_page_index=True,
+        write_page_checksum=True,
+        use_content_defined_chunking=CHUNKING,
+        dictionary_pagesize_limit=DICTIONARY_BYTES,
+    )
+
+
+def stamp(schema: Schema, fingerprint: str) -> dict[str, str]:
+    """The key-value metadata that names table, schema version and fingerprint."""
+    named = {"table": schema.table, "schema_version": schema.version, "fingerprint": fingerprint}
+    return {METADATA_KEY: orjson.dumps(named).decode()}
+
+
 def stamped_fingerprint(metadata: pq.FileMetaData) -> str | None:
     """The fingerprint that `write_parquet` put into the file of this metadata; None if it was written by something else."""
     try:
-        stamp = orjson.loads((metadata.metadata or {})[METADATA_KEY.encode()])
+        named = orjson.loads((metadata.metadata or {})[METADATA_KEY.encode()])
     except (KeyError, ValueError):
         return None
-    found = stamp.get("fingerprint") if isinstance(stamp, dict) else None
+    found = named.get("fingerprint") if isinstance(named, dict) else None
     return found if isinstance(found, str) else None

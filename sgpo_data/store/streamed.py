@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import duckdb
 import pyarrow as pa
@@ -16,11 +16,13 @@ from sgpo_data.errors import SgpoError, first_line
 from sgpo_data.rows import Row
 from sgpo_data.schema import schema
 from sgpo_data.store.dataset import BATCH_ROWS
-from sgpo_data.store.manifest import Manifest
+from sgpo_data.store.manifest import FileRecord, Manifest
 
 if TYPE_CHECKING:
     import polars as pl
     from fsspec import AbstractFileSystem
+
+READ_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,15 @@ class StreamedDataset(ABC):
         """The file system that its parts are files of."""
 
     @abstractmethod
-    def part(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """Path in that file system of a part."""
+
+    @abstractmethod
+    def fetch(self, record: FileRecord, into: Path) -> None:
+        """Puts a part in this place, once it is what the manifest says.
+
+        Raises what `faults` does, and `failure` if it is damaged.
+        """
 
     @abstractmethod
     def faults(self) -> AbstractContextManager[None]:
@@ -73,6 +82,17 @@ class StreamedDataset(ABC):
         """None: none of its parts is a file here."""
         return []
 
+    @contextmanager
+    def part(self, record: FileRecord, scratch: Path) -> Iterator[Path]:
+        """One of its parts as a file in the folder `scratch`, as long as the context lasts.
+
+        Raises what `fetch` does.
+        """
+        path = scratch / record.name
+        self.fetch(record, path)
+        yield path
+        path.unlink()
+
     def rows(self) -> Iterator[Row]:
         """All rows, in order.
 
@@ -80,7 +100,7 @@ class StreamedDataset(ABC):
         """
         with self.faults():
             try:
-                for batch in self.arrow.to_batches(batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1):
+                for batch in self.arrow.to_batches(batch_size=BATCH_ROWS):
                     yield from cast(list[Row], batch.to_pylist())
             except (pa.ArrowException, OSError) as error:
                 if self.passing(error):
@@ -109,5 +129,14 @@ class StreamedDataset(ABC):
         options = pads.ParquetFragmentScanOptions(pre_buffer=True, page_checksum_verification=True)
         form = pads.ParquetFileFormat(default_fragment_scan_options=options)
         system = PyFileSystem(FSSpecHandler(self.system))  # type: ignore[abstract]
-        parts = [form.make_fragment(self.part(record.name), system) for record in self.manifest.files]
-        return pads.FileSystemDataset(parts, schema(self.table).arrow, form, system)
+        parts = [form.make_fragment(self.path_of(record.name), system) for record in self.manifest.files]
+        return _Unhurried(parts, schema(self.table).arrow, form, system)
+
+
+class _Unhurried(pads.FileSystemDataset):
+    """Reads ahead no more than it takes to be there in time, whoever asks: Arrow's own settings keep gigabytes of texts where DuckDB takes them slowly."""
+
+    def scanner(self, *_: Any, **settings: Any) -> pads.Scanner:  # noqa: ANN401
+        """As asked, but for what is read ahead."""
+        rows = min(settings.pop("batch_size", READ_ROWS), READ_ROWS)
+        return super().scanner(**{**settings, "batch_size": rows, "batch_readahead": 2, "fragment_readahead": 1})

@@ -1,8 +1,6 @@
 """A dataset being made: its plan, its whole parts and the journals of its open parts."""
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,10 +24,6 @@ from sgpo_data.store.manifest import MANIFEST, FileRecord, Manifest, ModelRecord
 from sgpo_data.store.parquet import arrow_table, write_parquet
 from sgpo_data.store.parts import OpenPart, Plan, journal_path, journalled, part_name, whole_part
 from sgpo_data.store.share import PartShare
-from sgpo_data.waiting import wait_for
-
-WRITERS = 2
-"""Parts of a table-wise stage that are written at once: encoding one takes longer than to read the next."""
 
 
 @dataclass(frozen=True)
@@ -157,19 +151,19 @@ class Unfinished:
         for part in sorted(self.open_parts):
             self._close(part)
 
-    def write_all(self, reader: pa.RecordBatchReader) -> None:
-        """Takes all rows at once, in their order, replacing what a killed session left.
+    def write_part(self, part: int, table: pa.Table) -> None:
+        """Writes a part whose rows are all here; several threads may at once.
 
-        Parts are written while the next is read, so WRITERS and one more are in memory.
+        Raises SchemaError if they are not of the table.
         """
-        with ThreadPoolExecutor(max_workers=WRITERS) as writers:
-            writing: deque[Future[None]] = deque()
-            for part, table in enumerate(_in_parts(reader, self.plan.part_rows)):
-                if len(writing) == WRITERS:
-                    wait_for(writing.popleft())
-                writing.append(writers.submit(self._write_part, part, table))
-            for each in writing:
-                wait_for(each)
+        self.check(table, self.schema)
+        self.files[part] = write_parquet(self.folder / part_name(part), table, self.schema, fingerprint=self.plan.identity.fingerprint)
+
+    def check(self, table: pa.Table, against: Schema) -> None:
+        """Raises SchemaError if rows are not of this schema."""
+        # Several threads write at once, and a cursor is one thread's.
+        with self.con.cursor() as con:
+            against.check(con.from_arrow(table), place=str(self.folder))
 
     def finish(self, found: StageSummary) -> None:
         """Writes the manifest, after which this is a dataset, and removes what only making it needed."""
@@ -231,7 +225,7 @@ class Unfinished:
     def _close(self, part: int) -> None:
         made = self.open_parts[part]
         table = arrow_table([made.rows[number] for number in sorted(made.rows)], self.schema, place=str(self.folder))
-        self._write_part(part, table)
+        self.write_part(part, table)
         del self.open_parts[part]
         self.closed.tokens += made.costs.tokens
         self.closed.retokenized += made.costs.retokenized
@@ -239,13 +233,6 @@ class Unfinished:
             self.journals.pop(part).close()
         journal_path(self.folder, part).unlink(missing_ok=True)
         write_text(self.work / DONE, self.done.model_dump_json())
-
-    def _write_part(self, part: int, table: pa.Table) -> None:
-        # Several threads write at once, and a cursor is one thread's.
-        with self.con.cursor() as con:
-            self.schema.check(con.from_arrow(table), place=str(self.folder))
-        path = self.folder / part_name(part)
-        self.files[part] = write_parquet(path, table, self.schema, fingerprint=self.plan.identity.fingerprint)
 
     def _write_journal(self, part: int, number: int, row: Row, cost: Cost) -> None:
         try:
@@ -257,15 +244,3 @@ class Unfinished:
                 line = line[self.journals[part].write(line) :]
         except OSError as error:
             raise disk_error(journal_path(self.folder, part), error) from error
-
-
-def _in_parts(reader: pa.RecordBatchReader, part_rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of `part_rows`, the last one shorter."""
-    waiting = reader.schema.empty_table()
-    for batch in reader:
-        waiting = pa.concat_tables([waiting, pa.table(batch)])
-        while waiting.num_rows >= part_rows:
-            yield waiting.slice(0, part_rows).combine_chunks()
-            waiting = waiting.slice(part_rows)
-    if waiting.num_rows:
-        yield waiting.combine_chunks()

@@ -110,6 +110,17 @@ def test_a_streamed_dataset_reads_as_the_folder(bucket: BucketServer, tmp_path: 
     assert streamed.scan().select("prompt_id").collect()["prompt_id"].to_list() == [each["prompt_id"] for each in ROWS]
 
 
+def test_a_filter_that_streams_puts_its_decisions_beside_parts_that_it_fetches_one_by_one(bucket: BucketServer, tmp_path: Path) -> None:
+    made = made_dataset(tmp_path / "made", "scored", [row(f"{at:05}") for at in range(5000)], part_rows=2048)
+    put(bucket, made, "some/scored")
+    at = AT.replace("filtered", "scored")
+    assert sgpo("filter", at, "--stream", "-o", str(tmp_path / "streamed"), "--root", str(tmp_path / "a"))[0] == 0
+    assert sgpo("filter", str(made.folder), "-o", str(tmp_path / "local"), "--root", str(tmp_path / "b"))[0] == 0
+    files = [{file.name: file.read_bytes() for file in (tmp_path / each).glob("*.parquet")} for each in ("streamed", "local")]
+    assert files[0] == files[1]
+    assert not list((tmp_path / "a").rglob("part-*"))
+
+
 def test_lint_reads_pairs_in_a_bucket(bucket: BucketServer, tmp_path: Path) -> None:
     put(bucket, made_dataset(tmp_path / "made", "pairs", [pair_row(name) for name in "abc"]), "pairs")
     code, out, err = sgpo("lint", f"s3://{BUCKET}/pairs", "--root", str(tmp_path))

@@ -117,8 +117,9 @@ class Filter(TableStage):
             facts |= fences.facts(con)
             warnings += fences.warnings(con)
         con.execute(f"CREATE OR REPLACE TEMP VIEW decided AS SELECT *, failed_rules[1] AS dropped_by FROM {standing}")
-        rows = con.sql(f"SELECT {', '.join(map(quoted, schema('filtered').column_names))} FROM decided")
-        return Decision(rows=rows, warnings=(*warnings, *_nothing_kept(con)), facts=facts)
+        made = schema("filtered")
+        rows, beside = (con.sql(f"SELECT {', '.join(map(quoted, names))} FROM decided") for names in (made.column_names, ("position", *made.own.column_names)))
+        return Decision(rows=rows, warnings=(*warnings, *_nothing_kept(con)), facts=facts, beside=beside)
 
     @property
     def _group(self) -> str:
