@@ -42,7 +42,7 @@ def main() -> None:
 
 def _measured(rows: int, work: Path) -> list[dict[str, object]]:
     scored_rows(work / "scored", rows)
-    given, lines = "scored", []
+    given, lines = "scored", list[dict[str, object]]()
     for stage in ("filter", "pair"):
         size = _put(work / given, f"{rows}/{given}")
         out = work / stage

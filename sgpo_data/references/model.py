@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from socket import gethostname
 
 from pydantic import ValidationError
 
@@ -44,6 +45,22 @@ class Model:
             return self
         adapter = None if self.adapter is None else self.adapter.absolute()
         return replace(self, folder=self.folder.absolute(), adapter=adapter, config=self.config.absolute())
+
+    def found(self) -> "Model":
+        """The same model on a machine that may be another than the one that found it; one of the Hub is fetched there.
+
+        Raises ModelError if it is not there, HubError if the Hub cannot be asked.
+        """
+        if self.endpoint is not None or all(folder.is_dir() for folder in (self.folder, self.adapter) if folder is not None):
+            return self
+        place = self.record.place
+        try:
+            found = find_model(place.base, place.adapter)
+        except ModelError as error:
+            raise ModelError(f"{error}; this machine, {gethostname()}, needs it at the same path as the one of the command, or one of the Hub") from error
+        if found.record.identity != self.record.identity:
+            raise ModelError(f"{place.base}: is {found.record.identity} on {gethostname()}, and {self.record.identity} on the machine of the command")
+        return replace(self, folder=found.folder, adapter=found.adapter, config=found.config)
 
 
 def find_model(reference: str, adapter: str | None = None) -> Model:

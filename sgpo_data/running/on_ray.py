@@ -1,23 +1,26 @@
-"""A row-wise stage on a Ray cluster: each worker makes the parts it reaches first, in the folder that the driver holds."""
+"""A row-wise stage on a Ray cluster: each worker makes the parts it reaches first, in the folder that the driver holds, if it sees it or not."""
 
 import logging
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, cast
+from uuid import uuid4
 
 from sgpo_data.engines.loading import Loading, ServerLoading
 from sgpo_data.errors import EngineError, first_line
 from sgpo_data.execution import Execution
 from sgpo_data.progress import Report, progress
+from sgpo_data.running.afar import Afar, desk, input_here
 from sgpo_data.running.cluster import HeadWatch, cluster
 from sgpo_data.running.engines import Engines, OpenModel
+from sgpo_data.running.stream import Filled
 from sgpo_data.schema import schema
 from sgpo_data.stages import RowStage
 from sgpo_data.store.cost import done_before
-from sgpo_data.store.dataset import Readable
+from sgpo_data.store.dataset import WORK, Readable
 from sgpo_data.store.parts import Plan
 from sgpo_data.store.shares import cost_of_shares, worker_held
 from sgpo_data.store.unfinished import Unfinished
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 0.2
+SIGN = "seen-"
 LOSSES = 3
 """Workers that may be lost one after the other without a row made between them."""
 
@@ -63,7 +67,15 @@ class StreamedJob(Protocol):
         """The same job with paths that mean the same in every folder."""
         ...
 
-    def stream(self, into: Unfinished, source: Readable, engines: Engines, report: Report) -> None:
+    def reading(self, source: Readable) -> Self:
+        """The same job where its input lies elsewhere."""
+        ...
+
+    def found(self) -> Self:
+        """The same job with its models where this machine has them."""
+        ...
+
+    def stream(self, into: Filled, source: Readable, engines: Engines, report: Report) -> None:
         """Makes the missing rows of its parts in this process."""
         ...
 
@@ -94,7 +106,7 @@ class Claims:
 
 
 def fill_on_ray(job: StreamedJob, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> None:
-    """Makes every missing row on the cluster of the execution, in the folder that this process holds; all workers have to see that folder.
+    """Makes every missing row on the cluster of the execution, in the folder that this process holds.
 
     Raises MissingExtraError without Ray, EngineError if there is no such cluster or its workers are lost again and again, whatever a worker raises.
     """
@@ -190,6 +202,34 @@ class Crew:
         return bool(ray.get(self.claims.waits_for.remote(worker)))
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What each worker is given."""
+
+    job: StreamedJob
+    folder: Path
+    sign: Path
+    """A file in that folder which whoever sees the folder sees."""
+    node: str
+    """Of the cluster: the machine of the driver, and of that folder."""
+    plan: Plan
+    execution: Execution
+    open_model: OpenModel
+
+    @contextmanager
+    def opened(self, worker: int, takes: Callable[[int], bool]) -> Iterator[tuple[StreamedJob, Filled]]:
+        """The job as it is on this machine, and what its rows go into: the folder itself, or a process that sees it."""
+        job = self.job.found()
+        if self.sign.is_file():
+            with worker_held(self.folder, worker, takes) as share:
+                into = Unfinished(self.folder, self.plan, schema(self.plan.table), {}, {}, done_before(share.place), share=share)
+                with closing(into):
+                    yield job, into
+        else:
+            with desk(self.folder, self.plan, worker, self.node) as beside, input_here(job.source(), beside) as source:
+                yield job.reading(source), Afar(beside, self.plan, takes)
+
+
 def _crew(job: StreamedJob, into: Unfinished, missing: frozenset[int], execution: Execution, open_model: OpenModel) -> Crew:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -201,12 +241,17 @@ def _crew(job: StreamedJob, into: Unfinished, missing: frozenset[int], execution
     if room == 0 and execution.ray_workers is None:
         raise EngineError(f"--ray {execution.ray}: no machine of the cluster has {gpus} GPUs; lower --tensor-parallel, or give --ray-workers")
     # Beside the driver, without which the work ends too; a soft affinity lets Ray put them on a machine that may be lost.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    node = ray.get_runtime_context().get_node_id()
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
     claims = cast("ActorHandle[Claims]", ray.remote(num_cpus=0)(Claims).options(scheduling_strategy=here).remote(missing))
     # A process for each, so that all a model had on a device is free with its end. They are started again here, where it is counted.
     task = ray.remote(max_calls=1, max_retries=0, num_cpus=1, num_gpus=gpus if on_gpus else 0)(_make_parts)
     own = execution.model_copy(update={"ray": None, "progress": "none", "status": None})
-    shared = ray.put((job.located(), into.folder.absolute(), into.plan, own, open_model))
+    folder = into.folder.absolute()
+    # Of a machine that has another folder of this name, it is in none.
+    sign = folder / WORK / f"{SIGN}{uuid4().hex}"
+    sign.touch()
+    shared = ray.put(Shared(job.located(), folder, sign, node, into.plan, own, open_model))
     return Crew(lambda worker: task.remote(worker, claims, shared), claims, min(execution.ray_workers or room, len(missing)))
 
 
@@ -219,28 +264,22 @@ def _room(kind: str, each: int) -> int:
     return sum(rooms)
 
 
-def _make_parts(worker: int, claims: "ActorHandle[Claims]", shared: "tuple[StreamedJob, Path, Plan, Execution, OpenModel]") -> None:
+def _make_parts(worker: int, claims: "ActorHandle[Claims]", shared: "Shared") -> None:
     """What a worker does, in a process of its own."""
     import ray
 
-    job, folder, plan, execution, open_model = shared
     last = 0.0
 
     def takes(part: int) -> bool:
         return bool(ray.get(claims.claim.remote(worker, part)))
 
-    with worker_held(folder, worker, takes) as share:
-        into = Unfinished(folder, plan, schema(plan.table), {}, {}, done_before(share.place), share=share)
+    def report(rows: int, tokens: int) -> None:
+        nonlocal last
+        if monotonic() - last >= REPORT_SECONDS:
+            last = monotonic()
+            claims.report.remote(worker, rows, tokens)
 
-        def report(rows: int, tokens: int) -> None:
-            nonlocal last
-            if monotonic() - last >= REPORT_SECONDS:
-                last = monotonic()
-                claims.report.remote(worker, rows, tokens)
-
-        try:
-            with closing(Engines(execution, open_model=open_model)) as engines:
-                job.stream(into, job.source(), engines, report)
-            claims.report.remote(worker, into.rows_done, into.session_tokens)
-        finally:
-            into.close()
+    with shared.opened(worker, takes) as (job, into):
+        with closing(Engines(shared.execution, open_model=shared.open_model)) as engines:
+            job.stream(into, job.source(), engines, report)
+        claims.report.remote(worker, into.rows_done, into.session_tokens)

@@ -14,7 +14,7 @@ from sgpo_data.progress import Report, progress
 from sgpo_data.references.model import Model
 from sgpo_data.running.engines import Engines, OpenedModel
 from sgpo_data.running.job import StageJob
-from sgpo_data.running.stream import Fill, Measure, generated, measured, stream
+from sgpo_data.running.stream import Fill, Filled, Measure, generated, measured, stream
 from sgpo_data.stages import GeneratingStage, ModelRole, RowStage, ScoringStage
 from sgpo_data.stages.improve.templates import recorded_templates
 from sgpo_data.store.dataset import Dataset, Readable
@@ -79,9 +79,20 @@ class RowJob(StageJob):
         source = self.source()
         if isinstance(source, Dataset):
             source = replace(source, folder=source.folder.absolute())
-        return replace(self, input=replace(self.input, folder=source.folder, dataset=source), model=self.model.located())
+        return replace(self.reading(source), model=self.model.located())
 
-    def opened(self, into: Unfinished, engines: Engines) -> OpenedModel:
+    def reading(self, source: Readable) -> Self:
+        """The same job where its input lies elsewhere."""
+        return replace(self, input=replace(self.input, folder=source.folder, dataset=source))
+
+    def found(self) -> Self:
+        """The same job with its models where this machine has them.
+
+        Raises ModelError if it has one not.
+        """
+        return replace(self, model=self.model.found())
+
+    def opened(self, into: Filled, engines: Engines) -> OpenedModel:
         """The model, loaded."""
         engine = engines.opened(self.loading, self.model)
         into.accelerator = engine.accelerator
@@ -115,13 +126,13 @@ class RowJob(StageJob):
         with progress({self.stage.stage_name: rows}, style=execution.progress, status=execution.status) as (report,):
             self.stream(into, source, engines, report)
 
-    def stream(self, into: Unfinished, source: Readable, engines: Engines, report: Report) -> None:
+    def stream(self, into: Filled, source: Readable, engines: Engines, report: Report) -> None:
         """Makes the missing rows of its parts in this process."""
         opened = partial(self._opened, into, source, engines)
         stream(self.stage, source.rows(), into, author=self.author, opened=opened, report=report)
 
     @abstractmethod
-    def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
+    def _opened(self, into: Filled, source: Readable, engines: Engines) -> Fill:
         """What fills items, with all its models loaded."""
 
 
@@ -131,7 +142,7 @@ class GeneratingJob(RowJob):
 
     stage: GeneratingStage
 
-    def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
+    def _opened(self, into: Filled, source: Readable, engines: Engines) -> Fill:
         return generated(self.stage, self.opened(into, engines), self.author)
 
 
@@ -141,7 +152,7 @@ class ScoringJob(RowJob):
 
     stage: ScoringStage
 
-    def _opened(self, into: Unfinished, source: Readable, engines: Engines) -> Fill:
+    def _opened(self, into: Filled, source: Readable, engines: Engines) -> Fill:
         scorer = scorer_of(self.opened(into, engines))
         rows = partial(self.stage.rows, author=self.author, templates=recorded_templates(source.manifest.identity.fields))
         return measured(self._measure(rows, engines), scorer)
@@ -170,6 +181,10 @@ class RewardingJob(ScoringJob):
     def located(self) -> Self:
         """Of both models."""
         return replace(super().located(), reward_model=self.reward_model.located())
+
+    def found(self) -> Self:
+        """Of both models."""
+        return replace(super().found(), reward_model=self.reward_model.found())
 
     @property
     def exact(self) -> bool:

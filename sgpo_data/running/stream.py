@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from time import monotonic
+from typing import Protocol
 
 from sgpo_data.engines import GenerateRequest, Generation, Generator, Key, Scored, Scorer, ScoreRequest
 from sgpo_data.progress import Report
 from sgpo_data.rows import Row
 from sgpo_data.stages import GeneratingStage, RowStage, row_key
-from sgpo_data.store.cost import Cost
+from sgpo_data.store.cost import FREE, Cost
 from sgpo_data.store.dataset import part_rows
 from sgpo_data.store.unfinished import Unfinished
 
@@ -20,7 +21,36 @@ Measure = Callable[[Iterable[Row], Scorer], Iterator[Row]]
 """Items in, the same items with what the scorer measures, in any order."""
 
 
-def stream(stage: RowStage, rows: Iterable[Row], into: Unfinished, *, author: str, opened: Callable[[], Fill], report: Report) -> None:
+class Filled(Protocol):
+    """A dataset in the making that rows are put into; its folder may be here or on another machine."""
+
+    accelerator: str | None
+    """What the model that fills it runs on besides the processor, if anything."""
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that there are, of the parts that this process makes."""
+        ...
+
+    @property
+    def session_tokens(self) -> int:
+        """What the rows made in this session have cost."""
+        ...
+
+    def has(self, number: int) -> bool:
+        """Whether this row was made already, or is for another process to make."""
+        ...
+
+    def add(self, number: int, row: Row, cost: Cost = FREE) -> None:
+        """Takes a finished row."""
+        ...
+
+    def close_last(self, rows: int) -> None:
+        """Closes the parts still open, now that the dataset is known to have this many rows."""
+        ...
+
+
+def stream(stage: RowStage, rows: Iterable[Row], into: Filled, *, author: str, opened: Callable[[], Fill], report: Report) -> None:
     """Makes every missing row; each one is safe as soon as it is finished.
 
     `opened` loads the model, and is called only if a row needs it. Memory holds the rows in flight and those of open parts.

@@ -100,7 +100,7 @@ class StreamedDataset(ABC):
         """
         with self.faults():
             try:
-                for batch in self.arrow.to_batches(batch_size=BATCH_ROWS):
+                for batch in self.arrow.to_batches(batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1):
                     yield from cast(list[Row], batch.to_pylist())
             except (pa.ArrowException, OSError) as error:
                 if self.passing(error):
@@ -138,5 +138,5 @@ class _Unhurried(pads.FileSystemDataset):
 
     def scanner(self, *_: Any, **settings: Any) -> pads.Scanner:  # noqa: ANN401
         """As asked, but for what is read ahead."""
-        rows = min(settings.pop("batch_size", READ_ROWS), READ_ROWS)
-        return super().scanner(**{**settings, "batch_size": rows, "batch_readahead": 2, "fragment_readahead": 1})
+        most = {"batch_size": READ_ROWS, "batch_readahead": 2, "fragment_readahead": 1}
+        return super().scanner(**settings | {name: min(settings.get(name, limit), limit) for name, limit in most.items()})

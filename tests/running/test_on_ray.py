@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ import ray
 from fake_model import FakeModel, model_folder
 from killing import assert_equal, counted, ended, lines
 from ray.cluster_utils import Cluster
-from ray_machine import machines
+from ray_machine import hiding, machines
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
 
@@ -335,3 +336,42 @@ def test_a_killed_head_ends_the_command_with_a_line_and_another_cluster_goes_on(
     assert ours.manifest.fingerprint == theirs.manifest.fingerprint
     assert_equal(ours.scan().collect(), theirs.scan().collect())
     assert rows <= lines(counts) <= rows + workers * window
+
+
+def can_hide(folder: Path) -> bool:
+    return subprocess.run([*hiding(folder), "true"], capture_output=True).returncode == 0
+
+
+def test_a_machine_that_does_not_see_the_folder_makes_its_rows_all_the_same(tmp_path: Path) -> None:
+    """Neither the input nor the output is where that machine could find it, and the worker on it is killed, and the driver."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    if not can_hide(hidden):
+        pytest.skip("this system lets no process have mounts of its own")
+    rows, window, workers = 48, 2, 2
+    base_model(tmp_path / "model")
+    prompts(rows, 5, tmp_path / "prompts.jsonl")
+    words = ["--model", str(tmp_path / "model"), "--sampling.max_tokens", "24", "--window", str(window), "--part-rows", "3", "--progress", "none"]
+    given = ["seed", str(tmp_path / "prompts.jsonl"), *words, "--root", str(hidden / "runs")]
+    counts, alone, shared = tmp_path / "drawn", tmp_path / "alone.drawn", hidden / "shared"
+    lost = []
+
+    def lose_a_worker() -> None:
+        lost.append(each[1].runs("_make_parts"))
+        each[1].kill("_make_parts")
+
+    with machines(workers, cpus=1, hides=hidden) as (address, each):
+        on_ray = counted(counts, *given, "-o", str(shared), "--ray", address, "--ray-workers", str(workers))
+        ended(on_ray, counts, after=rows // 3, by=signal.SIGKILL)
+        with disturbed(counts, [2 * rows // 3], lose_a_worker):
+            status, said = ended(on_ray, counts, after=None)
+    assert status == 0, said
+    assert lost == [True]
+    status, said = ended(counted(alone, *given, "-o", str(tmp_path / "alone")), alone, after=None)
+    assert status == 0, said
+    ours, theirs = open_dataset(shared), open_dataset(tmp_path / "alone")
+    assert faults(ours) == []
+    assert_equal(ours.scan().collect(), theirs.scan().collect())
+    assert ours.manifest.fingerprint == theirs.manifest.fingerprint
+    assert ours.manifest.tokens == theirs.manifest.tokens
+    assert rows <= lines(counts) <= rows + 2 * workers * window

@@ -81,7 +81,9 @@ def test_random_rows_of_several_parts_are_read_whole_by_all_who_read_parquet(tmp
 
 def test_the_page_index_names_the_pages(tmp_path: Path) -> None:
     """Read by what asks for ranges alone; an offset from another file would give another row."""
-    from sgpo_data.store.beside import _COMPACT, _FORMAT, _File, deserialize
+    from thriftpy2.utils import deserialize
+
+    from sgpo_data.store.beside import _COMPACT, _FORMAT, _File
 
     chance = random.Random("index")
     parts = [scored(3_000, chance, begin=3_000 * at) for at in range(3)]
