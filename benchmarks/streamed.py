@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -48,17 +48,27 @@ def _measured(rows: int, work: Path) -> list[dict[str, object]]:
         out = work / stage
         words = [str(Path(sys.executable).with_name("sgpo")), stage, f"s3://{BUCKET}/{rows}/{given}", "--stream", "-o", str(out), "--root", str(work / "root")]
         began = perf_counter()
-        pid = subprocess.Popen([*words, "--progress", "none"], stdout=subprocess.DEVNULL).pid
-        _, status, usage = os.wait4(pid, 0)
-        if status:
+        with subprocess.Popen([*words, "--progress", "none"], stdout=subprocess.DEVNULL) as running:
+            peak = 0.0
+            while running.poll() is None:
+                peak = max(peak, _peak(running.pid))
+                sleep(0.05)
+        if running.returncode:
             raise SystemExit(f"{' '.join(words)} failed")
         seconds = perf_counter() - began
-        lines.append(
-            {"rows": f"{rows:,}", "MiB there": f"{size:,.0f}", "command": stage, "seconds": f"{seconds:.1f}", "peak MiB": f"{usage.ru_maxrss / 1024:,.0f}"}
-        )
+        lines.append({"rows": f"{rows:,}", "MiB there": f"{size:,.0f}", "command": stage, "seconds": f"{seconds:.1f}", "peak MiB": f"{peak:,.0f}"})
         print(lines[-1], file=sys.stderr)
         given = stage
     return lines
+
+
+def _peak(process: int) -> float:
+    """Most MiB that it has held so far; what the system counts for a child that has ended includes what this process held when it began."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _put(folder: Path, key: str) -> float:
