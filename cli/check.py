@@ -15,7 +15,7 @@ def check(
     references: Annotated[list[str], typer.Argument(metavar="REF...", help="Datasets, and folders of models.")],
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
-    """Verify digests, schema and counts of datasets, and the weights of models; exit 3 if one is broken."""
+    """Verify datasets and models: digests, schema and counts, and weights; exit 3 if one is broken."""
     found: list[str] = []
     for reference in references:
         broken, whole = _checked(reference, root)

@@ -17,7 +17,7 @@ ROWS = 5000
 
 
 def demo(context: typer.Context) -> None:
-    """Run the whole loop in this folder on a toy model that computes on a CPU: some minutes, and no network.
+    """Run the whole loop here on a toy model that computes on a CPU: some minutes, and no network.
 
     It makes the model and its prompts in runs/toy and the recipe recipes/quickstart.toml, as far as they are not there, runs the recipe, grades every
     model on prompts that were held out, and says what to look at next. The same command goes on where it was stopped.

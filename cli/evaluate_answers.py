@@ -13,6 +13,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.stages.seed import Seed
 
 from .flags import built, parameters
+from .how import ANSWERS, execution_parameters
 from .opener import opener
 
 OUT = "File to write, or a folder (or what ends in /) to write NAME.json in; without it the answers lie in the store alone."
@@ -29,7 +30,7 @@ def _command() -> Callable[..., None]:
     def answers(
         context: typer.Context, model: str, *, set_: str, out: str | None, adapter: str | None, name: str | None, as_json: bool, **given: object
     ) -> None:
-        """Answer a public set with a model, and write the file that its official tools read.
+        """Answer a public set with a model; write the file that its official tools read.
 
         The questions are asked word for word, in their order, as a seed is: what is made lies in the store, and a run that was stopped goes on from there.
         """
@@ -71,5 +72,5 @@ def _command() -> Callable[..., None]:
         inspect.Parameter("as_json", keyword, annotation=Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")], default=False),
     ]
     asked = [each for each in parameters(Seed, panel="What is asked (as in sgpo seed)") if each.name not in ONE_EACH]
-    answers.__signature__ = inspect.Signature([*own, *asked, *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
+    answers.__signature__ = inspect.Signature([*own, *asked, *execution_parameters(ANSWERS)])  # type: ignore[attr-defined]
     return answers

@@ -29,7 +29,7 @@ def ifeval(
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Tell how many instructions of IFEval the answers follow, strictly and loosely, by prompt and by instruction.
+    """Tell how many instructions of IFEval the answers follow: strictly and loosely, by prompt and by instruction.
 
     The checkers are those of the authors, as lm-eval carries them. Each verdict is a row of grades; an empty or missing answer follows nothing.
     Intervals are 95 %, by a bootstrap over prompts.

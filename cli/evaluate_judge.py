@@ -14,6 +14,7 @@ from sgpo_data.evaluation.judge.verdict import Reading
 from sgpo_data.execution import ROOT, Execution
 
 from .flags import built, parameters
+from .how import ANSWERS, execution_parameters
 from .opener import opener
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def verdicts(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
-    """Tell what the verdicts of a judge come to, and how far another judge agrees; exit 3 if they say nothing of the models."""
+    """Tell what the verdicts of a judge come to; of two judges, how far they agree. Exit 3 if they say nothing of the models."""
     from sgpo_data.evaluation.judging import recorded_verdicts
 
     from .printing.verdicts import print_agreement, print_judged
@@ -52,7 +53,7 @@ def verdicts(
 
 def _command() -> Callable[..., None]:
     def judge(context: typer.Context, model: str, baseline: str | None, *, as_json: bool, **given: object) -> None:
-        """Have a judge say which of two models' answers are better, each pair in both orders; exit 3 if its verdicts say nothing of the models.
+        """Have a judge say which of two models' answers are better: each pair in both orders; exit 3 if its verdicts say nothing of the models.
 
         Answers are matched by their prompts. Without BASELINE, MODEL is a dataset whose rewrites are held against its responses. Every verdict is a row of
         table evaluations; a run that was stopped asks for those that are missing.
@@ -134,7 +135,7 @@ def _parameters() -> list[inspect.Parameter]:
     asked = [each for each in parameters(Judge, panel="How the judge is asked") if each.name not in OWN]
     # How long a verdict may be is the prompt's to say.
     asked = [each.replace(default=None, annotation=_optional(each.annotation)) if each.name == MAX_TOKENS else each for each in asked]
-    return [*own, *asked, *parameters(Execution, panel="How it is run")]
+    return [*own, *asked, *execution_parameters(ANSWERS)]
 
 
 def _optional(annotation: object) -> object:

@@ -11,7 +11,7 @@ def finish(
     folder: Annotated[str, typer.Argument(metavar="OUT", help="The folder that was given to all of them as -o.")],
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")] = False,
 ) -> None:
-    """Finish a dataset whose shares (--part-range of seed, improve and score-ppl) are all made.
+    """Finish a dataset whose shares are all made: those of --part-range of seed, improve and score-ppl.
 
     The last share does so by itself; this is for when it was killed on the way, and to hear which parts are missing.
     """

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
@@ -17,9 +17,10 @@ M = TypeVar("M", bound=BaseModel)
 SIMPLE = (str, int, float, bool)
 
 
-def parameters(model: type[BaseModel], *, panel: str, prefix: str = "") -> Iterator[inspect.Parameter]:
-    """One keyword parameter per field, nested fields as `--outer.inner`, with the field's own default and description."""
-    yield from _parameters(model, {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}, panel, prefix)
+def parameters(model: type[BaseModel], *, panel: str, prefix: str = "", hidden: Collection[str] = ()) -> Iterator[inspect.Parameter]:
+    """One keyword parameter per field, nested fields as `--outer.inner`, with the field's own default and description; `hidden` ones are taken unshown."""
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
+    yield from _parameters(model, defaults, panel, prefix, hidden)
 
 
 def built(model: type[M], given: Mapping[str, object], *, prefix: str = "") -> M:
@@ -43,24 +44,24 @@ def _flag(model: type[BaseModel], prefix: str, place: tuple[int | str, ...]) -> 
     return f"--{dashed(prefix + '.'.join([first, *rest]))}"
 
 
-def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: str, prefix: str) -> Iterator[inspect.Parameter]:
+def _parameters(model: type[BaseModel], defaults: Mapping[str, object], panel: str, prefix: str, hidden: Collection[str]) -> Iterator[inspect.Parameter]:
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             default = defaults[name]
             inner = {key: getattr(default, key) for key in annotation.model_fields}
-            yield from _parameters(annotation, inner, panel, f"{prefix}{name}.")
+            yield from _parameters(annotation, inner, panel, f"{prefix}{name}.", hidden)
         else:
-            yield _parameter(f"{prefix}{name}", field, defaults[name], panel)
+            yield _parameter(f"{prefix}{name}", field, defaults[name], panel, hidden=f"{prefix}{name}" in hidden)
 
 
-def _parameter(key: str, field: FieldInfo, default: object, panel: str) -> inspect.Parameter:
+def _parameter(key: str, field: FieldInfo, default: object, panel: str, *, hidden: bool) -> inspect.Parameter:
     mapping = get_origin(field.annotation) is dict
     # Entries of a table are given one by one.
     flag = dashed(entry_flag(key) if mapping else key)
     switch = bool in (field.annotation, *get_args(field.annotation))
     names = (f"--{flag}/--no-{flag}",) if switch else (f"--{flag}",)
-    option = typer.Option(*names, help=field.description, metavar="NAME=VALUE" if mapping else None, rich_help_panel=panel)
+    option = typer.Option(*names, help=field.description, metavar="NAME=VALUE" if mapping else None, rich_help_panel=panel, hidden=hidden)
     if mapping:
         default = ()
     if isinstance(default, tuple):

@@ -1,6 +1,7 @@
 """Help on one screen: what a newcomer needs and examples; all of it under --help-all."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .examples import EXAMPLES
 from .flags import dashed
+from .unknown import options_told
 
 if TYPE_CHECKING:
     import typer._click.core as click
@@ -35,7 +37,8 @@ class HelpfulCommand(TyperCommand):
     def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
         """Reads the arguments, and how much help is asked for."""
         _note(ctx, args)
-        return super().parse_args(ctx, args)
+        with options_told():
+            return super().parse_args(ctx, args)
 
     def format_help(self, ctx: "click.Context", formatter: "HelpFormatter") -> None:
         """Usage, what it does, its arguments and flags, and examples."""
@@ -48,7 +51,8 @@ class HelpfulGroup(TyperGroup):
     def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
         """Reads the arguments, and how much help is asked for."""
         _note(ctx, args)
-        return super().parse_args(ctx, args)
+        with options_told():
+            return super().parse_args(ctx, args)
 
     def format_help(self, ctx: "click.Context", formatter: "HelpFormatter") -> None:
         """Usage, what it is for, its commands by panel, and its own flags."""
@@ -84,9 +88,10 @@ def _write_help(command: "click.Command", ctx: "click.Context", formatter: "Help
     panels: dict[str, list[tuple[str, str]]] = {}
     folded = 0
     for each in command.params:
-        if not whole and not _is_common(each):
+        record = each.get_help_record(ctx)
+        if record and not whole and not _is_common(each):
             folded += 1
-        elif record := each.get_help_record(ctx):
+        elif record:
             panel = "Arguments" if each.param_type_name == "argument" else getattr(each, "rich_help_panel", None) or "Options"
             panels.setdefault(panel, []).append(record)
     panels.setdefault("Options", []).append((f"-h, --help, {WHOLE}", f"This help; all of it{f', {folded} more flags' if folded else ''}."))
@@ -105,11 +110,22 @@ def _write_commands(group: TyperGroup, ctx: "click.Context", formatter: "HelpFor
     width = max(len(name) for name, _ in commands)
     room = formatter.width - width - 4
     for name, command in commands:
-        told = " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split()) if whole else command.get_short_help_str(room)
+        told = _first_paragraph(command) if whole else _summary(command, room)
         panels.setdefault(getattr(command, "rich_help_panel", None) or "Commands", []).append((name.ljust(width), told))
     for panel, records in panels.items():
         with formatter.section(panel):
             formatter.write_dl(records)
+
+
+def _first_paragraph(command: "click.Command") -> str:
+    return " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
+
+
+def _summary(command: "click.Command", room: int) -> str:
+    """The first sentence, or where it is longer than a line what stands before its first colon or semicolon."""
+    sentence = re.split(r"\.(?:\s|$)", _first_paragraph(command))[0]
+    clause = sentence if len(sentence) <= room else re.split("[:;]", sentence)[0]
+    return clause if len(clause) <= room else command.get_short_help_str(room)
 
 
 def _commands(group: TyperGroup, ctx: "click.Context") -> "Iterator[tuple[str, click.Command]]":

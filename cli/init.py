@@ -19,7 +19,7 @@ def init(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which recipe; all are listed if none is named.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; recipes/NAME.toml if not given. Its name is that of the run.")] = None,
 ) -> None:
-    """Write a recipe that comes along, with its comments, and say what to type next; list them if none is named."""
+    """Write a recipe that comes along, and say what to type next; list them if none is named."""
     from sgpo_data.recipe.shipped import shipped_recipe, shipped_recipes, write_recipe
 
     if name is None:

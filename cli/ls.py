@@ -20,7 +20,7 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array in place of the table.")] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
-    """List the runs of the root with their rounds, or what one run has made with its rows; each line begins with a reference."""
+    """List the runs of the root, or what one run has made: rounds, or rows; each line begins with a reference."""
     from sgpo_data.loop.rounds import open_run, run_names
     from sgpo_data.paths import local_path
 

@@ -10,7 +10,8 @@ import typer
 
 from sgpo_data.execution import Execution
 
-from .flags import built, parameters
+from .flags import built
+from .how import PREFLIGHT, execution_parameters
 from .opener import opener
 from .printing.closed_pipe import closed_pipe_allowed
 from .printing.printable import printable
@@ -29,10 +30,10 @@ def add_preflight(app: typer.Typer) -> None:
 
 def _command() -> Callable[..., None]:
     def preflight(recipe: Path, context: typer.Context, *, rows: int, device_memory: float | None, as_json: bool, **given: object) -> None:
-        """Try a recipe on a sample, with the model it begins with, and say what would go wrong; exit 3 if a check fails.
+        """Try a recipe on a sample, and say what would go wrong; exit 3 if a check fails.
 
         One line per check: pass, warn, fail or skip, the number, its bound, and what to change. The sample goes through the ordinary stages into the
-        store, so a second preflight makes nothing again. Nothing is trained.
+        store, by the model the recipe begins with, so a second preflight makes nothing again. Nothing is trained.
         """
         _preflight(recipe, built(Execution, given), rows=rows, device_memory=device_memory, open_model=opener(context), as_json=as_json)
 
@@ -50,7 +51,7 @@ def _command() -> Callable[..., None]:
         inspect.Parameter("device_memory", keyword, annotation=memory, default=None),
         inspect.Parameter("as_json", keyword, annotation=as_json, default=False),
     ]
-    preflight.__signature__ = inspect.Signature([*own, *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
+    preflight.__signature__ = inspect.Signature([*own, *execution_parameters(PREFLIGHT)])  # type: ignore[attr-defined]
     return preflight
 
 

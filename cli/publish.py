@@ -30,7 +30,7 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, kept and deleted; change nothing. Works offline too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in place of the reference.")] = False,
 ) -> None:
-    """Publish datasets, or one model that was trained here, as one version on the Hub: one commit, verified, then the tag.
+    """Publish datasets, or a trained model, as a version on the Hub: one commit, verified, then the tag.
 
     The same version again does nothing; a tag that holds something else is refused. Killed or cut off, the same command goes on.
     The last line printed is the reference of the commit. The login is that of HF_TOKEN or of hf auth login.

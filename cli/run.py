@@ -14,6 +14,7 @@ from sgpo_data.execution import Execution
 from sgpo_data.health.options import Guards
 
 from .flags import built, parameters
+from .how import LOOP, execution_parameters
 from .opener import opener
 from .printing.trainings import format_trainings, training_memory
 
@@ -73,7 +74,7 @@ def _command() -> Callable[..., None]:
     argument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file; sgpo init writes one.")]
     place = inspect.Parameter("recipe", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=argument)
     called = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([place, called, *own, *parameters(Guards, panel="Alarms"), *parameters(Execution, panel="How it is run")])  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([place, called, *own, *parameters(Guards, panel="Alarms"), *execution_parameters(LOOP)])  # type: ignore[attr-defined]
     return run
 
 

@@ -30,7 +30,7 @@ def sql(
         bool, typer.Option("--unsafe", help="Any statements, and all that DuckDB can do: write and read files, datasets too, load extensions, use the network.")
     ] = False,
 ) -> None:
-    """Ask datasets a question in SQL (DuckDB), which can only read them. Without QUERY, a terminal gets a shell; else standard input is the query.
+    """Ask datasets a question in SQL (DuckDB), which only reads them. Without QUERY, a terminal gets a shell; else standard input is the query.
 
     A dataset is a view named by its table; NAME=REF names it otherwise. A file (.parquet, .csv, .jsonl, .json, also .gz) is a view named by it.
     - as REF reads the reference that a stage printed, NAME=-.jsonl (.csv, .parquet) the rows themselves. Without REF and without --run, the

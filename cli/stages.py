@@ -19,6 +19,7 @@ from sgpo_data.stages.order import STAGES, model_roles
 from sgpo_data.store.share import PartRange
 
 from .flags import built, parameters
+from .how import PANEL, ROWS, TABLES, execution_parameters
 from .opener import opener
 from .references import typed
 
@@ -78,7 +79,7 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
     signature = [called, *_common(stage), *parameters(stage, panel="What is made (recipe keys)")]
     if "prompts" in stage.reads:
         signature += parameters(Source, panel="How a raw source is read", prefix="source.")
-    signature += parameters(Execution, panel="How it is run")
+    signature += execution_parameters(ROWS if issubclass(stage, RowStage) else TABLES)
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return command
 
@@ -126,7 +127,7 @@ def _common(stage: type[Stage]) -> list[inspect.Parameter]:
             found["adapter"] = (Annotated[str | None, typer.Option("--adapter", help="LoRA adapter over the model.")], None)
     if issubclass(stage, RowStage):
         text = "Make every N-th part, from the I-th on (1/N to N/N), while other processes make theirs; the last one in finishes the dataset."
-        found["part_range"] = (Annotated[str | None, typer.Option("--part-range", metavar="I/N", help=text, rich_help_panel="How it is run")], None)
+        found["part_range"] = (Annotated[str | None, typer.Option("--part-range", metavar="I/N", help=text, rich_help_panel=PANEL)], None)
     if stage is Filter:
         text = "Evaluations of its rewrites, as sgpo evaluate judge or people wrote them: they are its rewards, for ppl.strategy margin and rules."
         found["verdicts"] = (Annotated[str | None, typer.Option("--verdicts", metavar="EVALUATIONS", help=text)], None)

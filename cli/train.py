@@ -15,6 +15,7 @@ from sgpo_data.training.nodes import Nodes
 from sgpo_data.training.options import Train
 
 from .flags import built, parameters
+from .how import PANEL, TRAINING, execution_parameters
 from .references import typed
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def _command() -> Callable[..., None]:
     signature = [
         *_common(),
         *parameters(Train, panel="What is trained (recipe keys)"),
-        *parameters(Execution, panel="How it is run"),
-        *parameters(Nodes, panel="How it is run"),
+        *execution_parameters(TRAINING),
+        *parameters(Nodes, panel=PANEL),
     ]
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return command

@@ -142,7 +142,7 @@ def _command_lines(name: str, command: "click.Command") -> Iterator[str]:
         yield from (f"Reads {reads}. Its keys in a recipe stand in [Recipe keys](../keys.md).", "")
     panels: dict[str, list[click.Parameter]] = {"Arguments": arguments} if arguments else {}
     for each in command.params:
-        if each.param_type_name != "argument":
+        if each.param_type_name != "argument" and not getattr(each, "hidden", False):
             panels.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(each)
     for panel, parameters in panels.items():
         yield from (f"## {panel}", "", "| flag | default | is |", "| --- | --- | --- |")

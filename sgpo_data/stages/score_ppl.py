@@ -12,7 +12,7 @@ from sgpo_data.text.wording import TemplateWording
 
 
 class ScorePpl(ScoringStage):
-    """Measure the likelihood of response, improved and reference under one model, and the texts against each other.
+    """Measure how likely each text is to one model: response, improved and reference; and the texts against each other.
 
     With a reward model, a transformers sequence classifier of one label, also how good response and improved are to it: filter's strategy margin
     reads that. It is loaded beside the scorer.

@@ -27,6 +27,10 @@ def tree(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...]
         yield from tree((*words, name), inner)
 
 
+def command_of(words: tuple[str, ...]) -> Any:  # noqa: ANN401 (as above)
+    return dict(COMMAND_TREE)[words]
+
+
 COMMAND_TREE = list(tree((), get_command(app)))
 SCREEN = 50
 """Lines, at 80 columns."""
@@ -46,7 +50,8 @@ def test_every_command_explains_itself_and_each_of_its_flags(command: str) -> No
     assert shown.exit_code == 0
     parameters = get_command(app).commands[command].params  # type: ignore[attr-defined]
     assert [parameter.name for parameter in parameters if not parameter.help] == []
-    assert all(option in shown.output for parameter in parameters for option in parameter.opts[:1] if option.startswith("--"))
+    visible = [parameter for parameter in parameters if not getattr(parameter, "hidden", False)]
+    assert all(option in shown.output for parameter in visible for option in parameter.opts[:1] if option.startswith("--"))
 
 
 def test_a_flag_is_spelled_as_in_the_recipe_or_with_dashes() -> None:
@@ -75,6 +80,48 @@ def test_a_help_fits_on_a_screen_and_the_rest_is_under_help_all(words: tuple[str
     assert len(short.output.splitlines()) <= SCREEN
     assert len(whole.output) >= len(short.output) - len(", 99 more flags")
     assert "--help-all" in short.output
+
+
+@pytest.mark.parametrize("words", [words for words, command in COMMAND_TREE if hasattr(command, "commands")], ids=lambda words: " ".join(words) or "sgpo")
+def test_what_a_command_does_is_told_whole_in_a_line_of_80_columns(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}).output
+    lines = [line for line in shown.partition(":\n")[2].partition("Options:\n")[0].splitlines() if line.startswith("  ")]
+    assert len(lines) == len(command_of(words).commands)
+    assert [line for line in lines if line.endswith("...")] == []
+
+
+UNUSED = {
+    "train": ("--tensor-parallel", "--ray", "--memory-share", "--base-url", "--request-seconds", "--window", "--part-rows", "--stream", "--allow-secrets"),
+    "filter": ("--device", "--batch-tokens", "--data-parallel", "--ray", "--sharding", "--window", "--part-rows", "--report-to"),
+    "pair": ("--device", "--base-url", "--sharding", "--progress"),
+    "seed": ("--sharding", "--report-to", "--run-name"),
+    "run": ("--stream", "--allow-secrets"),
+}
+
+
+@pytest.mark.parametrize("command", UNUSED)
+def test_a_help_leaves_out_flags_that_do_nothing_there_and_a_script_can_still_give_them(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help-all"]).output
+    assert [flag for flag in UNUSED[command] if f"{flag} " in shown] == []
+    assert "--root " in shown
+    taken = {option for each in command_of((command,)).params for option in each.opts}
+    assert set(UNUSED[command]) <= taken
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "x.toml", "--nodes", "2"], "No such option: --nodes; sgpo train has it"),
+        (["filter", "x", "--samples", "2"], "No such option: --samples; sgpo seed has it"),
+        (["run", "x.toml", "--dry"], "No such option: --dry (Possible options: --dry-run)"),
+        (["train", "x", "--modle", "y"], "No such option: --modle (Possible options: --model)"),
+        (["run", "x.toml", "--zzz"], "No such option: --zzz "),
+    ],
+)
+def test_an_unknown_option_is_told_with_the_one_that_was_meant_or_who_has_it(words: list[str], told: str) -> None:
+    shown = CliRunner().invoke(app, words, env={"COLUMNS": "120"})
+    assert shown.exit_code == 2
+    assert told in shown.stderr
 
 
 @pytest.mark.parametrize("words", [words for words, command in COMMAND_TREE if not hasattr(command, "commands")], ids=" ".join)
