@@ -58,7 +58,7 @@ def _bind(record: Record, shape: str, given: Mapping[str, str]) -> Binding:
     if not fitting:
         needs = "; ".join(f"{name} needs {each}" for name, each in candidates.items())
         fits = "no shape fits" if shape == "auto" else f"shape {shape} does not fit"
-        raise place.odd(f"{fits} the columns {{}}", Wording(f"{columns.full}: {needs}; name them with source.columns", columns.kind))
+        raise place.odd(f"{fits} the columns {{}}", columns, advice=f": {needs}; name them with source.columns")
     if len(fitting) > 1 and not SHAPES[fitting[0]].decisive:
         raise place.odd(f"the columns {{}} fit the shapes {' and '.join(fitting)}; set source.shape", columns)
     return Binding(fitting[0], dict(_bound(fitting[0], record, given)))

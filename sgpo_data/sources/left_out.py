@@ -14,7 +14,6 @@ REASONS = 5
 NAMES = 100
 """Names that are kept and said: rows of JSON can have any number of keys."""
 
-EXAMPLE_CHARACTERS = 200
 NAMELESS = "a column without a name"
 
 
@@ -26,7 +25,7 @@ class LeftOut:
     reasons: dict[str, int] = field(default_factory=dict)
     """Rows by reason, in the order of the first of each."""
     first: dict[str, str] = field(default_factory=dict)
-    """What was said of the first row of each reason, with its place and what was found."""
+    """The place of the first row of each reason, and what was found."""
     names: dict[str, None] = field(default_factory=dict)
     """Columns and keys that are not read, in the order in which they came."""
     rows: int = 0
@@ -40,8 +39,7 @@ class LeftOut:
         """Counts a row that cannot be read."""
         self.error = self.error or error
         self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
-        said = str(error) if len(str(error)) <= EXAMPLE_CHARACTERS else f"{str(error)[:EXAMPLE_CHARACTERS]}..."
-        self.first.setdefault(error.reason, error.place if error.says_no_more else said)
+        self.first.setdefault(error.reason, error.example)
 
     def unread(self, record: Record, binding: Binding, prompt: Prompt) -> None:
         """Counts a row that is read if something of it is not."""

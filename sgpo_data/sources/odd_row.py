@@ -5,21 +5,38 @@ from typing import NamedTuple
 
 from sgpo_data.errors import SchemaError
 
+EXAMPLE_CHARACTERS = 200
+
 
 class OddRowError(SchemaError):
     """A row that is no prompt."""
 
-    def __init__(self, message: str, place: str = "", reason: str = "") -> None:
+    def __init__(self, message: str, place: str = "", reason: str = "", advice: str = "") -> None:
         super().__init__(message)
         self.place = place
         """The source, and the line or row, from 1."""
         self.reason = reason
-        """The message without its place and without what this row alone holds: one of few."""
+        """The message without its place, its advice and what this row alone holds: one of few."""
+        self.advice = advice
+        """What the message ends with that a count of such rows does without."""
 
     @property
-    def says_no_more(self) -> bool:
-        """Whether the message is the place and the reason."""
-        return str(self) == f"{self.place}: {self.reason}"
+    def example(self) -> str:
+        """The place, with what the message says beyond the reason: for a line that has told the reason already."""
+        said = str(self.args[0]).removesuffix(self.advice).removeprefix(f"{self.place}: ").split()
+        beyond = _beyond(said, self.reason.split())
+        return f"{self.place}: {_shortened(' '.join(beyond))}" if beyond else self.place
+
+
+def _beyond(said: list[str], reason: list[str]) -> list[str]:
+    """The words that follow those that both begin with; all words if that is only one."""
+    same = next((at for at, (one, other) in enumerate(zip(said, reason, strict=False)) if one.rstrip(":") != other.rstrip(":")), min(len(said), len(reason)))
+    return said if same == 1 else said[same:]
+
+
+def _shortened(text: str) -> str:
+    """The text, or as many whole words of it as fit."""
+    return text if len(text) <= EXAMPLE_CHARACTERS else f"{text[:EXAMPLE_CHARACTERS].rpartition(' ')[0] or text[:EXAMPLE_CHARACTERS]} ..."
 
 
 class BrokenRowError(OddRowError):
@@ -64,9 +81,10 @@ class Place(NamedTuple):
             return Wording(f"{before.full}, {self.name} {self.number}", before.kind)
         return Wording(*(f"{each}: {self.name}" if each else self.name for each in (before.full, before.kind)))
 
-    def odd(self, says: str, *found: Wording) -> OddRowError:
-        """The error of this row: its place, then `says`, with what was found in its braces."""
-        return OddRowError(*self._worded(says, found))
+    def odd(self, says: str, *found: Wording, advice: str = "") -> OddRowError:
+        """The error of this row: its place, then `says`, with what was found in its braces, and advice that is as long as it takes."""
+        message, place, reason = self._worded(says, found)
+        return OddRowError(f"{message}{advice}", place, reason, advice)
 
     def broken(self, says: str, *found: Wording) -> BrokenRowError:
         """The same of a row of which nothing is known."""

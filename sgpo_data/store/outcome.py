@@ -33,11 +33,22 @@ UNFINISHED = """
 
 def outcome(table: str, outcomes: Mapping[str, int], paths: Sequence[Path]) -> str:
     """Rows by outcome, of the table in the Parquet files at `paths`."""
-    if table in ("responses", "improved"):
-        return "; ".join(f"{count} {FINISH.get(name, name)}" for name, count in outcomes.items())
     if table == "filtered":
         return _filtered(outcomes, paths)
-    return ", ".join(f"{count} {name}" for name, count in outcomes.items())
+    if table in ("responses", "improved"):
+        told = "; ".join(f"{count} {FINISH.get(name, name)}" for name, count in outcomes.items())
+    else:
+        told = ", ".join(f"{count} {name}" for name, count in outcomes.items())
+    missing = _without_reference(paths) if table in ("prompts", "responses") else 0
+    return f"{told}; {missing} without a reference" if missing else told
+
+
+def _without_reference(paths: Sequence[Path]) -> int:
+    if not paths:
+        return 0
+    with duckdb.connect() as con:
+        ((missing,),) = con.read_parquet([str(path) for path in paths]).filter("reference IS NULL").aggregate("count(*)").fetchall()
+    return int(missing)
 
 
 def _filtered(outcomes: Mapping[str, int], paths: Sequence[Path]) -> str:

@@ -18,11 +18,11 @@ from sgpo_data.sources.source import open_source
 
 GOOD = b'{"prompt": "a"}\n{"prompt": "b"}\n{"prompt": "c"}\n'
 BROKEN: dict[str, tuple[bytes, str]] = {
-    "cut": (b'{"prompt": "d', "1 not JSON (first: x.jsonl, line 2: not JSON: Unterminated string starting at column 12 (found '\"d'))"),
-    "no JSON": (b"<html>", "1 not JSON (first: x.jsonl, line 2: not JSON: Expecting value at column 1 (found '<html>'))"),
-    "two objects": (b'{"prompt": "d"}{"prompt": "e"}', "1 not JSON (first: x.jsonl, line 2: not JSON: Extra data at column 16"),
-    "other bytes": (b'{"prompt": "\xff"}', "1 not UTF-8 (first: x.jsonl, line 2: not UTF-8: byte 0xff at byte 13; convert the file to UTF-8)"),
-    "zeros": (bytes(100), "1 not JSON (first: x.jsonl, line 2: not JSON: Expecting value at column 1"),
+    "cut": (b'{"prompt": "d', "1 not JSON (first: x.jsonl, line 2: Unterminated string starting at column 12 (found '\"d'))"),
+    "no JSON": (b"<html>", "1 not JSON (first: x.jsonl, line 2: Expecting value at column 1 (found '<html>'))"),
+    "two objects": (b'{"prompt": "d"}{"prompt": "e"}', "1 not JSON (first: x.jsonl, line 2: Extra data at column 16"),
+    "other bytes": (b'{"prompt": "\xff"}', "1 not UTF-8 (first: x.jsonl, line 2: byte 0xff at byte 13; convert the file to UTF-8)"),
+    "zeros": (bytes(100), "1 not JSON (first: x.jsonl, line 2: Expecting value at column 1"),
     "nested": (b"[" * 100_000, "1 not JSON that can be read: nested too deeply (first: x.jsonl, line 2)"),
     "a number of many digits": (
         b'{"prompt": ' + b"9" * 5000 + b"}",
@@ -95,10 +95,10 @@ def test_bytes_that_are_no_text_leave_out_their_row_of_csv_and_parquet(tmp_path:
     caplog.set_level(logging.WARNING)
     (tmp_path / "x.csv").write_bytes(b'prompt,note\na,1\n"b\n\xe9",2\nc,"\xe9"\nd,\n')
     assert texts(tmp_path / "x.csv") == ["a", "d"]
-    assert "2 rows left out: 2 not UTF-8 (first: x.csv, line 3: not UTF-8: byte 0xe9)" in caplog.text
+    assert "2 rows left out: 2 not UTF-8 (first: x.csv, line 3: byte 0xe9)" in caplog.text
     pq.write_table(pa.table({"prompt": pa.array([b"a", b"\xff", b"c"]).view(pa.string())}), tmp_path / "x.parquet")
     assert texts(tmp_path / "x.parquet") == ["a", "c"]
-    assert "1 not UTF-8 (first: x.parquet, row 2: not UTF-8: byte 0xff at byte 1 of a text)" in caplog.text
+    assert "1 not UTF-8 (first: x.parquet, row 2: byte 0xff at byte 1 of a text)" in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])

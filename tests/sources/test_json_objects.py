@@ -11,7 +11,7 @@ from sgpo_data.sources.options import Source
 from sgpo_data.sources.source import open_source
 
 TURNS = '[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo", "content": "no"}]'
-IN_TURN = "1 messages has a key twice in one object (first: x.jsonl, line 2: messages has 'content' twice in one object)"
+IN_TURN = "1 messages has a key twice in one object (first: x.jsonl, line 2: 'content' twice in one object)"
 TWICE: dict[str, tuple[str, str, str]] = {
     "a column": ('{"prompt": "ok"}', '{"prompt": "a", "prompt": "b"}', "1 prompt stands twice in the row (first: x.jsonl, line 2)"),
     "spaced": ('{"prompt": "ok"}', '{"prompt" : "a: b", "prompt" : "b"}', "1 prompt stands twice in the row (first: x.jsonl, line 2)"),

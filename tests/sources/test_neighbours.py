@@ -258,10 +258,17 @@ def test_choices_that_cannot_be_told_apart_or_written_down_leave_the_row_out(lab
 def test_a_row_of_another_shape_or_of_none_is_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path / "x.jsonl", lines({"odd": 1}, {"prompt": "hi"}, {"prompt": "b", "chosen": "c", "rejected": "d"}, {"z": 1}, {"prompt": "ho"}))
     assert said(path) == [(HI, None, None), ([("user", "ho")], None, None)]
-    assert "3 rows left out: 2 no shape fits the columns it has (first: x.jsonl, line 1: no shape fits the columns odd" in caplog.text
+    assert "3 rows left out: 2 no shape fits the columns it has (first: x.jsonl, line 1: odd); 1" in caplog.text
     assert "1 columns are of shape preference, rows before of prompt; set source.shape (first: x.jsonl, line 3: columns prompt, chosen" in caplog.text
     with pytest.raises(SchemaError, match="line 1: no shape fits the columns odd"):
         read(path, strict=True)
+
+
+def test_what_is_said_of_a_row_of_many_columns_ends_with_a_whole_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read(written(tmp_path / "x.jsonl", lines({"prompt": "hi"}, {f"column_{number}": 1 for number in range(100)})))
+    said = caplog.text.partition("(first: x.jsonl, line 2: ")[2].partition(")")[0]
+    assert said.startswith("column_0, column_1, ")
+    assert said.endswith(", column_18, ...")
 
 
 def test_a_source_of_which_no_row_fits_is_refused_with_its_first_row(tmp_path: Path) -> None:
@@ -280,8 +287,8 @@ def test_rows_are_counted_by_a_reason_without_what_each_of_them_holds(tmp_path: 
     deep = [{"prompt": [U] * number + [A], "answer": None} for number in range(1, 20)]
     read(written(tmp_path / "x.jsonl", lines({"prompt": "hi", "answer": "yo"}, *bad, *deep)))
     assert (
-        "69 rows left out: 50 answer is a number, not text (first: x.jsonl, line 2: answer is 0 (a number), not text); "
-        "19 the turn to be answered is of another role, not user or tool (first: x.jsonl, line 52: the turn to be answered is of role 'assistant'"
+        "69 rows left out: 50 answer is a number, not text (first: x.jsonl, line 2: 0 (a number), not text); "
+        "19 the turn to be answered is of another role, not user or tool (first: x.jsonl, line 52: role 'assistant'"
     ) in caplog.text
 
 

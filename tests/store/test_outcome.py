@@ -24,6 +24,13 @@ CASES: dict[str, tuple[str, list[dict[str, object]], str]] = {
     ),
     "all kept": ("filtered", [{}, {}], "2 rows of filtered (kept 2, dropped 0)"),
     "responses": ("responses", [{}, {}, {"finish": "length"}], "3 rows of responses (2 finished; 1 cut at max_tokens (or the context's end), raise it)"),
+    "responses of which some have nothing to be held against": (
+        "responses",
+        [{}, {"reference": None}, {"reference": None, "finish": "empty"}],
+        "3 rows of responses (2 finished; 1 empty; 2 without a reference)",
+    ),
+    "prompts without references": ("prompts", [{"reference": None}] * 3, "3 rows of prompts (3 prompt; 3 without a reference)"),
+    "prompts with references": ("prompts", [{}, {}], "2 rows of prompts (2 prompt)"),
     "none": ("filtered", [], "0 rows of filtered (kept 0, dropped 0)"),
 }
 
