@@ -72,6 +72,11 @@ class HubError(SgpoError):
 
     exit_code = 4
 
+    def __init__(self, fault: str, advice: str = "") -> None:
+        super().__init__(f"{fault}; {advice}" if advice else fault)
+        self.fault = fault
+        """The message without what to do."""
+
 
 class StorageError(SgpoError):
     """A bucket or the network on the way to it failed: worth trying again."""

@@ -133,7 +133,7 @@ def _fault_of(error: Exception, name: str, revision: str | None, kind: Kind) -> 
     for cause in _causes(error):
         match cause:
             case OfflineModeIsEnabled():
-                return HubError(f"{name}: HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to go on")
+                return HubError(f"{name}: HF_HUB_OFFLINE is set, so the Hub is not asked", "unset it to go on")
             case GatedRepoError():
                 return missing(f"{name}: a gated {kind}; ask for access on its page, then run: hf auth login")
             case RevisionNotFoundError():
@@ -146,7 +146,7 @@ def _fault_of(error: Exception, name: str, revision: str | None, kind: Kind) -> 
             case HfHubHTTPError():
                 return _answered(cause, name, missing)
             case httpx2.HTTPError() | JSONDecodeError() | ConnectionError() | TimeoutError():
-                return HubError(f"{name}: the Hub cannot be reached: {first_line(cause)}; try again later")
+                return HubError(f"{name}: the Hub cannot be reached: {first_line(cause)}", "try again later")
     return HubError(f"{name}: cannot be fetched from the Hub: {first_line(error)}") if isinstance(error, OSError) else None
 
 
@@ -162,7 +162,7 @@ def _answered(error: "httpx2.HTTPError", name: str, missing: type[SgpoError]) ->
         case 400 | 404 | 413 | 422 as code:
             return missing(f"{name}: the Hub refuses this ({code}): {error.server_message or 'without a reason'}")
         case code:
-            return HubError(f"{name}: the Hub answered {code}; try again later")
+            return HubError(f"{name}: the Hub answered {code}", "try again later")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

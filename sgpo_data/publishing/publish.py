@@ -17,6 +17,8 @@ from sgpo_data.publishing.publication import Publication
 
 log = logging.getLogger(__name__)
 
+UNASKED = "the files listed and their bytes are those of the version; which of them the Hub has already, and whether {tag} is taken, is unknown"
+
 
 @dataclass(frozen=True)
 class PublishedVersion:
@@ -100,7 +102,7 @@ def preview(publication: Publication, *, branch: str = "main") -> VersionPreview
     try:
         there, old = _present(publication, branch)
     except HubError as error:
-        log.warning("%s; all files are listed, what the Hub has of them is not known", error)
+        log.warning("%s; %s", error.fault, UNASKED.format(tag=publication.tag))
         return VersionPreview(tuple(Change(file.path, file.size, "unknown") for file in publication.files), publication.bytes)
     stored = {digest.sha256 for digest in there.values()}
     kept = {file.path for file in publication.files if file.is_there(there.get(file.path)) or file.sha256 in stored}

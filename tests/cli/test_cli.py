@@ -116,9 +116,12 @@ def test_a_help_leaves_out_flags_that_do_nothing_there_and_a_script_can_still_gi
         (["run", "x.toml", "--dry"], "No such option: --dry (Possible options: --dry-run)"),
         (["train", "x", "--modle", "y"], "No such option: --modle (Possible options: --model)"),
         (["run", "x.toml", "--zzz"], "No such option: --zzz "),
+        (["publish", "pairs", "org/x"], "Missing option '--tag'. An example: sgpo publish pairs filtered org/my-pairs --tag v1 --dry-run"),
+        (["evaluate", "answers", "m"], "Missing option '--set'. An example: sgpo evaluate answers models/next --set alpaca_eval -o next.json"),
+        (["pair"], "Missing argument 'INPUT'. An example: sgpo pair filtered -o pairs"),
     ],
 )
-def test_an_unknown_option_is_told_with_the_one_that_was_meant_or_who_has_it(words: list[str], told: str) -> None:
+def test_an_option_that_is_unknown_or_missing_is_told_with_what_to_type(words: list[str], told: str) -> None:
     shown = CliRunner().invoke(app, words, env={"COLUMNS": "120"})
     assert shown.exit_code == 2
     assert told in shown.stderr

@@ -369,7 +369,11 @@ def test_a_dry_run_offline_lists_every_file_and_still_refuses_secrets(
     else:
         assert [tuple(line.split()) for line in out.splitlines()] == [("unknown", str(size), path) for path, size in online]
         total = sum(size for _, size in online)
-        assert f"at most {total} of {total} bytes to upload; nothing was changed" in err
+        assert err.splitlines() == [
+            "org/x: HF_HUB_OFFLINE is set, so the Hub is not asked; the files listed and their bytes are those of the version; "
+            "which of them the Hub has already, and whether v1 is taken, is unknown",
+            f"at most {total} of {total} bytes to upload; nothing was changed",
+        ]
     assert "README.md" in dict(online)
     secret = made_dataset(
         tmp_path / "secret", "pairs", [{**pair_row("s"), "chosen": [{"role": "assistant", "content": "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f"}]}]

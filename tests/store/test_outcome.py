@@ -29,8 +29,8 @@ CASES: dict[str, tuple[str, list[dict[str, object]], str]] = {
         [{}, {"reference": None}, {"reference": None, "finish": "empty"}],
         "3 rows of responses (2 finished; 1 empty; 2 without a reference)",
     ),
-    "prompts without references": ("prompts", [{"reference": None}] * 3, "3 rows of prompts (3 prompt; 3 without a reference)"),
-    "prompts with references": ("prompts", [{}, {}], "2 rows of prompts (2 prompt)"),
+    "prompts without references": ("prompts", [{"reference": None}] * 3, "3 rows of prompts (3 row; 3 without a reference)"),
+    "prompts with references": ("prompts", [{}, {}], "2 rows of prompts (2 row)"),
     "none": ("filtered", [], "0 rows of filtered (kept 0, dropped 0)"),
 }
 

@@ -1,11 +1,11 @@
-"""An option that a command does not have: the one that was meant, or the commands that have it."""
+"""What is said of an option that a command does not have, and of one that it needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from typer._click.exceptions import NoSuchOption
+from typer._click.exceptions import MissingParameter, NoSuchOption
 
 if TYPE_CHECKING:
     import typer._click.core as click
@@ -16,8 +16,8 @@ COMMANDS = 3
 
 
 @contextmanager
-def options_told() -> Iterator[None]:
-    """Says of an unknown option which one was meant, or which other commands have it."""
+def usage_told() -> Iterator[None]:
+    """Says of an unknown option which one was meant, or which other commands have it; of a missing one, how it is given."""
     try:
         yield
     except NoSuchOption as error:
@@ -28,6 +28,11 @@ def options_told() -> Iterator[None]:
         if others:
             more = f" and {len(others) - COMMANDS} more" if len(others) > COMMANDS else ""
             error.message += f"; {', '.join(others[:COMMANDS])}{more} {'has' if len(others) == 1 else 'have'} it"
+        raise
+    except MissingParameter as error:
+        if error.ctx and error.param and (examples := (error.ctx.command.epilog or "").splitlines()):
+            with_it = (each for each in examples if any(option in each.split() for option in error.param.opts))
+            error.message = f"An example: {next(with_it, examples[0])}"
         raise
 
 
