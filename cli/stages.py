@@ -21,7 +21,7 @@ from sgpo_data.store.share import PartRange
 from .flags import built, parameters
 from .how import PANEL, ROWS, TABLES, execution_parameters
 from .opener import opener
-from .references import typed
+from .references import refuse_missing, typed
 
 if TYPE_CHECKING:
     from sgpo_data.running.engines import OpenModel
@@ -56,14 +56,17 @@ def _command(stage: type[Stage]) -> Callable[..., None]:
             print_what_if(built(Filter, given), typed(str(reference)), asked, verdicts=verdicts, root=execution.root, as_json=bool(given["json"]))
             return
         parts = PartRange.parsed(str(given["part_range"])) if given.get("part_range") else None
+        wanted, source = built(stage, _with_templates(given)), built(Source, given, prefix="source.")
+        reference = typed(str(reference))
+        refuse_missing([reference], str(model) if model else None, execution.root, raw="prompts" in stage.reads)
         job = job_of(
-            built(stage, _with_templates(given)),
-            typed(str(reference)),
+            wanted,
+            reference,
             model=str(model) if model else None,
             adapter=str(adapter) if adapter else None,
             reward_model=str(given["reward_model"]) if given.get("reward_model") else None,
             verdicts=verdicts,
-            source=built(Source, given, prefix="source."),
+            source=source,
             execution=execution,
         )
         if parts is not None:

@@ -16,7 +16,7 @@ from sgpo_data.training.options import Train
 
 from .flags import built, parameters
 from .how import PANEL, TRAINING, execution_parameters
-from .references import typed
+from .references import refuse_missing, typed
 
 if TYPE_CHECKING:
     from sgpo_data.references.model import Model
@@ -41,7 +41,9 @@ def _command() -> Callable[..., None]:
         execution, nodes = built(Execution, given), built(Nodes, given)
         nodes.check()
         train = built(Train, given)
-        datasets = [existing(typed(reference), execution.root) for reference in references]
+        references = [typed(reference) for reference in references]
+        refuse_missing(references, model, execution.root)
+        datasets = [existing(reference, execution.root) for reference in references]
         if model is None:
             raise UsageError(f"--model: name the model that training starts from{_authors(datasets)}")
         job = planned_training(train, tuple(input_of(dataset, str(dataset.folder)) for dataset in datasets), find_model(model))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.evaluation.official_answers import official_answers
-from sgpo_data.paths import local_path
+from sgpo_data.paths import local_path, nearby
 from sgpo_data.references.dataset import find_dataset
 from sgpo_data.rows import Message
 from sgpo_data.schema import schema
@@ -85,9 +85,8 @@ def recorded(reference: str, root: Path) -> Recorded:
         return _file(path, reference)
     dataset = find_dataset(reference, root)
     if dataset is None:
-        raise DatasetError(
-            f"{reference}: no such file or dataset; give an official file of answers (AlpacaEval, Arena-Hard or IFEval), or a dataset with responses"
-        )
+        what = nearby(path) or "give an official file of answers (AlpacaEval, Arena-Hard or IFEval), or a dataset with responses"
+        raise DatasetError(f"{reference}: no such file or dataset; {what}")
     found, authors = _column(dataset, reference, "response")
     return Recorded("+".join(authors), input_of(dataset, reference).record, answers=found)
 

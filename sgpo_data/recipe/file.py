@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from sgpo_data.engines import ChatTemplate
 from sgpo_data.errors import RecipeError, got
-from sgpo_data.paths import local_path
+from sgpo_data.paths import local_path, nearby
 from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_faults, training_faults
 from sgpo_data.recipe.faults import Fault, found_in, mended, number_faults
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
@@ -42,7 +42,8 @@ def read_recipe(path: Path) -> Recipe:
         text = local_path(path).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
-        raise RecipeError(f"{path}: no recipe can be read there ({reason}); give a TOML file; sgpo init writes one") from error
+        near = nearby(path) if isinstance(error, FileNotFoundError) else ""
+        raise RecipeError(f"{path}: no recipe can be read there ({reason}); {near or 'give a TOML file; sgpo init writes one'}") from error
     return parsed(text, path)
 
 

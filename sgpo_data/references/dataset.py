@@ -10,7 +10,7 @@ from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.streamed import streamed
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import BucketPlace, HubPlace, bucket_place, hub_place, remote
-from sgpo_data.paths import local_path
+from sgpo_data.paths import local_path, nearby
 from sgpo_data.references.model import model_folder
 from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.manifest import MANIFEST
@@ -81,7 +81,13 @@ def missing(reference: str, root: Path) -> str:
     path = local_path(reference)
     if path.exists():
         return f"{reference}: is {f'a folder without {MANIFEST}' if path.is_dir() else 'a file'}, no dataset; sgpo seed and sgpo run read raw rows"
-    return f"{reference}: no such dataset, here or in {root}"
+    near = nearby(path, _is_dataset) or nearby(local_path(root / reference), _is_dataset)
+    return f"{reference}: no such dataset, here or in {root}" + (f" ({near})" if near else "")
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether it is one, finished or not."""
+    return (folder / MANIFEST).is_file() or (folder / WORK).is_dir()
 
 
 def _only(reference: str, place: HubPlace, root: Path) -> HubPlace | None:
@@ -103,7 +109,7 @@ def _from_bucket(place: BucketPlace, root: Path) -> Dataset | None:
 
 def _local(reference: str, root: Path) -> Dataset | None:
     for folder in (local_path(reference), local_path(root / reference)):
-        if (folder / MANIFEST).is_file() or (folder / WORK).is_dir():
+        if _is_dataset(folder):
             return open_dataset(folder)
     if model_folder(reference, root) is not None:
         raise DatasetError(f"{reference}: is a model folder; give a dataset here, and the model with --model")

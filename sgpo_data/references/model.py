@@ -13,7 +13,7 @@ from sgpo_data.errors import HubError, ModelError
 from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
-from sgpo_data.paths import local_path
+from sgpo_data.paths import local_path, nearby
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
@@ -85,12 +85,21 @@ def find_model(reference: str, adapter: str | None = None) -> Model:
     return Model(folder, adapter_folder, record, record, config=folder)
 
 
+def missing_model(reference: str) -> str | None:
+    """What to say of a folder that is not there; None of one that is, and of what is on the Hub or at a server."""
+    folder, (name, _) = local_path(reference), split_revision(reference)
+    elsewhere = endpoint_name(reference) is not None or (name.count("/") == 1 and not reference.startswith(("/", ".", "~")))
+    if elsewhere or folder.is_dir():
+        return None
+    return f"{reference}: no such model folder; {nearby(folder, _has_config) or 'give a folder or a Hub model as org/name@revision'}"
+
+
 def model_folder(reference: str, root: Path) -> Path | None:
     """The folder of a model that the reference names, here or in the root; None if it names something else or nothing."""
     for folder in (local_path(reference), local_path(root / reference)):
         path = folder / MANIFEST
         found = _keys(path.read_bytes()) if path.is_file() else set()
-        foreign = "fingerprint" not in found and any((folder / name).is_file() for name in CONFIGS)
+        foreign = "fingerprint" not in found and _has_config(folder)
         if "weights" in found or (foreign and not (folder / WORK).is_dir()):
             return folder
     return None
@@ -165,10 +174,13 @@ def _located(reference: str) -> tuple[Path, WholeModel, str]:
     folder = local_path(reference)
     if folder.is_dir():
         return folder, _folder_identity(folder), str(folder.resolve())
-    name, revision = split_revision(reference)
-    if reference.startswith(("/", ".", "~")) or name.count("/") != 1:
-        raise ModelError(f"{reference}: no such model folder; give a folder or a Hub model as org/name@revision")
-    return _from_hub(name, revision)
+    if (fault := missing_model(reference)) is not None:
+        raise ModelError(fault)
+    return _from_hub(*split_revision(reference))
+
+
+def _has_config(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in CONFIGS)
 
 
 def _folder_identity(folder: Path) -> WholeModel:
@@ -192,6 +204,11 @@ def _keys(content: bytes) -> set[str]:
     return set(found) if isinstance(found, dict) else set()
 
 
+def _meant(name: str) -> str:
+    near = nearby(local_path(name), _has_config)
+    return f" ({near})" if near else ""
+
+
 def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
     from huggingface_hub import snapshot_download
 
@@ -201,9 +218,9 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
             commit = HubRepository(name, "model").commit(revision)
             folder = again(lambda: snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"]))
     except ModelError as error:
-        raise ModelError(f"{error}; and there is no folder {name}") from error
+        raise ModelError(f"{error}; and there is no folder {name}{_meant(name)}") from error
     except HubError as error:
-        raise HubError(f"{error}; and there is no folder {name}, which would do without the Hub") from error
+        raise HubError(f"{error}; and there is no folder {name}{_meant(name)}, which would do without the Hub") from error
     # One that a training step of ours made is known by its fingerprint wherever it lies.
     hub = HubModel(name, commit)
     return Path(folder), hub if model_manifest(Path(folder)) is None else _folder_identity(Path(folder)), hub.place

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sgpo_data.errors import DatasetError
+from sgpo_data.paths import missing_path
 from sgpo_data.sources.odd_row import BrokenRowError
 from sgpo_data.sources.raw_file import COMPRESSIONS, RawFile, readable
 from sgpo_data.sources.record import Record
@@ -96,7 +97,7 @@ def raw_files(path: Path, split: str = "train") -> RawFiles:
         _warn_of_configs(path, taken)
         return RawFiles(tuple(RawFile.hashed(path / name, str(name)) for name in taken))
     if not path.exists():
-        raise DatasetError(f"no such file or folder: {path}")
+        raise DatasetError(missing_path(path))
     if _kind(path) not in _READERS:
         raise DatasetError(f"{path}: not a kind of file that can be read (found {path.suffix or 'no suffix'}); convert it to one of {kinds}")
     return RawFiles((RawFile.hashed(path, path.name),))

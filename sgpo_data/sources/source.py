@@ -18,7 +18,7 @@ from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, StorageError, UsageError
 from sgpo_data.execution import ROOT
 from sgpo_data.names import PREFIX, BucketPlace, HubRows, bucket_place, hub_place
-from sgpo_data.paths import local_path
+from sgpo_data.paths import local_path, nearby
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
 from sgpo_data.sources.binding import Bindings
@@ -268,7 +268,7 @@ def _content(reference: str, source: Source, store: Path) -> RawContent:
         return _hub(reference, place.repository, source, place.revision)
     bucket = bucket_place(reference)
     path = local_path(reference) if bucket is None else _fetched(bucket, store)
-    if path.exists() or names_a_file(reference) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference):
+    if path.exists() or not could_be_on_hub(reference):
         set_in_vain = [name for name in ("config", "revision") if getattr(source, name) is not None]
         if set_in_vain:
             raise RecipeError(f"{reference}: source.{set_in_vain[0]} is for datasets on the Hub (got {getattr(source, set_in_vain[0])!r}); remove it")
@@ -276,9 +276,19 @@ def _content(reference: str, source: Source, store: Path) -> RawContent:
     try:
         return _hub(reference, reference, source, None)
     except HubError as error:
-        raise HubError(f"{error}; and there is no local path {reference}") from error
+        raise HubError(f"{error}; {_no_path(reference)}") from error
     except DatasetError as error:
-        raise DatasetError(f"{error}; and there is no local path {reference}") from error
+        raise DatasetError(f"{error}; {_no_path(reference)}") from error
+
+
+def could_be_on_hub(reference: str) -> bool:
+    """Whether a reference to which no path leads can be `org/name`."""
+    return not names_a_file(reference) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference) is not None
+
+
+def _no_path(reference: str) -> str:
+    near = nearby(local_path(reference))
+    return f"and there is no local path {reference}" + (f" ({near})" if near else "")
 
 
 def _fetched(place: BucketPlace, store: Path) -> Path:

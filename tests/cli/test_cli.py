@@ -151,6 +151,28 @@ def test_a_missing_source_is_one_line(tmp_path: Path) -> None:
     assert shown.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["seed", "promts.jsonl", "--model", "bsae"], ["no such file or folder: promts.jsonl; did you mean prompts.jsonl?", "bsae: ... did you mean base?"]),
+        (["seed", "prompts.jsonl", "--model", "bsae"], ["bsae: ... did you mean base?"]),
+        (["seed", "promts.jsonl", "--model", "base"], ["no such file or folder: promts.jsonl; did you mean prompts.jsonl?"]),
+        (["score-ppl", "improvd", "--scorer", "bsae"], ["improvd: ... (did you mean improved?)", "bsae: ... did you mean base?"]),
+        (["train", "improvd", "x", "--model", "bsae"], ["improvd: ... (did you mean improved?)", "x: ... here or in runs", "bsae: ... did you mean base?"]),
+    ],
+)
+def test_an_input_and_a_model_that_are_both_mistyped_are_both_told(words: list[str], lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_folder(Path("base"))
+    Path("prompts.jsonl").write_text('{"prompt": "x"}\n')
+    made_dataset(Path("improved"), "improved", [row("a")])
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 1
+    told = shown.stderr.splitlines()
+    assert len(told) == len(lines)
+    assert all(line.startswith(begin) and line.endswith(end) for line, (begin, _, end) in zip(told, (each.partition("...") for each in lines), strict=True))
+
+
 def test_an_empty_pipe_says_that_the_stage_before_failed() -> None:
     shown = CliRunner().invoke(app, ["improve", "-"], input="")
     assert shown.exit_code == 2
