@@ -38,7 +38,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sgpo sql --example waterfall filtered",
         'sgpo sql "FROM pairs" pairs -o pairs.csv',
     ),
-    "inspect": ("sgpo inspect pairs", "sgpo filter scored | sgpo inspect - --rows 5"),
+    "inspect": ("sgpo inspect pairs", "sgpo filter scored | sgpo inspect - --rows 5", "sgpo inspect pairs --rows 1 --whole"),
     "diff": ("sgpo diff filtered stricter", "sgpo diff run-a run-b"),
     "check": ("sgpo check pairs runs/mine/policy-1/model",),
     "lint": ("sgpo lint pairs", "sgpo lint org/preferences --max-longer 0.8"),

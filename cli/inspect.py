@@ -14,6 +14,7 @@ def inspect(
     reference: Annotated[str, typer.Argument(metavar="REF", help="A dataset, or the folder of a model; - reads the reference from standard input.")],
     rows: Annotated[int, typer.Option(min=0, help="Sample rows to show.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws another sample.")] = 0,
+    whole: Annotated[bool, typer.Option("--whole", help="Show texts uncut, and what each column means.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, texts uncut.")] = False,
     root: Annotated[Path, typer.Option(help="Folder that holds what was made.")] = ROOT,
 ) -> None:
@@ -30,4 +31,4 @@ def inspect(
         show_model(model, as_json=as_json)
         return
 
-    show(existing(reference, root), rows=rows, seed=seed, as_json=as_json)
+    show(existing(reference, root), rows=rows, seed=seed, whole=whole, as_json=as_json)

@@ -49,10 +49,11 @@ def column(found: Look, name: str) -> tuple[float, ...] | None:
 @pytest.mark.parametrize("table", tables())
 def test_every_table_is_shown_in_80_columns(table: str, count: int, tmp_path: Path) -> None:
     dataset = made_dataset(tmp_path / "d", table, rows_of(table, count))
-    out = shown(dataset)
-    assert max(map(len, out.splitlines())) <= 80
-    assert all(f"  {name} " in out for name in schema(table).column_names)
-    assert out.count("sample row") == min(count, 3)
+    for arguments in ((), ("--whole",)):
+        out = shown(dataset, *arguments)
+        assert max(map(len, out.splitlines())) <= 80
+        assert all(re.search(rf"[ ,]{name}[ ,\n]", out) for name in schema(table).column_names)
+        assert out.count("sample row") == min(count, 3)
     told = json.loads(shown(dataset, "--json"))
     assert told["rows"] == count
     assert [each["name"] for each in told["columns"]] == list(schema(table).column_names)
@@ -155,6 +156,20 @@ def test_long_text_is_cut_and_says_how_long_it_is(tmp_path: Path) -> None:
     out = shown(made_dataset(tmp_path / "d", "responses", [row("a", response="word " * 1000)]))
     assert "  response (5000 characters, cut)" in out
     assert out.count("word word") < 50
+
+
+def test_a_column_takes_a_line_and_what_it_means_is_told_if_all_is_asked_for(tmp_path: Path) -> None:
+    given = [row(f"p{number}", rejected=None, response="word " * 200 + "end") for number in range(3)]
+    dataset = made_dataset(tmp_path / "d", "filtered", given)
+    brief, whole = shown(dataset, "--rows", "1"), shown(dataset, "--rows", "1", "--whole")
+    assert len(brief.splitlines()) < 100 < len(whole.splitlines())
+    assert "null in every row: rejected" in brief
+    for told in ("The first rule the row fails", "word end", "exp(improved_nll"):
+        assert told not in brief
+        assert told in whole
+    assert "(1003 characters, cut)" in brief
+    assert "(1003 characters)" in whole
+    assert "--whole" in brief
 
 
 def test_estimated_quantiles_are_near_the_exact_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
