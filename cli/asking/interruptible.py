@@ -42,7 +42,7 @@ class Interruptible:
             self._stop()
             raise
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise query_error(error, self.con) from error
+            raise query_error(error, self.con, "") from error
 
     def _stop(self) -> None:
         """Ends the step that runs, or is about to: Ctrl-C may have come when it was begun and not waited for yet."""

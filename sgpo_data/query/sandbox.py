@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from sgpo_data.connection import connected, quoted
 from sgpo_data.errors import DatasetError, QueryError, SgpoError
+from sgpo_data.query.columns import columns_told, views
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading, refuse_no_text
 from sgpo_data.query.text_files import TextFile, create_table
@@ -27,7 +28,6 @@ SETTINGS: dict[str, str | bool | int] = {
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _EXCERPT = re.compile(r"^(?P<label>LINE \d+: )(?P<line>.*)\n(?P<caret> *\^+)", re.MULTILINE)
 """What DuckDB shows of a query."""
-_VIEWS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def selected(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelat
             raise QueryError(f"sql: {kind} is not possible, sql only reads; give one SELECT (WITH, FROM, DESCRIBE and SUMMARIZE too)")
         refuse_all_but_reading(con, query)
     except duckdb.Error as error:
-        raise query_error(error, con) from error
+        raise query_error(error, con, query) from error
     try:
         relation = con.sql(query)
     except duckdb.Error as error:
-        raise query_error(_placed(error, con, query), con) from error
+        raise query_error(_placed(error, con, query), con, query) from error
     assert relation is not None
     return relation
 
@@ -104,23 +104,23 @@ def execute(con: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelati
     try:
         found: duckdb.DuckDBPyRelation | None = con.sql(query)
     except duckdb.Error as error:
-        raise query_error(error, con) from error
+        raise query_error(error, con, query) from error
     return found
 
 
-def query_error(error: Exception, con: duckdb.DuckDBPyConnection) -> SgpoError:
-    """What DuckDB says of a query: its message and the candidates it offers in one line, then the place under a caret, where it tells that.
+def query_error(error: Exception, con: duckdb.DuckDBPyConnection, query: str) -> SgpoError:
+    """What DuckDB says of a query in one line, then the place under a caret, where it tells that.
 
-    Of a table that is not there, the views of the connection are the candidates.
+    Of a table that is not there, the views of the connection are told; of a column, those of the tables that the query names.
     """
     message = _duckdb_line(error)
     if isinstance(error, duckdb.CatalogException) and (missing := _NO_TABLE.search(message)):
-        views = con.execute(_VIEWS).fetchall()
-        known = f"there are {', '.join(name for (name,) in views)}" if views else "none was given"
+        known = f"there are {', '.join(there)}" if (there := views(con)) else "none was given"
         return QueryError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query", *_excerpt(error))
     if isinstance(error, duckdb.PermissionException):
         message += "; sql only reads the tables it was given, give other data as a REF"
-    return QueryError(f"sql: {message}", *_excerpt(error))
+    message, columns = columns_told(message, con, query) if isinstance(error, duckdb.BinderException) else (message, ())
+    return QueryError(f"sql: {message}", *_excerpt(error), *columns)
 
 
 def _placed(error: duckdb.Error, con: duckdb.DuckDBPyConnection, query: str) -> duckdb.Error:

@@ -23,6 +23,7 @@ from sgpo_data.cli.asking.interruptible import Interruptible
 from sgpo_data.cli.asking.shell import COMMANDS, is_whole, shell
 
 from sgpo_data.query.catalog import catalog
+from sgpo_data.schema import schema
 
 ENTER, CTRL_C, CTRL_D, UP = "\r", "\x03", "\x04", "\x1b[A"
 
@@ -72,6 +73,7 @@ def test_mistake_is_told_with_its_place_and_the_shell_goes_on(running: Interrupt
         'sql: Binder Error: Referenced column "finsh"',
         "  SELECT finsh FROM responses",
         "         ^^^^^",
+        f"  responses has {', '.join(schema('responses').column_names)}",
         ".tabels: no such command",
         "sql: DROP is not possible, sql only reads",
     ]

@@ -16,6 +16,7 @@ from sgpo_data.cli.sql import sql
 from typer.testing import CliRunner
 
 import sgpo_data
+from sgpo_data.schema import schema
 from sgpo_data.store.dataset import Dataset, faults
 
 SGPO = [sys.executable, "-c", "from sgpo_data.cli.main import main; main()"]
@@ -192,7 +193,6 @@ def test_table_says_that_there_are_more_rows(responses: Dataset) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("SELECT finsh FROM responses", 'sql: Binder Error: Referenced column "finsh" not found in FROM clause! Candidate bindings: "finish"'),
         ("FROM response", "sql: there is no table response; there are columns, guards, manifests, responses; give the dataset that holds it as a REF"),
         ("SELEC 1", 'sql: Parser Error: syntax error at or near "SELEC"'),
         ("SELECT error('at run time') FROM responses", "sql: Invalid Input Error: at run time"),
@@ -211,6 +211,26 @@ def test_mistake_in_a_query_is_one_line_and_its_place(query: str, told: str, res
 
 
 @pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("SELECT finsh FROM responses", 'sql: Binder Error: Referenced column "finsh" not found in FROM clause; did you mean finish?'),
+        ("SELECT r.finsh FROM responses AS r", 'sql: Binder Error: Values list "r" does not have a column named "finsh"; did you mean finish?'),
+        ("SELECT zzz FROM responses", 'sql: Binder Error: Referenced column "zzz" not found in FROM clause'),
+        ("WITH r AS (SELECT sample AS s FROM responses) SELECT finsh FROM r", 'sql: Binder Error: Referenced column "finsh" not found in FROM clause'),
+        ("FROM responses JOIN responses AS r USING (sampl)", 'sql: Binder Error: Column "sampl" does not exist on left side of join; did you mean sample?'),
+        ("SELECT * EXCLUDE (finsh) FROM responses", 'sql: Binder Error: Column "finsh" in EXCLUDE list not found in FROM clause; did you mean finish?'),
+    ],
+)
+@pytest.mark.parametrize("how", [(), ("--unsafe",)])
+def test_of_a_column_that_is_not_there_the_one_that_was_meant_and_all_are_told(query: str, told: str, how: tuple[str, ...], responses: Dataset) -> None:
+    code, out, said = asked(query, responses.folder, *how)
+    assert (code, out) == (1, "")
+    first, *_, last = said.splitlines()
+    assert first == told
+    assert last == f"  responses has {', '.join(schema('responses').column_names)}"
+
+
+@pytest.mark.parametrize(
     ("query", "marked"),
     [
         ("SELECT finsh FROM responses", "finsh"),
@@ -222,7 +242,7 @@ def test_mistake_in_a_query_is_one_line_and_its_place(query: str, told: str, res
     ],
 )
 def test_the_place_of_a_mistake_stands_over_a_caret(query: str, marked: str, responses: Dataset) -> None:
-    _, line, caret = asked(query, responses.folder)[2].splitlines()
+    _, line, caret, *_ = asked(query, responses.folder)[2].splitlines()
     assert "".join(letter for letter, mark in zip(line, caret, strict=False) if mark == "^") == marked
 
 
