@@ -51,14 +51,16 @@ class EngineError(SgpoError):
 class MissingExtraError(SgpoError):
     """A part of the toolkit that is installed on request is not installed."""
 
-    def __init__(self, extra: str, package: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'sgpo-data[{extra}]'")
+    def __init__(self, extra: str, package: str, instead: str = "") -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'sgpo-data[{extra}]'{instead and f'; or {instead}'}")
         self.extra = extra
         self.package = package
+        self.instead = instead
+        """What does without it."""
 
-    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
         """It may come from another process."""
-        return type(self), (self.extra, self.package)
+        return type(self), (self.extra, self.package, self.instead)
 
 
 class GateError(SgpoError):

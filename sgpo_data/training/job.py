@@ -178,7 +178,7 @@ def do_train(job: TrainJob, folder: Path, execution: Execution, nodes: Nodes = O
 def check_execution(execution: Execution, train: Train) -> None:
     """Raises MissingExtraError if a tracker or a library that is asked for is not installed, RecipeError if weights cannot be shared out so."""
     check_tracker(execution)
-    check_sharding(execution.sharding, train)
+    check_sharding(execution, train)
 
 
 def _made(job: TrainJob, folder: Path) -> bool:

@@ -1,13 +1,16 @@
 """Weights, gradients and optimizer shared out over devices, by Accelerate's FSDP2 or DeepSpeed's ZeRO-3."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 from sgpo_data.errors import EngineError, MissingExtraError, RecipeError
+from sgpo_data.execution import Execution
 from sgpo_data.training.options import Train
 
 if TYPE_CHECKING:
@@ -22,17 +25,27 @@ def launch_config(sharding: str) -> Iterator[Path]:
         yield path
 
 
-def check_sharding(sharding: str, train: Train) -> None:
+def check_sharding(execution: Execution, train: Train) -> None:
     """Nothing if such a training can be shared out so.
 
-    Raises MissingExtraError without DeepSpeed, RecipeError for types that it does not keep.
+    Raises MissingExtraError without DeepSpeed, EngineError without the compiler it needs, RecipeError for types that it does not keep.
     """
-    if sharding != "zero3":
+    if execution.sharding != "zero3":
         return
     if find_spec("deepspeed") is None:
-        raise MissingExtraError("deepspeed", "deepspeed")
+        raise MissingExtraError("deepspeed", "deepspeed", "give --sharding fsdp, which does without")
+    # DeepSpeed compiles what its processes talk by on a CPU, with the compiler that PyTorch names.
+    compiler, *_ = (os.environ.get("CXX") or "c++").split()
+    if which(compiler) is None and not _on_gpu(execution.device):
+        raise EngineError(f"--sharding zero3: on a CPU DeepSpeed needs a C++ compiler, and there is no {compiler}; install g++, or give --sharding fsdp")
     if train.dtype == "bfloat16" and train.optimizer_dtype == "weights":
         raise RecipeError("optimizer_dtype: weights cannot be with --sharding zero3, whose optimizer is float32; leave it out, or give --sharding fsdp")
+
+
+def _on_gpu(device: str) -> bool:
+    import torch
+
+    return device != "cpu" and torch.cuda.is_available()
 
 
 def refuse_whole_copies(sharding: str, kind: str) -> None:

@@ -161,10 +161,15 @@ def test_a_launcher_that_would_train_whole_copies_is_refused() -> None:
 
 
 def test_what_zero3_cannot_do_is_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    zero3, fsdp = Execution(sharding="zero3", device="cpu"), Execution(sharding="fsdp", device="cpu")
     monkeypatch.setattr("sgpo_data.training.sharding.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"deepspeed is not installed; run: pip install 'sgpo-data\[deepspeed\]'"):
-        check_sharding("zero3", Train())
+    with pytest.raises(MissingExtraError, match=r"deepspeed is not installed; run: pip install 'sgpo-data\[deepspeed\]'; or give --sharding fsdp"):
+        check_sharding(zero3, Train())
     monkeypatch.setattr("sgpo_data.training.sharding.find_spec", lambda name: object())
+    monkeypatch.setenv("CXX", "no-compiler")
+    with pytest.raises(EngineError, match=r"--sharding zero3: .* C\+\+ compiler, and there is no no-compiler; install g\+\+, or give --sharding fsdp"):
+        check_sharding(zero3, Train())
+    monkeypatch.setenv("CXX", sys.executable)
     with pytest.raises(RecipeError, match="optimizer_dtype: weights cannot be with --sharding zero3"):
-        check_sharding("zero3", Train(dtype="bfloat16", optimizer_dtype="weights"))
-    check_sharding("fsdp", Train(dtype="bfloat16", optimizer_dtype="weights"))
+        check_sharding(zero3, Train(dtype="bfloat16", optimizer_dtype="weights"))
+    check_sharding(fsdp, Train(dtype="bfloat16", optimizer_dtype="weights"))
