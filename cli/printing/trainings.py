@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sgpo_data.training.memory import Devices, Size
 
 GB = 1e9
+MINUTE = 60
 SPEED = 4e14
 """Operations per second of one device, for the time of a training that has no like here: two fifths of what an H100 does at most in bfloat16."""
 
@@ -36,14 +37,23 @@ def training_memory(steps: "Sequence[Step]", execution: Execution) -> "Iterator[
 
 def format_trainings(steps: "Sequence[Step]", execution: Execution) -> Iterator[str]:
     """A line for each of them, equal ones once, and what kind of numbers these are."""
+    from sgpo_data.training.memory import training_devices
+
     lines: dict[str, None] = {}
+    here = training_devices(execution).gpu
     for step, parts, seconds in training_memory(steps, execution):
         listed = ", ".join(f"{part} {size / GB:.1f}" for part, size in parts.items() if size >= GB / 20)
         need = f"{sum(parts.values()) / GB:.1f} GB on each device" + (f" ({listed})" if listed else "")
-        lines[f"{step.phase} train: {need}; at most {seconds / 60:.1f} min for 1,000 rows of {_longest(step)} tokens"] = None
+        lines[f"{step.phase} train: {need}; {_at_most(seconds)} for 1,000 rows of {_longest(step)} tokens{'' if here else ' on a GPU'}"] = None
     yield from lines
     if lines:
-        yield f"by arithmetic, at {SPEED / 1e12:.0f} TFLOP/s a device; nothing of it is measured"
+        yield f"by arithmetic, nothing of it is measured; a GPU is taken to do {SPEED / 1e12:.0f} TFLOP/s{'' if here else ', and there is none here'}"
+
+
+def _at_most(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
+    return f"at most {seconds:.0f} s" if seconds < MINUTE else f"at most {seconds / MINUTE:.1f} min"
 
 
 def _longest(step: "Step") -> int:
