@@ -14,6 +14,7 @@ from sgpo_data.recipe.consistency import phase_faults, recipe_faults, reference_
 from sgpo_data.recipe.faults import Fault, found_in, mended, number_faults
 from sgpo_data.recipe.recipe import SEEDED, Phase, Recipe
 from sgpo_data.recipe.several_sources import joined_sources
+from sgpo_data.recipe.toml import toml_fault
 from sgpo_data.stages.improve.templates import TEMPLATE_FIELDS, load_template
 from sgpo_data.stages.order import STAGES
 
@@ -64,8 +65,7 @@ def _loaded(text: str, path: Path) -> dict[str, object]:
     except ValueError as error:
         if not isinstance(error, tomllib.TOMLDecodeError):
             raise _refused(path, [Fault((), "holds an integer of thousands of digits; TOML has integers of 64 bits")]) from error
-        what, _, where = str(error).rpartition(" (at ")
-        raise _refused(path, [Fault((), f"{where.rstrip(')')}: {what}; TOML writes key = value, texts in quotes")]) from error
+        raise _refused(path, [Fault((), toml_fault(text, error))]) from error
 
 
 def _checked(data: dict[str, object], path: Path) -> Recipe:
