@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .examples import EXAMPLES
 from .flags import dashed
-from .usage import usage_told
+from .usage import explain_usage_errors
 
 if TYPE_CHECKING:
     import typer._click.core as click
@@ -37,7 +37,7 @@ class HelpfulCommand(TyperCommand):
     def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
         """Reads the arguments, and how much help is asked for."""
         _note(ctx, args)
-        with usage_told():
+        with explain_usage_errors():
             return super().parse_args(ctx, args)
 
     def format_help(self, ctx: "click.Context", formatter: "HelpFormatter") -> None:
@@ -51,7 +51,7 @@ class HelpfulGroup(TyperGroup):
     def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
         """Reads the arguments, and how much help is asked for."""
         _note(ctx, args)
-        with usage_told():
+        with explain_usage_errors():
             return super().parse_args(ctx, args)
 
     def format_help(self, ctx: "click.Context", formatter: "HelpFormatter") -> None:

@@ -39,7 +39,7 @@ def refuse_missing(references: Sequence[str], model: str | None, root: Path, *, 
     # DuckDB and Arrow take a while to import: --help does without.
     from sgpo_data.references.dataset import missing
     from sgpo_data.references.model import missing_model
-    from sgpo_data.sources.source import could_be_on_hub
+    from sgpo_data.sources.files import could_be_on_hub
 
     without_model = missing_model(model) if model else None
     if without_model is None:

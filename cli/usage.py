@@ -16,7 +16,7 @@ COMMANDS = 3
 
 
 @contextmanager
-def usage_told() -> Iterator[None]:
+def explain_usage_errors() -> Iterator[None]:
     """Says of an unknown option which one was meant, or which other commands have it; of a missing one, how it is given."""
     try:
         yield

@@ -58,3 +58,8 @@ def nearby(path: Path, fits: Callable[[Path], bool] = Path.exists) -> str:
     close = (path.with_name(name).joinpath(*names) for name in get_close_matches(path.name, there, n=CLOSEST))
     meant = next((each for each in close if fits(each)), None)
     return "" if meant is None else f"did you mean {meant}?"
+
+
+def bracketed(near: str) -> str:
+    """The same inside of a sentence."""
+    return f" ({near})" if near else ""

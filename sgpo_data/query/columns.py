@@ -24,7 +24,7 @@ def views(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [str(name) for (name,) in con.execute(_VIEWS).fetchall()]
 
 
-def columns_told(message: str, con: duckdb.DuckDBPyConnection, query: str) -> tuple[str, tuple[str, ...]]:
+def with_columns(message: str, con: duckdb.DuckDBPyConnection, query: str) -> tuple[str, tuple[str, ...]]:
     """DuckDB's message with the column that was meant, and a line with the columns of each table the query names; of another message, itself."""
     missing = _MISSING.search(message)
     if missing is None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sgpo_data.connection import connected, quoted
 from sgpo_data.errors import DatasetError, QueryError, SgpoError
-from sgpo_data.query.columns import columns_told, views
+from sgpo_data.query.columns import views, with_columns
 from sgpo_data.query.read_only import SCHEME, ReadOnlyFiles
 from sgpo_data.query.select_only import refuse_all_but_reading, refuse_no_text
 from sgpo_data.query.text_files import TextFile, create_table
@@ -119,7 +119,7 @@ def query_error(error: Exception, con: duckdb.DuckDBPyConnection, query: str) ->
         return QueryError(f"sql: there is no table {missing[1]}; {known}; give the dataset that holds it as a REF behind the query", *_excerpt(error))
     if isinstance(error, duckdb.PermissionException):
         message += "; sql only reads the tables it was given, give other data as a REF"
-    message, columns = columns_told(message, con, query) if isinstance(error, duckdb.BinderException) else (message, ())
+    message, columns = with_columns(message, con, query) if isinstance(error, duckdb.BinderException) else (message, ())
     return QueryError(f"sql: {message}", *_excerpt(error), *columns)
 
 

@@ -12,12 +12,12 @@ def toml_fault(text: str, error: tomllib.TOMLDecodeError) -> str:
     found = _PLACE.search(str(error))
     what = str(error)[: found.start()] if found else str(error)
     if found is None or found["line"] is None:
-        return f"end of document: {_told(what, '')}"
+        return f"end of document: {_words(what, '')}"
     line, column = int(found["line"]), int(found["column"])
     before, after = _split(text, line, column)
     if before.rstrip().endswith(","):
-        return _after_comma(before, after, what, line, column)
-    return f"{_place(line, column)}: {_told(what, after)}"
+        return _comma_fault(before, after, what, line, column)
+    return f"{_place(line, column)}: {_words(what, after)}"
 
 
 def _split(text: str, line: int, column: int) -> tuple[str, str]:
@@ -32,7 +32,7 @@ def _place(line: int, column: int) -> str:
     return f"line {line}, column {column}"
 
 
-def _after_comma(before: str, after: str, what: str, line: int, column: int) -> str:
+def _comma_fault(before: str, after: str, what: str, line: int, column: int) -> str:
     """Of a fault that is the comma before it, or the end of the line after that."""
     if what.startswith("Invalid initial character for a key part") and after[:1] in ("}", "\n"):
         comma = before.rstrip()
@@ -40,10 +40,10 @@ def _after_comma(before: str, after: str, what: str, line: int, column: int) -> 
         if after.lstrip().startswith("}"):
             return f"{place}: a comma before the }} of a table; remove it, TOML takes none there"
         return f"{place}: a table in {{ }} goes on in the next line; write it in one line, or as a [table] with one for each key"
-    return f"{_place(line, column)}: {_told(what, after)}"
+    return f"{_place(line, column)}: {_words(what, after)}"
 
 
-def _told(what: str, after: str) -> str:
+def _words(what: str, after: str) -> str:
     """The parser's words, and what to type."""
     if what == "Invalid value" and (name := re.match(r"True|False|None", after)):
         return f"{name[0]} is no value of TOML; " + ("leave the key out" if name[0] == "None" else f"write {name[0].lower()}")

@@ -10,7 +10,7 @@ from sgpo_data.hub.repository import HubRepository
 from sgpo_data.hub.streamed import streamed
 from sgpo_data.hub.version import publication_record
 from sgpo_data.names import BucketPlace, HubPlace, bucket_place, hub_place, remote
-from sgpo_data.paths import local_path, nearby
+from sgpo_data.paths import bracketed, local_path, nearby
 from sgpo_data.references.model import model_folder
 from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.manifest import MANIFEST
@@ -82,7 +82,7 @@ def missing(reference: str, root: Path) -> str:
     if path.exists():
         return f"{reference}: is {f'a folder without {MANIFEST}' if path.is_dir() else 'a file'}, no dataset; sgpo seed and sgpo run read raw rows"
     near = nearby(path, _is_dataset) or nearby(local_path(root / reference), _is_dataset)
-    return f"{reference}: no such dataset, here or in {root}" + (f" ({near})" if near else "")
+    return f"{reference}: no such dataset, here or in {root}" + bracketed(near)
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from sgpo_data.errors import HubError, ModelError
 from sgpo_data.hub.client import again, hub_faults
 from sgpo_data.hub.repository import HubRepository
 from sgpo_data.names import AdaptedModel, EndpointModel, FolderModel, HubModel, ModelPlace, TrainedModel, WholeModel, endpoint_name, split_revision
-from sgpo_data.paths import local_path, nearby
+from sgpo_data.paths import bracketed, local_path, nearby
 from sgpo_data.store.dataset import WORK
 from sgpo_data.store.files import file_digest
 from sgpo_data.store.manifest import MANIFEST, ModelManifest, ModelRecord
@@ -204,11 +204,6 @@ def _keys(content: bytes) -> set[str]:
     return set(found) if isinstance(found, dict) else set()
 
 
-def _meant(name: str) -> str:
-    near = nearby(local_path(name), _has_config)
-    return f" ({near})" if near else ""
-
-
 def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
     from huggingface_hub import snapshot_download
 
@@ -218,9 +213,9 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, WholeModel, str]:
             commit = HubRepository(name, "model").commit(revision)
             folder = again(lambda: snapshot_download(name, revision=commit, ignore_patterns=["*.pth", "*.gguf", "*.onnx", "original/*"]))
     except ModelError as error:
-        raise ModelError(f"{error}; and there is no folder {name}{_meant(name)}") from error
+        raise ModelError(f"{error}; and there is no folder {name}{bracketed(nearby(local_path(name), _has_config))}") from error
     except HubError as error:
-        raise HubError(f"{error}; and there is no folder {name}{_meant(name)}, which would do without the Hub") from error
+        raise HubError(f"{error}; and there is no folder {name}{bracketed(nearby(local_path(name), _has_config))}, which would do without the Hub") from error
     # One that a training step of ours made is known by its fingerprint wherever it lies.
     hub = HubModel(name, commit)
     return Path(folder), hub if model_manifest(Path(folder)) is None else _folder_identity(Path(folder)), hub.place

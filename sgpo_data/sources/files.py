@@ -67,6 +67,11 @@ def names_a_file(reference: str) -> bool:
     return _kind(Path(reference)) in _READERS
 
 
+def could_be_on_hub(reference: str) -> bool:
+    """Whether a reference to which no path leads can be `org/name`."""
+    return not names_a_file(reference) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference) is not None
+
+
 def could_be_read(name: str) -> bool:
     """Whether a file of this name in a folder is read, or tells what of the others is."""
     return not any(part.startswith(".") for part in PurePosixPath(name).parts) and (names_a_file(name) or name == CARD)

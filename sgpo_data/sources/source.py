@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,11 +17,11 @@ from sgpo_data.connection import connected
 from sgpo_data.errors import DatasetError, HubError, RecipeError, SchemaError, StorageError, UsageError
 from sgpo_data.execution import ROOT
 from sgpo_data.names import PREFIX, BucketPlace, HubRows, bucket_place, hub_place
-from sgpo_data.paths import local_path, nearby
+from sgpo_data.paths import bracketed, local_path, nearby
 from sgpo_data.rows import Message, Row
 from sgpo_data.schema import schema
 from sgpo_data.sources.binding import Bindings
-from sgpo_data.sources.files import could_be_read, names_a_file, raw_files
+from sgpo_data.sources.files import could_be_on_hub, could_be_read, raw_files
 from sgpo_data.sources.hub import HubSplit, hub_split
 from sgpo_data.sources.left_out import LeftOut
 from sgpo_data.sources.odd_row import OddRowError
@@ -276,19 +275,9 @@ def _content(reference: str, source: Source, store: Path) -> RawContent:
     try:
         return _hub(reference, reference, source, None)
     except HubError as error:
-        raise HubError(f"{error}; {_no_path(reference)}") from error
+        raise HubError(f"{error}; and there is no local path {reference}{bracketed(nearby(path))}") from error
     except DatasetError as error:
-        raise DatasetError(f"{error}; {_no_path(reference)}") from error
-
-
-def could_be_on_hub(reference: str) -> bool:
-    """Whether a reference to which no path leads can be `org/name`."""
-    return not names_a_file(reference) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", reference) is not None
-
-
-def _no_path(reference: str) -> str:
-    near = nearby(local_path(reference))
-    return f"and there is no local path {reference}" + (f" ({near})" if near else "")
+        raise DatasetError(f"{error}; and there is no local path {reference}{bracketed(nearby(path))}") from error
 
 
 def _fetched(place: BucketPlace, store: Path) -> Path:
