@@ -6,11 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from sgpo_data.errors import SgpoError, first_line
 from sgpo_data.rows import Row
@@ -20,9 +19,8 @@ from sgpo_data.store.manifest import FileRecord, Manifest
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow.dataset as pads
     from fsspec import AbstractFileSystem
-
-READ_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -122,21 +120,9 @@ class StreamedDataset(ABC):
         return pl.scan_pyarrow_dataset(self.arrow)
 
     @cached_property
-    def arrow(self) -> pads.FileSystemDataset:
+    def arrow(self) -> "pads.FileSystemDataset":
         """The parts, as an Arrow dataset."""
-        from pyarrow.fs import FSSpecHandler, PyFileSystem
+        # It takes a while to import, pandas with it, and most commands read folders.
+        from sgpo_data.store.unhurried import unhurried
 
-        options = pads.ParquetFragmentScanOptions(pre_buffer=True, page_checksum_verification=True)
-        form = pads.ParquetFileFormat(default_fragment_scan_options=options)
-        system = PyFileSystem(FSSpecHandler(self.system))  # type: ignore[abstract]
-        parts = [form.make_fragment(self.path_of(record.name), system) for record in self.manifest.files]
-        return _Unhurried(parts, schema(self.table).arrow, form, system)
-
-
-class _Unhurried(pads.FileSystemDataset):
-    """Reads ahead no more than it takes to be there in time, whoever asks: Arrow's own settings keep gigabytes of texts where DuckDB takes them slowly."""
-
-    def scanner(self, *_: Any, **settings: Any) -> pads.Scanner:  # noqa: ANN401
-        """As asked, but for what is read ahead."""
-        most = {"batch_size": READ_ROWS, "batch_readahead": 2, "fragment_readahead": 1}
-        return super().scanner(**settings | {name: min(settings.get(name, limit), limit) for name, limit in most.items()})
+        return unhurried([self.path_of(record.name) for record in self.manifest.files], self.system, schema(self.table).arrow)
