@@ -72,7 +72,10 @@ class _Commands(HelpfulGroup):
         except SgpoError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # Where Ctrl-C comes while DuckDB computes, this is what it makes of it.
+            if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+                raise
             print("stopped; the same command goes on from here" if ctx.invoked_subcommand in RESUMING else "stopped", file=sys.stderr)
             raise typer.Exit(130) from error
         return None

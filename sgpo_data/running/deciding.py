@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sgpo_data.connection import connected
 from sgpo_data.running.verdicts import rewarded_input
-from sgpo_data.store.dataset import Readable
+from sgpo_data.store.dataset import Dataset, Readable, unreadable
 from sgpo_data.store.streamed import StreamedDataset
 
 MEMORY = 1 << 30
@@ -31,8 +31,8 @@ def deciding(source: Readable, spill: Path, *, verdicts: Readable | None = None)
     """A connection with the rows of the dataset, numbered by `position`; what does not fit in memory goes to the folder `spill` while it is open.
 
     With verdicts, rewards are what they say: of `improved` how far it is preferred to `response`, from 0 to 1, and of `response` the rest.
-    Raises DatasetError if they judge none of the rows, or if the rows have the rewards of a model already; HubError or StorageError if rows that are read
-    where they lie stop coming.
+    Raises DatasetError if they judge none of the rows, or if the rows have the rewards of a model already, or if a part cannot be read; HubError or
+    StorageError if rows that are read where they lie stop coming.
     """
     with connected(settings={"temp_directory": str(spill), **_CLOSED}) as con:
         # A cache of files would fill the memory with what is read once.
@@ -41,16 +41,19 @@ def deciding(source: Readable, spill: Path, *, verdicts: Readable | None = None)
         con.execute("SET allowed_paths = ?", [[*source.readable, *(verdicts.readable if verdicts else ())]])
         # Rules of a recipe are run here. They are checked, and this is the second lock.
         con.execute("SET enable_external_access = false")
-        if verdicts is None:
-            source.numbered(con).create_view("input")
-        else:
-            rewarded_input(con, source, verdicts)
-        con.execute("SET lock_configuration = true")
         try:
+            if verdicts is None:
+                source.numbered(con).create_view("input")
+            else:
+                rewarded_input(con, source, verdicts)
+            con.execute("SET lock_configuration = true")
             yield con
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if isinstance(source, StreamedDataset) and (told := _ARROW_FAULT.search(str(error))):
                 raise source.failure(f"{source.place}: could not be read on ({told['why'].strip()}); run the same command again") from error
+            # Of rules of a recipe RecipeError has told before.
+            if isinstance(source, Dataset) and isinstance(error, duckdb.InvalidInputException):
+                raise unreadable(source.folder, error) from error
             raise
 
 

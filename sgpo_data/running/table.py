@@ -14,7 +14,7 @@ from sgpo_data.running.engines import Engines
 from sgpo_data.running.job import StageJob
 from sgpo_data.stages import ModelRole, TableStage
 from sgpo_data.store.at_once import aligned, write_all, write_beside
-from sgpo_data.store.dataset import WORK, Readable, open_dataset
+from sgpo_data.store.dataset import WORK, Dataset, Readable, open_dataset
 from sgpo_data.store.input import JobInput
 from sgpo_data.store.unfinished import StageSummary, Unfinished
 
@@ -57,10 +57,13 @@ class TableJob(StageJob):
     def fill(self, into: Unfinished, source: Readable, execution: Execution, engines: Engines) -> StageSummary:
         """Makes all rows.
 
-        Raises DatasetError if none is left and the stage needs some.
+        Raises DatasetError if its input is not what the manifest says, or if no row is left and the stage needs some.
         """
         stage = self.stage
         verdicts = None if self.verdicts is None else self.verdicts.dataset or open_dataset(self.verdicts.folder)
+        for given in (source, verdicts):
+            if isinstance(given, Dataset):
+                given.verify()
         with deciding(source, into.folder / WORK / "spill", verdicts=verdicts) as con:
             decided = stage.table(con, source.table)
             for warning in decided.warnings:

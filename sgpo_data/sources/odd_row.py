@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sgpo_data.errors import SchemaError
+from sgpo_data.printable import printable
 
 EXAMPLE_CHARACTERS = 200
 
@@ -25,7 +26,7 @@ class OddRowError(SchemaError):
         """The place, with what the message says beyond the reason: for a line that has told the reason already."""
         said = str(self.args[0]).removesuffix(self.advice).removeprefix(f"{self.place}: ").split()
         beyond = _beyond(said, self.reason.split())
-        return f"{self.place}: {_shortened(' '.join(beyond))}" if beyond else self.place
+        return printable(f"{self.place}: {_shortened(' '.join(beyond))}" if beyond else self.place)
 
 
 def _beyond(said: list[str], reason: list[str]) -> list[str]:

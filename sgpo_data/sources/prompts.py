@@ -141,5 +141,5 @@ def _read(opened: OpenedSource, into: Unfinished) -> StageSummary:
 
     write_all(into, pa.RecordBatchReader.from_batches(schema("prompts").arrow, batches()))
     if read > rows:
-        log.info("%s: %d of %d rows have the prompt and the answers of another, and are merged with it", opened.reference, read - rows, read)
+        log.info("%s: %d of %d rows have the prompt of another, and its answers or none, and are merged with it", opened.reference, read - rows, read)
     return StageSummary(rows_in=read, outcome=OUTCOME, warnings=tuple(left_out.warnings))

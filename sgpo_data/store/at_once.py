@@ -27,7 +27,7 @@ def write_all(into: Unfinished, reader: pa.RecordBatchReader) -> None:
 def write_beside(into: Unfinished, reader: pa.RecordBatchReader, source: Readable) -> None:
     """Takes `position` and the columns that the table adds to its input's, of all rows of the input; the others are copied from its parts as they are.
 
-    Raises DatasetError if a part of the input is not what its manifest says it is.
+    The parts have been verified. Raises HubError or StorageError if one that is fetched does not come.
     """
     # Only what copies pages needs the definition of Parquet.
     from sgpo_data.store.beside import write_beside

@@ -1,6 +1,7 @@
 """A finished dataset: a folder of Parquet parts and the manifest that was written last."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 BATCH_ROWS = 1024
+VERIFIERS = 2
+"""Parts whose digests are taken at once."""
 WORK = ".unfinished"
 """Folder that only a dataset in the making has."""
 
@@ -65,7 +68,7 @@ class Readable(Protocol):
     def part(self, record: FileRecord, scratch: Path) -> AbstractContextManager[Path]:
         """One of its parts as a file on this machine, as long as the context lasts; what is fetched lies in the folder `scratch` meanwhile.
 
-        Raises DatasetError, or HubError or StorageError of what lies elsewhere, if it is not what the manifest says it is.
+        Raises HubError or StorageError if it does not come, or not as the manifest says it is.
         """
         ...
 
@@ -117,14 +120,15 @@ class Dataset:
 
     @contextmanager
     def part(self, record: FileRecord, scratch: Path) -> Iterator[Path]:
-        """The file of one of its parts.
+        """The file of one of its parts."""
+        yield self.folder / record.name
 
-        Raises DatasetError if it is not what the manifest says it is.
-        """
-        path = self.folder / record.name
-        if fault := _digest_fault(path, record.sha256):
-            raise DatasetError(fault)
-        yield path
+    def verify(self) -> None:
+        """Raises DatasetError if a part is not what the manifest says it is: what decides over all rows had better not read others."""
+        with ThreadPoolExecutor(VERIFIERS) as pool:
+            faults = pool.map(_digest_fault, self.paths, [record.sha256 for record in self.manifest.files])
+            if fault := next(filter(None, faults), None):
+                raise DatasetError(fault)
 
     def rows(self) -> Iterator[Row]:
         """All rows, in order.
@@ -187,7 +191,7 @@ def part_rows(path: Path) -> Iterator[Row]:
     Raises DatasetError if it cannot be read.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield from cast(list[Row], batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
@@ -264,7 +268,10 @@ def _file_faults(dataset: Dataset, path: Path, sha256: str) -> list[str]:
 
 
 def _digest_fault(path: Path, sha256: str) -> str | None:
-    digest = file_digest(path)
+    try:
+        digest = file_digest(path)
+    except OSError as error:
+        raise unreadable(path.parent, error, part=path) from error
     if digest == sha256:
         return None
     return f"{path}: SHA-256 is {digest[:16]}..., the manifest says {sha256[:16]}...; copy it back, or remove the folder and run its stage again"

@@ -163,6 +163,8 @@ def do_train(job: TrainJob, folder: Path, execution: Execution, nodes: Nodes = O
         if nodes.nodes > 1:
             check_devices(execution)
         datasets = [open_dataset(given.folder) for given in job.inputs]
+        for dataset in datasets:
+            dataset.verify()
         if job.train.needs.reads == "pairs":
             refuse_other_policies(job.train, job.start.record.identity, datasets)
         if nodes.node_rank:

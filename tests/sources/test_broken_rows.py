@@ -12,6 +12,7 @@ import pytest
 
 from sgpo_data.errors import DatasetError, SchemaError
 from sgpo_data.execution import Execution
+from sgpo_data.printable import HOSTILE
 from sgpo_data.sources.options import Source
 from sgpo_data.sources.prompts import read_prompts
 from sgpo_data.sources.source import open_source
@@ -60,6 +61,15 @@ def test_a_broken_line_is_left_out_and_counted_with_its_number(name: str, packed
     assert said in prompts.manifest.warnings[0]
     with pytest.raises(SchemaError, match=r"x\.jsonl.*, line 2: not "):
         texts(path, strict=True)
+
+
+@pytest.mark.parametrize("key", ["\\ud800x", "\\u001b[31mred", "\\u202eabc"])
+def test_what_is_told_of_a_row_is_text_that_a_manifest_and_a_terminal_take(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(with_second_line(f'{{"{key}": "d"}}'.encode()))
+    (warning,) = read_prompts(str(path), Source(), Execution(root=tmp_path / "runs")).manifest.warnings
+    assert "x.jsonl, line 2: " in warning
+    assert not HOSTILE.search(warning)
 
 
 def test_a_file_is_refused_with_its_first_fault_if_more_than_half_of_it_is_broken(tmp_path: Path) -> None:
