@@ -31,16 +31,21 @@ def built(model: type[M], given: Mapping[str, object], *, prefix: str = "") -> M
     try:
         return model.model_validate(_nested(model, given, prefix))
     except ValidationError as error:
-        faults = [f"{_flag(model, prefix, fault['loc'])}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']})" for fault in error.errors()]
+        faults = [f"{_flag(model, prefix, fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}{_got(fault['input'])}" for fault in error.errors()]
         raise UsageError("; ".join(faults)) from error
+
+
+def _got(value: object) -> str:
+    """A value as it was given; all entries of a table were given one by one, and the fault names the one that is meant."""
+    return "" if isinstance(value, dict) else f" (got {value})"
 
 
 def _flag(model: type[BaseModel], prefix: str, place: tuple[int | str, ...]) -> str:
     """The flag of a place in the model; of an entry of a table, with its name."""
     first, *rest = map(str, place) if place else ("",)
     field = model.model_fields.get(first)
-    if rest and field is not None and get_origin(field.annotation) is dict:
-        return f"--{dashed(entry_flag(prefix + first))} {rest[0]}"
+    if field is not None and get_origin(field.annotation) is dict:
+        return " ".join([f"--{dashed(entry_flag(prefix + first))}", *rest[:1]])
     return f"--{dashed(prefix + '.'.join([first, *rest]))}"
 
 

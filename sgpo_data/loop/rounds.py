@@ -90,6 +90,8 @@ def open_run(run: str, root: Path) -> Run:
     folder = run_folder(run, root)
     rounds = tuple(_of_recipe(folder)) or tuple(_of_folders(folder))
     if not rounds:
+        if (folder / MANIFEST).is_file():
+            raise DatasetError(f"{folder}: is no run, but what one command made; look at it with: sgpo inspect {folder}")
         raise DatasetError(f"{folder}: holds no round of a run; make one with: sgpo run RECIPE")
     return Run(folder, rounds)
 

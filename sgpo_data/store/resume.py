@@ -212,5 +212,5 @@ def _summary(dataset: Dataset) -> str:
     outcomes = outcome(manifest.table, manifest.outcomes, dataset.paths)
     speed = f", {manifest.tokens} tokens, {manifest.tokens / max(manifest.seconds, 1e-3):.0f} tokens/s" if manifest.tokens else ""
     if manifest.retokenized:
-        speed += f"; {manifest.retokenized} rows become other tokens when their text is read again"
+        speed += f"; rows that become other tokens when their text is read again: {manifest.retokenized}"
     return f"{manifest.rows} rows of {manifest.table} ({outcomes}) in {manifest.seconds:.1f} s{speed}"

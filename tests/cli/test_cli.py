@@ -262,4 +262,6 @@ def test_a_rule_that_is_refused_is_named_by_its_flag() -> None:
     shown = CliRunner().invoke(app, ["filter", "nowhere", "--rule", "short=delete"])
     assert shown.exit_code == 2
     assert "--rule short: " in shown.stderr
+    shown = CliRunner().invoke(app, ["filter", "nowhere", "--rule", "length=true"])
+    assert shown.stderr == "--rule: length is a rule already; give this one another name\n"
     assert "Value error" not in shown.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from literal_rows import Values, row
+from made import made_dataset
 from made_run import made_model, made_run, planned
 from sgpo_data.cli.main import app
 from typer.testing import CliRunner
@@ -381,6 +382,9 @@ def test_a_folder_without_rounds_and_a_broken_part_are_told(tmp_path: Path) -> N
     (tmp_path / "run").mkdir()
     with pytest.raises(DatasetError, match="holds no round of a run; make one with: sgpo run RECIPE"):
         open_run("run", tmp_path)
+    made_dataset(tmp_path / "pairs", "pairs", [])
+    with pytest.raises(DatasetError, match="pairs: is no run, but what one command made; look at it with: sgpo inspect"):
+        open_run("pairs", tmp_path)
     run = made_run(tmp_path, {"a-1": {"filtered": rows(1)}}, name="other")
     run.rounds[0].datasets["filtered"].paths[0].write_bytes(b"PAR1 not at all")
     with pytest.raises(DatasetError, match=r"sgpo check .* tells what is broken"):
